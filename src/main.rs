@@ -1,0 +1,2 @@
+//! `lakegate`: the one binary.
+fn main() {}
