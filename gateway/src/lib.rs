@@ -1,1 +1,5 @@
-//! Lakegate: gateway.
+//! Lakegate's gateway: the Postgres wire protocol and HTTP over the federation.
+//!
+//! The seams: [`types`] is the one mapping of Arrow types to Postgres types.
+
+pub mod types;
