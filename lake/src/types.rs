@@ -1,0 +1,113 @@
+//! Plain data that crosses the crate's boundary.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::table::LakeTableName;
+
+/// Compression of the Parquet pages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compression {
+    /// Zstandard, level 3.
+    #[default]
+    Zstd,
+    Snappy,
+}
+
+/// What a writer has done so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    pub rows: u64,
+    /// Encoded bytes handed to the store so far.
+    pub bytes: u64,
+    /// Finished files.
+    pub files: u64,
+}
+
+/// Called after every batch and every finished file.
+pub type ProgressCallback = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// How one attempt of a run writes.
+#[derive(Clone)]
+pub struct WriteOptions {
+    /// Identifies the run over all its attempts: a run is committed at most once.
+    pub run_id: String,
+    /// Identifies this attempt of the run.
+    pub attempt_id: String,
+    pub compression: Compression,
+    /// Rows after which a row group ends.
+    pub row_group_rows: usize,
+    /// Encoded bytes after which a row group ends; bounds the writer's memory.
+    pub row_group_bytes: usize,
+    /// Rows after which a file ends, at a batch boundary.
+    pub file_rows: u64,
+    /// Bytes after which a file ends, at a row group boundary.
+    pub file_bytes: u64,
+    pub progress: Option<ProgressCallback>,
+}
+
+impl WriteOptions {
+    /// The defaults: zstd, row groups of 1 Mi rows or 64 MiB, files of 256 MiB.
+    pub fn new(run_id: impl Into<String>, attempt_id: impl Into<String>) -> Self {
+        Self {
+            run_id: run_id.into(),
+            attempt_id: attempt_id.into(),
+            compression: Compression::default(),
+            row_group_rows: 1024 * 1024,
+            row_group_bytes: 64 * 1024 * 1024,
+            file_rows: u64::MAX,
+            file_bytes: 256 * 1024 * 1024,
+            progress: None,
+        }
+    }
+}
+
+/// The finished data files of one attempt, to be committed by `Lake::replace`.
+#[derive(Debug, Clone)]
+pub struct WrittenFiles {
+    pub(crate) table: LakeTableName,
+    pub(crate) progress: Progress,
+}
+
+impl WrittenFiles {
+    pub fn table(&self) -> &LakeTableName {
+        &self.table
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.progress.rows
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.progress.bytes
+    }
+
+    /// Number of data files.
+    pub fn files(&self) -> u64 {
+        self.progress.files
+    }
+}
+
+/// What a commit records beside the data.
+#[derive(Debug, Clone, Default)]
+pub struct CommitInfo {
+    pub run_id: String,
+    pub attempt_id: String,
+    /// `namespace/name` of the Export, for people who read the snapshot.
+    pub export: Option<String>,
+    /// Further properties of the snapshot summary; keys get the prefix `lakegate.`.
+    pub summary: BTreeMap<String, String>,
+}
+
+/// A committed run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    pub snapshot_id: i64,
+    /// N of `vN.metadata.json`.
+    pub version: u64,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: u64,
+    /// True when the run had been committed before this call; the numbers are the earlier commit's.
+    pub already: bool,
+}
