@@ -1,1 +1,141 @@
-//! Lakegate: connectors.
+//! The stores Lakegate reads: one module a kind of store, behind [`Connector`].
+//!
+//! A connector discovers tables and opens them as DataFusion tables. What a
+//! store may be asked to do is decided by the shared leaf scan in [`scan`]:
+//! push-down never changes an answer.
+
+pub mod discovery;
+mod error;
+pub mod scan;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use datafusion::execution::runtime_env::RuntimeEnv;
+
+pub use error::ConnectorError;
+
+/// The kinds of store that connectors serve; `lake` is served by its own crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SourceKind {
+    Postgres,
+    Mysql,
+    Sqlite,
+    Redis,
+    Elasticsearch,
+    ObjectStore,
+    Spreadsheet,
+}
+
+impl SourceKind {
+    /// The name of the field of `spec` that chooses this kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+            Self::Sqlite => "sqlite",
+            Self::Redis => "redis",
+            Self::Elasticsearch => "elasticsearch",
+            Self::ObjectStore => "objectStore",
+            Self::Spreadsheet => "spreadsheet",
+        }
+    }
+}
+
+impl fmt::Display for SourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a DataSource needs from its surroundings.
+#[derive(Clone)]
+pub struct ConnectContext {
+    /// The catalog name: errors and EXPLAIN name the store by it.
+    pub catalog: String,
+    /// Where its Secrets are looked up.
+    pub namespace: String,
+    /// What relative paths of the spec are relative to.
+    pub base_dir: PathBuf,
+    /// The environment queries will run in; object stores are registered here.
+    pub runtime: Arc<RuntimeEnv>,
+}
+
+impl fmt::Debug for ConnectContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectContext")
+            .field("catalog", &self.catalog)
+            .field("namespace", &self.namespace)
+            .field("base_dir", &self.base_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a store said of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Probe {
+    /// As the store prints it, without its name: `15.20`.
+    pub server_version: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TableKind {
+    Table,
+    PartitionedTable,
+    View,
+    MaterializedView,
+    Foreign,
+    /// Files read as one table.
+    Files,
+}
+
+/// What a store says about one column, beside its Arrow field.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ColumnDetails {
+    /// The type as the store spells it: `character varying(20)`.
+    pub declared_type: String,
+    pub comment: Option<String>,
+    /// Facts only its connector reads, such as a collation.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// One table of a store, as discovered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableDescription {
+    pub schema: String,
+    pub name: String,
+    pub kind: TableKind,
+    /// Every column; one of a type Lakegate does not know is text.
+    pub columns: SchemaRef,
+    /// In the order of `columns`; empty or of the same length.
+    pub details: Vec<ColumnDetails>,
+    pub comment: Option<String>,
+    /// Estimate of the number of rows.
+    pub rows: Option<u64>,
+    /// Column names, in key order; empty when there is none.
+    pub primary_key: Vec<String>,
+}
+
+/// A connected store. Cheap to hold: it opens connections only to work.
+#[async_trait]
+pub trait Connector: fmt::Debug + Send + Sync {
+    fn kind(&self) -> SourceKind;
+
+    /// Where the store is, for people; never a secret.
+    fn endpoint(&self) -> String;
+
+    /// Reaches the store and asks who it is.
+    async fn probe(&self) -> Result<Probe, ConnectorError>;
+
+    /// The tables that `discovery` admits. One table that cannot be described
+    /// does not hide the others, and a column of an unknown type becomes text.
+    async fn discover(&self) -> Result<Vec<TableDescription>, ConnectorError>;
+
+    /// A table as a query reads it. Its schema is `table.columns`.
+    async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError>;
+}

@@ -1,0 +1,129 @@
+//! What can go wrong between Lakegate and a store.
+
+use std::path::PathBuf;
+
+use datafusion::error::DataFusionError;
+
+/// A failure of one DataSource. Messages name it by its catalog name, hold no
+/// secret, and leave the cause to the source chain.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectorError {
+    #[error("{catalog}: {field} is not implemented yet; remove it")]
+    NotImplemented { catalog: String, field: String },
+
+    #[error("{catalog}: {field}: {message}")]
+    InvalidSpec {
+        catalog: String,
+        field: String,
+        message: String,
+    },
+
+    #[error("{catalog}: there is no file {}; check the path in the DataSource", path.display())]
+    FileMissing { catalog: String, path: PathBuf },
+
+    #[error("{catalog}: there is no directory {}; check the path in the DataSource", path.display())]
+    DirectoryMissing { catalog: String, path: PathBuf },
+
+    #[error("{catalog}: {} cannot be read", path.display())]
+    FileUnreadable {
+        catalog: String,
+        path: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    #[error("{catalog}: {} is not a SQLite database", path.display())]
+    NotADatabase { catalog: String, path: PathBuf },
+
+    #[error("{catalog}: {secret} cannot be used: {message}")]
+    SecretUnusable {
+        catalog: String,
+        /// The reference, as `name/key`; never the value.
+        secret: String,
+        message: String,
+        /// Whether the Secret is there but lacks the key.
+        key_missing: bool,
+    },
+
+    #[error("{catalog}: cannot connect to {endpoint}: {message}")]
+    Unreachable {
+        catalog: String,
+        endpoint: String,
+        message: String,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+
+    #[error("{catalog}: TLS with {endpoint} failed: {message}")]
+    TlsFailed {
+        catalog: String,
+        endpoint: String,
+        message: String,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+
+    #[error("{catalog}: {endpoint} refused the credentials: {message}")]
+    AccessDenied {
+        catalog: String,
+        endpoint: String,
+        message: String,
+    },
+
+    #[error("{catalog}: {endpoint} did not answer in {seconds} s")]
+    TimedOut {
+        catalog: String,
+        endpoint: String,
+        seconds: u64,
+    },
+
+    #[error("{catalog}: the store failed: {message}")]
+    Store {
+        catalog: String,
+        message: String,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+
+    #[error("{catalog}: table {schema}.{table} does not exist any more")]
+    TableMissing {
+        catalog: String,
+        schema: String,
+        table: String,
+    },
+
+    /// A stored value has no exact form in its column's type.
+    #[error("{catalog}.{schema}.{table}: column \"{column}\" {row}: {message}")]
+    ValueRefused {
+        catalog: String,
+        schema: String,
+        table: String,
+        column: String,
+        /// Where, as the store names it: `of rowid 7`; may be empty.
+        row: String,
+        message: String,
+    },
+
+    #[error("{catalog}.{schema}.{table}: {message}")]
+    TableUnreadable {
+        catalog: String,
+        schema: String,
+        table: String,
+        message: String,
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl ConnectorError {
+    /// Whether only an edit of the DataSource (or its Secret) can help; else
+    /// trying again may.
+    pub fn is_terminal(&self) -> bool {
+        matches!(
+            self,
+            Self::NotImplemented { .. } | Self::InvalidSpec { .. } | Self::NotADatabase { .. }
+        )
+    }
+}
+
+impl From<ConnectorError> for DataFusionError {
+    fn from(error: ConnectorError) -> Self {
+        Self::External(Box::new(error))
+    }
+}

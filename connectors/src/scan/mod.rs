@@ -1,0 +1,121 @@
+//! The one leaf scan every store shares.
+//!
+//! A connector implements [`RemoteTable`]; [`RemoteTableProvider`] and
+//! [`RemoteScanExec`] do the rest: they decide what may be sent, apply what may
+//! not be left to the store, and show both in `EXPLAIN`. A remote request is a
+//! structured [`ScanRequest`], rendered once per dialect, never edited as text.
+
+mod exec;
+mod predicate;
+mod provider;
+
+use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::error::Result as DataFusionResult;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::metrics::{Count, Time};
+
+pub use exec::RemoteScanExec;
+pub use predicate::{Comparison, Predicate};
+pub use provider::RemoteTableProvider;
+
+use crate::TableDescription;
+
+/// What a store may be asked about one predicate. Default in doubt:
+/// `Unsupported`. The reasons are shown in `EXPLAIN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The store keeps exactly the rows the predicate keeps here.
+    Exact,
+    /// The store keeps those rows and maybe more: the filter is also applied here.
+    Inexact(Cow<'static, str>),
+    /// The store is not asked.
+    Unsupported(Cow<'static, str>),
+}
+
+impl Verdict {
+    pub fn inexact(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Inexact(reason.into())
+    }
+
+    pub fn unsupported(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Unsupported(reason.into())
+    }
+}
+
+/// What is asked of a store: rows of one table.
+#[derive(Debug, Clone)]
+pub struct ScanRequest {
+    pub table: Arc<TableDescription>,
+    /// Indexes into `table.columns`, in output order; empty when only the
+    /// number of rows matters.
+    pub projection: Vec<usize>,
+    /// All must hold. Only predicates whose verdict was Exact or Inexact.
+    pub predicates: Vec<Predicate>,
+    /// At most this many rows; set only if every filter of the query is Exact.
+    pub limit: Option<usize>,
+}
+
+impl ScanRequest {
+    /// The schema of the answer: the projected columns, in order.
+    pub fn schema(&self) -> SchemaRef {
+        let fields = self.table.columns.fields();
+        Arc::new(Schema::new(
+            self.projection
+                .iter()
+                .map(|&index| Arc::clone(&fields[index]))
+                .collect::<Vec<_>>(),
+        ))
+    }
+
+    /// The name of a column of the table, by its index in the full schema.
+    pub fn column_name(&self, index: usize) -> &str {
+        self.table.columns.field(index).name()
+    }
+}
+
+/// Counters of what the store did, shown by `EXPLAIN ANALYZE`.
+#[derive(Debug, Clone)]
+pub struct RemoteMetrics {
+    /// Rows received from the store, before any local filter or limit.
+    pub rows: Count,
+    /// Bytes received, where the protocol tells; else the decoded size.
+    pub bytes: Count,
+    /// Time spent waiting for the store.
+    pub time: Time,
+}
+
+/// What [`RemoteTable::execute`] gets besides the request.
+#[derive(Debug, Clone)]
+pub struct ScanContext {
+    pub task: Arc<TaskContext>,
+    pub metrics: RemoteMetrics,
+    /// Rows a batch should have at most.
+    pub batch_size: usize,
+}
+
+/// One table of a store, able to answer a [`ScanRequest`].
+pub trait RemoteTable: Debug + Send + Sync + 'static {
+    /// The catalog and kind, as `EXPLAIN` names them: `shop (postgres)`.
+    fn source(&self) -> String;
+
+    /// What the store may be asked about this predicate. Pure: no I/O.
+    fn verdict(&self, predicate: &Predicate) -> Verdict;
+
+    /// The exact request that [`Self::execute`] sends, with its constants.
+    fn render(&self, request: &ScanRequest) -> String;
+
+    /// Starts the request. Columns of the batches match `request.schema()` by
+    /// position and type; an empty projection yields batches with only a row
+    /// count. At most two batches are in flight, and dropping the stream stops
+    /// the work in the store. Nothing blocks here: I/O starts when the stream
+    /// is polled or in a task the stream owns.
+    fn execute(
+        &self,
+        request: ScanRequest,
+        context: ScanContext,
+    ) -> DataFusionResult<SendableRecordBatchStream>;
+}
