@@ -1,0 +1,156 @@
+//! Postgres, MySQL and SQLite.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{ConnectionLimits, Credentials, Duration, TlsSpec};
+
+/// A server's address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// Host name or address.
+    #[schemars(length(min = 1, max = 253))]
+    pub host: String,
+
+    /// Port. Default: the store's usual one (5432, 3306, 6379).
+    #[schemars(range(min = 1, max = 65535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+}
+
+/// The server that takes writes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrimaryEndpoint {
+    /// Host name or address.
+    #[schemars(length(min = 1, max = 253))]
+    pub host: String,
+
+    /// Port. Default: the store's usual one (5432, 3306).
+    #[schemars(range(min = 1, max = 65535))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+
+    /// Credentials with which retention policies delete archived rows. Nothing else ever writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_credentials: Option<Credentials>,
+}
+
+/// What happens when every replica lags behind by more than `maxReplicaLag`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnReplicaLag {
+    /// Wait for a replica to catch up, until the statement timeout.
+    Wait,
+    /// Refuse with an error that names the lag.
+    #[default]
+    Fail,
+    /// Read the primary.
+    UsePrimary,
+}
+
+/// A PostgreSQL database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PostgresSpec {
+    /// Name of the database.
+    #[schemars(length(min = 1, max = 63))]
+    pub database: String,
+
+    /// The server that takes writes. It is read only while there are no replicas, or where
+    /// `onReplicaLag` says so.
+    pub primary: PrimaryEndpoint,
+
+    /// Read replicas. With at least one, queries and exports read these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub replicas: Vec<Endpoint>,
+
+    /// How far a replica may be behind and still be read. Default: 30s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_replica_lag: Option<Duration>,
+
+    /// What happens when every replica is further behind: `Wait`, `Fail` (the default) or
+    /// `UsePrimary`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_replica_lag: Option<OnReplicaLag>,
+
+    /// User and password.
+    pub credentials: Credentials,
+
+    /// Encryption of the connection. Default: mode VerifyFull.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
+
+    /// What Lakegate may cost the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ConnectionLimits>,
+}
+
+impl PostgresSpec {
+    /// Port used when an endpoint names none.
+    pub const DEFAULT_PORT: u16 = 5432;
+
+    /// TLS in force, with its defaults.
+    pub fn tls(&self) -> TlsSpec {
+        self.tls.clone().unwrap_or_default()
+    }
+
+    /// Limits in force, with their defaults.
+    pub fn limits(&self) -> ConnectionLimits {
+        self.limits.clone().unwrap_or_default()
+    }
+}
+
+/// A MySQL or MariaDB server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MysqlSpec {
+    /// Name of the database, which is the schema in SQL. Default: every database the user sees.
+    #[schemars(length(min = 1, max = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+
+    /// The server that takes writes. It is read only while there are no replicas, or where
+    /// `onReplicaLag` says so.
+    pub primary: PrimaryEndpoint,
+
+    /// Read replicas. With at least one, queries and exports read these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub replicas: Vec<Endpoint>,
+
+    /// How far a replica may be behind and still be read. Default: 30s.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_replica_lag: Option<Duration>,
+
+    /// What happens when every replica is further behind: `Wait`, `Fail` (the default) or
+    /// `UsePrimary`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_replica_lag: Option<OnReplicaLag>,
+
+    /// User and password.
+    pub credentials: Credentials,
+
+    /// Encryption of the connection. Default: mode VerifyFull.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
+
+    /// What Lakegate may cost the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limits: Option<ConnectionLimits>,
+}
+
+impl MysqlSpec {
+    /// Port used when an endpoint names none.
+    pub const DEFAULT_PORT: u16 = 3306;
+}
+
+/// A SQLite file, opened read-only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SqliteSpec {
+    /// Path of the file; a relative one is resolved against the manifest's folder.
+    #[schemars(length(min = 1, max = 4096))]
+    pub path: String,
+}

@@ -1,0 +1,281 @@
+//! How a column's values are hidden. A mask is applied before anything is written.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Duration, SecretKeyReference};
+
+/// How a column's values are hidden. Exactly one method.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "[has(self.drop), has(self.__null__), has(self.constant), has(self.redact), has(self.hmac), has(self.partial), has(self.email), has(self.phone), has(self.round), has(self.bucket), has(self.truncate), has(self.dateShift), has(self.noise), has(self.tokenize), has(self.ipPrefix), has(self.regexReplace), has(self.jsonPath)].filter(set, set).size() == 1",
+    "message": "set exactly one mask method: drop, null, constant, redact, hmac, partial, email, phone, round, bucket, truncate, dateShift, noise, tokenize, ipPrefix, regexReplace or jsonPath",
+}]))]
+pub struct MaskSpec {
+    /// Leaves the column out; it is never read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drop: Option<EmptyMask>,
+
+    /// Replaces every value with null.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub null: Option<EmptyMask>,
+
+    /// Replaces every value with one text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub constant: Option<ConstantMask>,
+
+    /// Replaces every character with `*`, keeping nothing but whether there was a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redact: Option<EmptyMask>,
+
+    /// Keyed hash, HMAC-SHA-256 in hexadecimal: equal values stay equal, nobody without the key
+    /// can guess them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hmac: Option<HmacMask>,
+
+    /// Keeps the first and last characters and replaces the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partial: Option<PartialMask>,
+
+    /// Keeps the domain of an e-mail address and hides the rest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<EmailMask>,
+
+    /// Keeps the country code and the last digits of a phone number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<PhoneMask>,
+
+    /// Rounds a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round: Option<RoundMask>,
+
+    /// Replaces a number with the range it lies in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<BucketMask>,
+
+    /// Cuts a time to a unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncate: Option<TruncateMask>,
+
+    /// Shifts a time by a number of days that is the same for all rows of one entity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub date_shift: Option<DateShiftMask>,
+
+    /// Adds noise to a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub noise: Option<NoiseMask>,
+
+    /// Encrypts the value so that who holds the key can read it back (AES-SIV); equal values stay
+    /// equal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokenize: Option<TokenizeMask>,
+
+    /// Keeps the network part of an IP address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_prefix: Option<IpPrefixMask>,
+
+    /// Replaces what matches a regular expression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub regex_replace: Option<RegexReplaceMask>,
+
+    /// Masks parts of a JSON value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub json_path: Option<JsonPathMask>,
+}
+
+/// A method without options.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EmptyMask {}
+
+/// One text for every value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConstantMask {
+    /// The text; null stays null.
+    #[schemars(length(max = 1024))]
+    pub value: String,
+}
+
+/// Keyed hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HmacMask {
+    /// Secret key that holds the hash key.
+    pub key_ref: SecretKeyReference,
+
+    /// Values of columns with the same domain hash alike, so that they can be joined.
+    /// Default: `catalog.schema.table.column`.
+    #[schemars(length(min = 1, max = 256))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+}
+
+/// Keeps the ends of a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.keepFirst) || has(self.keepLast)",
+    "message": "set keepFirst, keepLast or both; to keep nothing use redact",
+}]))]
+pub struct PartialMask {
+    /// Characters kept at the start. Default: 0.
+    #[schemars(range(min = 0, max = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_first: Option<u32>,
+
+    /// Characters kept at the end. Default: 0.
+    #[schemars(range(min = 0, max = 64))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_last: Option<u32>,
+
+    /// Character that stands for each hidden one. Default: `*`.
+    #[schemars(length(min = 1, max = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub with: Option<String>,
+}
+
+/// Keeps the domain of an e-mail address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EmailMask {
+    /// Characters of the local part that are kept. Default: 0.
+    #[schemars(range(min = 0, max = 16))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_first: Option<u32>,
+}
+
+/// Keeps the country code and the last digits of a phone number.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PhoneMask {
+    /// Last digits that are kept. Default: 4.
+    #[schemars(range(min = 0, max = 8))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_last: Option<u32>,
+}
+
+/// Rounds a number.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RoundMask {
+    /// Digits after the point; negative rounds to tens (-1), hundreds (-2) and so on.
+    #[schemars(range(min = -18, max = 18))]
+    pub digits: i32,
+}
+
+/// Replaces a number with the range it lies in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.width) != has(self.bounds)",
+    "message": "set exactly one of width and bounds",
+}]))]
+pub struct BucketMask {
+    /// Width of equal ranges that start at 0.
+    #[schemars(range(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<i64>,
+
+    /// Lower bounds of the ranges, rising.
+    #[schemars(length(min = 1, max = 256))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bounds: Option<Vec<i64>>,
+}
+
+/// Cuts a time to a unit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TruncateMask {
+    /// Unit that is kept: Year, Quarter, Month, Week, Day or Hour.
+    pub to: TruncateUnit,
+}
+
+/// Units of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TruncateUnit {
+    Year,
+    Quarter,
+    Month,
+    Week,
+    Day,
+    Hour,
+}
+
+/// Shifts a time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DateShiftMask {
+    /// Column whose value decides the shift, so that the times of one entity keep their distances.
+    #[schemars(length(min = 1, max = 128))]
+    pub by: String,
+
+    /// Largest shift in either direction, such as `30d`.
+    pub within: Duration,
+
+    /// Secret key from which shifts are derived.
+    pub key_ref: SecretKeyReference,
+}
+
+/// Adds noise to a number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NoiseMask {
+    /// Largest change in either direction, in percent of the value.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: u32,
+
+    /// Secret key from which the noise is derived: the same value gets the same noise.
+    pub key_ref: SecretKeyReference,
+}
+
+/// Reversible token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenizeMask {
+    /// Secret key that holds 64 bytes of key.
+    pub key_ref: SecretKeyReference,
+
+    /// Values of columns with the same domain give the same token. Default:
+    /// `catalog.schema.table.column`.
+    #[schemars(length(min = 1, max = 256))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+}
+
+/// Keeps the network part of an IP address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IpPrefixMask {
+    /// Bits kept of an IPv4 address. Default: 24.
+    #[schemars(range(min = 0, max = 32))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub v4: Option<u32>,
+
+    /// Bits kept of an IPv6 address. Default: 48.
+    #[schemars(range(min = 0, max = 128))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub v6: Option<u32>,
+}
+
+/// Replaces what matches a regular expression.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RegexReplaceMask {
+    /// The regular expression. A value that it does not match becomes null.
+    #[schemars(length(min = 1, max = 1024))]
+    pub pattern: String,
+
+    /// What stands in place of each match; `$1` is the first group.
+    #[schemars(length(max = 1024))]
+    pub with: String,
+}
+
+/// Masks parts of a JSON value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JsonPathMask {
+    /// Paths to keep, such as `$.order.id`; everything else is removed.
+    #[schemars(length(min = 1, max = 128), inner(length(min = 1, max = 512)))]
+    pub keep: Vec<String>,
+}
