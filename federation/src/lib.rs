@@ -1,1 +1,41 @@
-//! Lakegate: federation.
+//! One SQL over every store and every lake: catalogs, sessions, planning, execution.
+//!
+//! A [`Federation`] owns the threads, the memory pool and the catalogs of one
+//! process; a [`Session`] is one client of it.
+
+mod catalog;
+mod error;
+mod extension;
+mod federation;
+mod health;
+mod metadata;
+mod planner;
+mod query_log;
+mod resolve;
+mod runtime;
+mod session;
+mod settings;
+mod source;
+mod statement;
+mod stream;
+mod system;
+mod tables;
+
+pub use error::{Cause, FederationError, Location};
+pub use extension::{SchemaContext, SchemaExtension};
+pub use federation::Federation;
+pub use health::{SourceHealth, ViewHealth};
+pub use metadata::{
+    ColumnMetadata, DatabaseMetadata, Metadata, RelationKind, SYSTEM_SCHEMA, SchemaKind, SchemaMetadata,
+    TableMetadata, VIEWS_SCHEMA, VIRTUAL_DATABASE,
+};
+pub use query_log::{QueryLog, QueryRecord, QueryState};
+pub use runtime::FederationOptions;
+pub use session::{Session, SessionIdentity};
+pub use settings::{
+    PARAMETERS, Parameter, ParameterKind, SERVER_VERSION, SERVER_VERSION_NUM, Settings, find_parameter,
+    quote_identifier,
+};
+pub use source::{CatalogSource, DiscoveredTable, SourceError};
+pub use statement::parse;
+pub use stream::QueryStream;

@@ -1,0 +1,648 @@
+//! What can go wrong between a query's text and its last row, with the
+//! SQLSTATE a Postgres client expects for it.
+
+use std::borrow::Cow;
+use std::error::Error as _;
+use std::fmt;
+
+use arrow::error::ArrowError;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+
+/// A place in the text of a query. Lines and columns count from 1, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// Line, from 1.
+    pub line: u64,
+    /// Column in characters, from 1.
+    pub column: u64,
+}
+
+impl Location {
+    /// The place as PostgreSQL's error field `P` counts it: characters from the
+    /// start of `sql`, from 1. None when `sql` has no such place.
+    pub fn offset_in(self, sql: &str) -> Option<usize> {
+        let mut offset = 0usize;
+        for (index, line) in sql.split('\n').enumerate() {
+            let length = line.chars().count();
+            if index as u64 + 1 == self.line {
+                let column = usize::try_from(self.column).ok()?;
+                return (column >= 1 && column <= length + 1).then_some(offset + column);
+            }
+            offset += length + 1;
+        }
+        None
+    }
+}
+
+/// Why a query failed. Messages follow PostgreSQL's wording where it has one,
+/// for tools match on it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Cause {
+    #[error("database \"{database}\" does not exist")]
+    UnknownDatabase { database: String },
+    #[error("schema \"{schema}\" does not exist")]
+    UnknownSchema { schema: String },
+    #[error("relation \"{relation}\" does not exist")]
+    UnknownTable { relation: String },
+    #[error("table name \"{relation}\" is ambiguous")]
+    AmbiguousTable { relation: String },
+    #[error("column {column} does not exist")]
+    UnknownColumn { column: String },
+    #[error("column reference {column} is ambiguous")]
+    AmbiguousColumn { column: String },
+    #[error("{message}")]
+    DuplicateColumn { message: String },
+    #[error("{message}")]
+    Grouping { message: String },
+    #[error("function {function} does not exist")]
+    UnknownFunction { function: String },
+    #[error("{message}")]
+    NoSuchOverload { message: String },
+    #[error("{message}")]
+    TypeMismatch { message: String },
+    #[error("syntax error: {message}")]
+    Syntax { message: String },
+    #[error("statement too complex: {message}")]
+    TooComplex { message: String },
+    #[error("{message}")]
+    NotSupported { message: String },
+    #[error("cannot execute {command} in a read-only transaction")]
+    ReadOnly { command: String },
+    #[error("division by zero")]
+    DivisionByZero,
+    #[error("{message}")]
+    OutOfRange { message: String },
+    #[error("{message}")]
+    InvalidText { message: String },
+    #[error("{message}")]
+    InvalidParameter { message: String },
+    #[error("unrecognized configuration parameter \"{name}\"")]
+    UnknownSetting { name: String },
+    #[error("parameter \"{name}\" cannot be changed")]
+    FixedSetting { name: String },
+    #[error("there is no parameter ${number}")]
+    UnknownParameter { number: String },
+    #[error("could not determine data type of parameter ${number}")]
+    IndeterminateParameter { number: String },
+    /// The memory pool of this process or run has no room left.
+    #[error("out of memory: {message}")]
+    OutOfMemory { message: String },
+    /// The spill directory is full, or spilling reached its bound.
+    #[error("out of disk space: {message}")]
+    DiskFull { message: String },
+    #[error("canceling statement due to user request")]
+    Cancelled,
+    #[error("canceling statement due to statement timeout")]
+    Timeout,
+    /// The source has no catalog yet: it never came up.
+    #[error("data source \"{source_name}\" is not reachable: {message}")]
+    SourceUnavailable { source_name: String, message: String },
+    /// The source answered with an error while it was read.
+    #[error("{message}")]
+    SourceFailed { message: String },
+    #[error("view \"{view}\" refers to itself: {path}")]
+    CyclicView { view: String, path: String },
+    #[error("view \"{view}\" is broken: {message}")]
+    BrokenView {
+        view: String,
+        message: String,
+        sqlstate: &'static str,
+    },
+    /// An Export asks for what its source or this build does not have.
+    #[error("{message}")]
+    InvalidExport { message: String },
+    #[error("internal error: {message}")]
+    Internal { message: String },
+}
+
+/// An error of the federation: a cause, and where the text and the remedy are known, those.
+///
+/// `Display` prints the cause alone; hint and detail have their own fields on the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FederationError {
+    cause: Box<Cause>,
+    location: Option<Location>,
+    hint: Option<String>,
+    detail: Option<String>,
+}
+
+impl fmt::Display for FederationError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(formatter)
+    }
+}
+
+impl std::error::Error for FederationError {}
+
+impl From<Cause> for FederationError {
+    fn from(cause: Cause) -> Self {
+        Self {
+            cause: Box::new(cause),
+            location: None,
+            hint: None,
+            detail: None,
+        }
+    }
+}
+
+impl From<FederationError> for DataFusionError {
+    fn from(error: FederationError) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+impl FederationError {
+    /// Why it failed.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// Where in the query's text, when known.
+    pub fn location(&self) -> Option<Location> {
+        self.location
+    }
+
+    /// PostgreSQL's error position in `sql`: characters from 1.
+    pub fn position(&self, sql: &str) -> Option<usize> {
+        self.location.and_then(|location| location.offset_in(sql))
+    }
+
+    /// What the user can do.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// More about the cause.
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    #[must_use]
+    pub fn at(mut self, location: Location) -> Self {
+        self.location.get_or_insert(location);
+        self
+    }
+
+    /// The same error without a place: for text the client did not send, such as a view's.
+    #[must_use]
+    pub(crate) fn without_location(mut self) -> Self {
+        self.location = None;
+        self
+    }
+
+    /// True when the memory pool had no room.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(*self.cause, Cause::OutOfMemory { .. })
+    }
+
+    /// True when the query was cancelled by a user (not by its timeout).
+    pub fn is_cancelled(&self) -> bool {
+        matches!(*self.cause, Cause::Cancelled)
+    }
+
+    /// The five-character SQLSTATE (PostgreSQL 15, appendix A).
+    ///
+    /// A store that is down is of class HV (foreign data wrapper), never 08: drivers
+    /// take 08 for a loss of their own connection and drop it.
+    pub fn sqlstate(&self) -> &'static str {
+        match &*self.cause {
+            Cause::UnknownDatabase { .. } => "3D000",
+            Cause::UnknownSchema { .. } => "3F000",
+            Cause::UnknownTable { .. } => "42P01",
+            Cause::AmbiguousTable { .. } => "42P09",
+            Cause::UnknownColumn { .. } => "42703",
+            Cause::AmbiguousColumn { .. } => "42702",
+            Cause::DuplicateColumn { .. } => "42701",
+            Cause::Grouping { .. } => "42803",
+            Cause::UnknownFunction { .. } | Cause::NoSuchOverload { .. } => "42883",
+            Cause::TypeMismatch { .. } => "42804",
+            Cause::Syntax { .. } => "42601",
+            Cause::TooComplex { .. } => "54001",
+            Cause::NotSupported { .. } => "0A000",
+            Cause::ReadOnly { .. } => "25006",
+            Cause::DivisionByZero => "22012",
+            Cause::OutOfRange { .. } => "22003",
+            Cause::InvalidText { .. } => "22P02",
+            Cause::InvalidParameter { .. } | Cause::InvalidExport { .. } => "22023",
+            Cause::UnknownSetting { .. } => "42704",
+            Cause::FixedSetting { .. } => "55P02",
+            Cause::UnknownParameter { .. } => "42P02",
+            Cause::IndeterminateParameter { .. } => "42P18",
+            Cause::OutOfMemory { .. } => "53200",
+            Cause::DiskFull { .. } => "53100",
+            Cause::Cancelled | Cause::Timeout => "57014",
+            Cause::SourceUnavailable { .. } => "HV00N",
+            Cause::SourceFailed { .. } => "HV000",
+            Cause::CyclicView { .. } => "42P19",
+            Cause::BrokenView { sqlstate, .. } => sqlstate,
+            Cause::Internal { .. } => "XX000",
+        }
+    }
+
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Cause::Internal {
+            message: message.into(),
+        }
+        .into()
+    }
+}
+
+impl From<ParserError> for FederationError {
+    fn from(error: ParserError) -> Self {
+        match error {
+            ParserError::RecursionLimitExceeded => Cause::TooComplex {
+                message: "nesting is too deep".into(),
+            }
+            .into(),
+            ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+                let (message, location) = split_location(&message);
+                let error = Self::from(Cause::Syntax {
+                    message: message.to_owned(),
+                });
+                match location {
+                    Some(location) => error.at(location),
+                    None => error,
+                }
+            }
+        }
+    }
+}
+
+/// The parser ends its messages with ` at Line: 1, Column: 8`.
+fn split_location(message: &str) -> (&str, Option<Location>) {
+    let parsed = message.rsplit_once(" at Line: ").and_then(|(head, tail)| {
+        let (line, column) = tail.split_once(", Column: ")?;
+        let location = Location {
+            line: line.parse().ok()?,
+            column: column.parse().ok()?,
+        };
+        Some((head, location))
+    });
+    match parsed {
+        // line 0 is the parser's "nowhere", as at the end of the text
+        Some((head, location)) => (head.trim_end(), (location.line > 0).then_some(location)),
+        None => (message, None),
+    }
+}
+
+impl From<DataFusionError> for FederationError {
+    fn from(error: DataFusionError) -> Self {
+        classify(&error)
+    }
+}
+
+impl From<ArrowError> for FederationError {
+    fn from(error: ArrowError) -> Self {
+        classify_arrow(&error)
+    }
+}
+
+/// Gives a DataFusion error its cause. Kinds come first; messages are looked at only
+/// where DataFusion has no kind of its own (the tests pin these texts).
+fn classify(error: &DataFusionError) -> FederationError {
+    match error {
+        DataFusionError::Shared(inner) => classify(inner),
+        DataFusionError::Context(_, inner) => classify(inner),
+        DataFusionError::Collection(errors) => errors
+            .first()
+            .map_or_else(|| FederationError::internal("an empty list of errors"), classify),
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let error = classify(inner);
+            match diagnostic.span {
+                Some(span) if span.start.line > 0 => error.at(Location {
+                    line: span.start.line,
+                    column: span.start.column,
+                }),
+                _ => error,
+            }
+        }
+        DataFusionError::External(inner) => classify_external(inner.as_ref()),
+        DataFusionError::ArrowError(inner, _) => classify_arrow(inner),
+        DataFusionError::SQL(inner, _) => (**inner).clone().into(),
+        DataFusionError::SchemaError(inner, _) => classify_schema(inner),
+        DataFusionError::NotImplemented(message) => Cause::NotSupported {
+            message: tidy(message).into_owned(),
+        }
+        .into(),
+        DataFusionError::Plan(message) => classify_plan(message),
+        DataFusionError::Execution(message) => classify_execution(message),
+        DataFusionError::ResourcesExhausted(message) => {
+            let message = tidy(message).into_owned();
+            if message.contains("disk") {
+                Cause::DiskFull { message }.into()
+            } else {
+                FederationError::from(Cause::OutOfMemory { message })
+                    .with_hint("Read fewer rows or columns, or give the process or the run more memory.")
+            }
+        }
+        DataFusionError::IoError(inner) => {
+            if inner.kind() == std::io::ErrorKind::StorageFull {
+                Cause::DiskFull {
+                    message: inner.to_string(),
+                }
+                .into()
+            } else {
+                Cause::SourceFailed {
+                    message: inner.to_string(),
+                }
+                .into()
+            }
+        }
+        DataFusionError::ObjectStore(inner) => Cause::SourceFailed {
+            message: inner.to_string(),
+        }
+        .into(),
+        DataFusionError::ParquetError(inner) => Cause::SourceFailed {
+            message: inner.to_string(),
+        }
+        .into(),
+        DataFusionError::Configuration(message) => Cause::InvalidParameter {
+            message: tidy(message).into_owned(),
+        }
+        .into(),
+        other => FederationError::internal(tidy(&other.strip_backtrace()).into_owned()),
+    }
+}
+
+fn classify_external(error: &(dyn std::error::Error + Send + Sync + 'static)) -> FederationError {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = next {
+        if let Some(error) = current.downcast_ref::<FederationError>() {
+            return error.clone();
+        }
+        if let Some(error) = current.downcast_ref::<DataFusionError>() {
+            return classify(error);
+        }
+        if let Some(error) = current.downcast_ref::<ArrowError>() {
+            return classify_arrow(error);
+        }
+        next = current.source();
+    }
+    Cause::SourceFailed {
+        message: error.to_string(),
+    }
+    .into()
+}
+
+fn classify_arrow(error: &ArrowError) -> FederationError {
+    match error {
+        ArrowError::DivideByZero => Cause::DivisionByZero.into(),
+        ArrowError::ArithmeticOverflow(message) => Cause::OutOfRange {
+            message: format!("value out of range: {message}"),
+        }
+        .into(),
+        ArrowError::CastError(message) | ArrowError::ParseError(message) => classify_cast(message),
+        ArrowError::NotYetImplemented(message) => Cause::NotSupported {
+            message: message.clone(),
+        }
+        .into(),
+        ArrowError::MemoryError(message) => Cause::OutOfMemory {
+            message: message.clone(),
+        }
+        .into(),
+        ArrowError::ExternalError(inner) => classify_external(inner.as_ref()),
+        ArrowError::InvalidArgumentError(message) if message.contains("too large to store in a Decimal") => {
+            Cause::OutOfRange {
+                message: format!("numeric field overflow: {message}"),
+            }
+            .into()
+        }
+        ArrowError::ComputeError(message) | ArrowError::InvalidArgumentError(message) => {
+            classify_execution(message)
+        }
+        other => match other.source() {
+            Some(_) | None => FederationError::internal(other.to_string()),
+        },
+    }
+}
+
+fn classify_cast(message: &str) -> FederationError {
+    let message = tidy(message).into_owned();
+    if message.contains("Can't cast value") || message.contains("out of range") {
+        Cause::OutOfRange { message }.into()
+    } else {
+        Cause::InvalidText { message }.into()
+    }
+}
+
+fn classify_schema(error: &SchemaError) -> FederationError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let error = FederationError::from(Cause::UnknownColumn {
+                column: match &field.relation {
+                    Some(relation) => format!("{relation}.{}", field.name),
+                    None => format!("\"{}\"", field.name),
+                },
+            });
+            let folded = field.name.to_lowercase();
+            let same = valid_fields
+                .iter()
+                .find(|valid| valid.name.to_lowercase() == folded);
+            match same {
+                Some(valid) => error.with_hint(format!(
+                    "Perhaps you meant to reference the column \"{}\" (names in double quotes keep their case).",
+                    valid.name
+                )),
+                None if valid_fields.is_empty() => error,
+                None => {
+                    let mut names: Vec<String> = valid_fields
+                        .iter()
+                        .take(40)
+                        .map(|valid| format!("\"{}\"", valid.name))
+                        .collect();
+                    if valid_fields.len() > names.len() {
+                        names.push("…".into());
+                    }
+                    error.with_hint(format!("Columns here: {}.", names.join(", ")))
+                }
+            }
+        }
+        SchemaError::AmbiguousReference { field } => Cause::AmbiguousColumn {
+            column: format!("\"{}\"", field.name),
+        }
+        .into(),
+        duplicate => Cause::DuplicateColumn {
+            message: duplicate.to_string(),
+        }
+        .into(),
+    }
+}
+
+fn classify_plan(message: &str) -> FederationError {
+    let text = tidy(message);
+    let first = text.lines().next().unwrap_or_default();
+    if let Some(rest) = first.strip_prefix("Invalid function '") {
+        let function = rest.trim_end_matches('.').trim_end_matches('\'');
+        return unknown_function(function, &text);
+    }
+    if let Some(rest) = first.strip_prefix("table function '") {
+        let function = rest.split('\'').next().unwrap_or(rest);
+        return unknown_function(function, &text);
+    }
+    if first.contains("must be in GROUP BY") || first.contains("not allowed in the GROUP BY") {
+        return Cause::Grouping {
+            message: text.into_owned(),
+        }
+        .into();
+    }
+    if first.contains("No function matches")
+        || first.contains("Failed to coerce")
+        || first.contains("does not support")
+        || first.contains("Cannot infer common argument type")
+        || first.contains("Cannot coerce arithmetic expression")
+        || first.contains("Cannot get result type for")
+    {
+        return FederationError::from(Cause::NoSuchOverload {
+            message: text.into_owned(),
+        })
+        .with_hint("You might need to add explicit type casts.");
+    }
+    if first.contains("Cannot automatically convert")
+        || first.contains("Incompatible inputs for Union")
+        || first.contains("coerc")
+        || first.contains("Cannot create filter with non-boolean predicate")
+    {
+        return Cause::TypeMismatch {
+            message: text.into_owned(),
+        }
+        .into();
+    }
+    if first.contains("have a unique name") || first.contains("duplicate") {
+        return Cause::DuplicateColumn {
+            message: text.into_owned(),
+        }
+        .into();
+    }
+    if first.contains("laceholder") {
+        return Cause::UnknownParameter {
+            number: first.to_owned(),
+        }
+        .into();
+    }
+    if first.contains("nested too deeply") || first.contains("recursion limit") {
+        return Cause::TooComplex {
+            message: text.into_owned(),
+        }
+        .into();
+    }
+    if first.starts_with("Unsupported") || first.contains("not supported") {
+        return Cause::NotSupported {
+            message: text.into_owned(),
+        }
+        .into();
+    }
+    Cause::Syntax {
+        message: text.into_owned(),
+    }
+    .into()
+}
+
+fn unknown_function(function: &str, text: &str) -> FederationError {
+    let error = FederationError::from(Cause::UnknownFunction {
+        function: function.to_owned(),
+    });
+    match text
+        .split_once("Did you mean '")
+        .and_then(|(_, rest)| rest.split_once('\''))
+    {
+        Some((near, _)) => error.with_hint(format!("Perhaps you meant {near}.")),
+        None => error,
+    }
+}
+
+fn classify_execution(message: &str) -> FederationError {
+    let text = tidy(message);
+    let folded = text.to_lowercase();
+    if folded.contains("divide by zero") || folded.contains("division by zero") {
+        Cause::DivisionByZero.into()
+    } else if folded.contains("overflow") || folded.contains("out of range") {
+        Cause::OutOfRange {
+            message: text.into_owned(),
+        }
+        .into()
+    } else if folded.contains("placeholder") {
+        Cause::UnknownParameter {
+            number: text.into_owned(),
+        }
+        .into()
+    } else if folded.contains("error parsing") || folded.contains("cannot cast") {
+        Cause::InvalidText {
+            message: text.into_owned(),
+        }
+        .into()
+    } else {
+        Cause::InvalidParameter {
+            message: text.into_owned(),
+        }
+        .into()
+    }
+}
+
+/// DataFusion asks users to report bugs to its own tracker and may append a backtrace:
+/// neither is for our users.
+fn tidy(message: &str) -> Cow<'_, str> {
+    let message = message.split("\n\nbacktrace:").next().unwrap_or(message);
+    match message.split_once("This issue was likely caused by a bug") {
+        Some((head, _)) => Cow::Owned(head.trim_end().trim_end_matches('.').to_owned()),
+        None => Cow::Borrowed(message.trim_end()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_becomes_an_offset_in_characters() {
+        let sql = "select 'é',\n  nope from t";
+        let cases = [
+            ((1, 1), Some(1)),
+            ((2, 3), Some(15)),
+            ((9, 1), None),
+            ((1, 99), None),
+        ];
+        for ((line, column), expected) in cases {
+            assert_eq!(
+                Location { line, column }.offset_in(sql),
+                expected,
+                "{line}:{column}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_parser_says_where() {
+        let error = FederationError::from(ParserError::ParserError(
+            "Expected: an expression, found: FROM at Line: 1, Column: 8".into(),
+        ));
+        assert_eq!(error.sqlstate(), "42601");
+        assert_eq!(error.location(), Some(Location { line: 1, column: 8 }));
+        assert_eq!(
+            error.to_string(),
+            "syntax error: Expected: an expression, found: FROM"
+        );
+    }
+
+    #[test]
+    fn wrapped_errors_keep_their_cause() {
+        let inner = DataFusionError::from(FederationError::from(Cause::Timeout));
+        let shared = DataFusionError::Shared(std::sync::Arc::new(inner));
+        let error = FederationError::from(DataFusionError::Context("while".into(), Box::new(shared)));
+        assert_eq!(error.cause(), &Cause::Timeout);
+    }
+}

@@ -1,0 +1,170 @@
+//! The catalogs of one process and the sessions over them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use datafusion::config::Dialect;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+
+use crate::catalog::Catalogs;
+use crate::error::FederationError;
+use crate::extension::SchemaExtension;
+use crate::metadata::Metadata;
+use crate::query_log::QueryLog;
+use crate::runtime::{FederationOptions, Runtimes, runtime_env};
+use crate::session::{Session, SessionIdentity};
+use crate::system::SystemTables;
+
+/// The catalogs, views, threads and memory that all sessions share.
+pub struct Federation {
+    options: FederationOptions,
+    environment: Arc<RuntimeEnv>,
+    runtimes: Runtimes,
+    base: RwLock<SessionState>,
+    catalogs: Catalogs,
+    extensions: RwLock<Vec<Arc<dyn SchemaExtension>>>,
+    log: Arc<QueryLog>,
+    next_session: AtomicU64,
+}
+
+impl fmt::Debug for Federation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Federation")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Federation {
+    /// Starts the threads and makes the memory pool; no catalog is served yet.
+    ///
+    /// # Errors
+    /// `DiskFull` when the spill directory cannot be made, `Internal` when threads cannot start.
+    pub fn new(options: FederationOptions) -> Result<Arc<Self>, FederationError> {
+        let environment = runtime_env(&options)?;
+        let runtimes = Runtimes::new(options.threads)?;
+        let base = SessionStateBuilder::new()
+            .with_default_features()
+            .with_config(session_config(&options))
+            .with_runtime_env(Arc::clone(&environment))
+            .build();
+        Ok(Arc::new(Self {
+            options,
+            environment,
+            runtimes,
+            base: RwLock::new(base),
+            catalogs: Catalogs::default(),
+            extensions: RwLock::default(),
+            log: Arc::default(),
+            next_session: AtomicU64::new(1),
+        }))
+    }
+
+    /// Memory pool, spill files and object stores of all queries.
+    pub fn runtime_env(&self) -> &Arc<RuntimeEnv> {
+        &self.environment
+    }
+
+    /// Changes the functions or planners of every session opened later.
+    pub fn customize(&self, change: impl FnOnce(&mut SessionState)) {
+        change(&mut self.base.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Adds schemas to every database.
+    pub fn register_extension(&self, extension: Arc<dyn SchemaExtension>) {
+        self.extensions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(extension);
+    }
+
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// `UnknownDatabase` (3D000).
+    pub fn session(self: &Arc<Self>, identity: SessionIdentity) -> Result<Session, FederationError> {
+        let id = self.next_session.fetch_add(1, Ordering::Relaxed);
+        Session::new(Arc::clone(self), id, identity)
+    }
+
+    /// The names of all databases, the virtual one included, sorted.
+    pub fn databases(&self) -> Vec<String> {
+        self.metadata()
+            .databases
+            .iter()
+            .map(|database| database.name.clone())
+            .collect()
+    }
+
+    /// Every schema, table and column, from memory.
+    pub fn metadata(&self) -> Arc<Metadata> {
+        Arc::clone(&self.catalogs.current().metadata)
+    }
+
+    /// Running and recent queries.
+    pub fn query_log(&self) -> &Arc<QueryLog> {
+        &self.log
+    }
+
+    pub(crate) fn catalogs(&self) -> &Catalogs {
+        &self.catalogs
+    }
+
+    pub(crate) fn runtimes(&self) -> &Runtimes {
+        &self.runtimes
+    }
+
+    pub(crate) fn base_state(&self) -> SessionState {
+        self.base.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn extensions(&self) -> Vec<Arc<dyn SchemaExtension>> {
+        self.extensions
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// The names of extension schemas, and whether each comes before the search path.
+    pub(crate) fn extension_names(&self) -> Vec<(String, bool)> {
+        let mut names = BTreeMap::new();
+        for extension in self.extensions() {
+            for name in extension.schema_names() {
+                let implicit = extension.implicit(&name);
+                names.insert(name, implicit);
+            }
+        }
+        names.into_iter().collect()
+    }
+
+    pub(crate) fn system_tables(&self) -> SystemTables {
+        SystemTables {
+            log: Arc::clone(&self.log),
+        }
+    }
+}
+
+fn session_config(options: &FederationOptions) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(false)
+        .with_target_partitions(options.threads.max(1))
+        .with_batch_size(options.batch_rows);
+    let settings = config.options_mut();
+    settings.sql_parser.dialect = Dialect::PostgreSQL;
+    // 0.1 is numeric in PostgreSQL, not a float
+    settings.sql_parser.parse_float_as_decimal = true;
+    settings.sql_parser.map_string_types_to_utf8view = false;
+    settings.sql_parser.collect_spans = true;
+    settings.sql_parser.default_null_ordering = "nulls_max".into();
+    settings.execution.time_zone = Some("UTC".into());
+    settings.explain.physical_plan_only = true;
+    // statistics of files are read when a table is opened
+    settings.execution.collect_statistics = true;
+    config
+}

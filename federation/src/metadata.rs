@@ -1,0 +1,135 @@
+//! What there is to query, without asking any store: the last discovered schemas,
+//! tables and columns of every catalog, as pg_catalog and information_schema show them.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+
+/// The virtual database that shows every catalog's schemas as `catalog__schema`.
+pub const VIRTUAL_DATABASE: &str = "lakegate";
+/// The schema of the system tables, in every database.
+pub const SYSTEM_SCHEMA: &str = "lakegate";
+/// The schema of the saved queries, in every database.
+pub const VIEWS_SCHEMA: &str = "views";
+
+/// Everything at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Metadata {
+    /// Grows with every change: two snapshots of one process with the same revision are equal.
+    pub revision: u64,
+    /// By name; the virtual database included.
+    pub databases: Vec<Arc<DatabaseMetadata>>,
+}
+
+impl Metadata {
+    /// The database of that exact name.
+    pub fn database(&self, name: &str) -> Option<&Arc<DatabaseMetadata>> {
+        self.databases.iter().find(|database| database.name == name)
+    }
+}
+
+/// One database: a catalog, or the virtual one.
+#[derive(Debug, Clone)]
+pub struct DatabaseMetadata {
+    /// Its name, which is the catalog's.
+    pub name: String,
+    /// The DataSource's description.
+    pub comment: Option<String>,
+    /// By name; `lakegate` and `views` included.
+    pub schemas: Vec<Arc<SchemaMetadata>>,
+}
+
+impl DatabaseMetadata {
+    /// The schema of that exact name.
+    pub fn schema(&self, name: &str) -> Option<&Arc<SchemaMetadata>> {
+        self.schemas.iter().find(|schema| schema.name == name)
+    }
+}
+
+/// What a schema holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SchemaKind {
+    /// Tables of a store or of a lake.
+    Source,
+    /// Lakegate's own tables.
+    System,
+    /// Saved queries.
+    Views,
+}
+
+/// One schema of a database.
+#[derive(Debug, Clone)]
+pub struct SchemaMetadata {
+    /// Its name in this database (`shop__public` in the virtual one).
+    pub name: String,
+    pub kind: SchemaKind,
+    /// The catalog and the schema it stands for, when `kind` is `Source`.
+    pub origin: Option<(String, String)>,
+    /// By name.
+    pub tables: Arc<Vec<Arc<TableMetadata>>>,
+}
+
+impl SchemaMetadata {
+    /// The table of that exact name.
+    pub fn table(&self, name: &str) -> Option<&Arc<TableMetadata>> {
+        self.tables.iter().find(|table| table.name == name)
+    }
+}
+
+/// What a relation is, as its store says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    Table,
+    View,
+    MaterializedView,
+    ForeignTable,
+    PartitionedTable,
+}
+
+/// One relation.
+#[derive(Debug, Clone)]
+pub struct TableMetadata {
+    pub name: String,
+    pub kind: RelationKind,
+    pub comment: Option<String>,
+    /// The store's own estimate, when it has one.
+    pub rows: Option<u64>,
+    /// In the table's order.
+    pub columns: Vec<ColumnMetadata>,
+    /// The names of the key's columns in key order; empty without one.
+    pub primary_key: Vec<String>,
+    /// The SQL of a view.
+    pub definition: Option<String>,
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnMetadata {
+    pub name: String,
+    pub data_type: DataType,
+    pub nullable: bool,
+    pub comment: Option<String>,
+    /// The field's own metadata, such as the store's type name.
+    pub properties: Vec<(String, String)>,
+}
+
+/// The columns of an Arrow schema.
+pub(crate) fn columns_of(schema: &SchemaRef) -> Vec<ColumnMetadata> {
+    let mut columns = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let mut properties: Vec<(String, String)> = field
+            .metadata()
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        properties.sort();
+        columns.push(ColumnMetadata {
+            name: field.name().clone(),
+            data_type: field.data_type().clone(),
+            nullable: field.is_nullable(),
+            comment: None,
+            properties,
+        });
+    }
+    columns
+}
