@@ -1,1 +1,33 @@
-//! Lakegate: store.
+//! Where Lakegate's resources live.
+//!
+//! ```text
+//!  manifests (read only) ─┐
+//!                         ├─> FolderStore ─┐
+//!  state.db (SQLite)     ─┘                ├─> dyn ResourceStore ─> federation, operator, gateway
+//!                          MemoryStore    ─┘
+//! ```
+//!
+//! A store answers five questions for each kind (`watch`, `get`, `list`, `create`, `write_status`, `delete`),
+//! resolves secrets and keeps notices. The code above never learns which home it has: [`contract`] is the one
+//! suite that every home passes.
+
+mod error;
+mod problem;
+
+pub mod memory;
+mod notices;
+mod object;
+mod resource;
+pub mod secrets;
+mod shelf;
+pub mod state;
+
+pub use error::StoreError;
+pub use lakegate_crds::{DEFAULT_NAMESPACE, MANIFEST_ANNOTATION};
+pub use problem::Problem;
+
+pub use memory::MemoryStore;
+pub use notices::{NOTICES_KEPT, Notice, NoticeType, Notices};
+pub use resource::{Created, Entry, Event, Key, Rejected, ResourceStore, Store, StoreOf};
+pub use secrets::{Redactor, SecretError, SecretValue, Secrets};
+pub use state::StateDir;
