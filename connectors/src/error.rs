@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
+use lakegate_crds::conditions::Reason;
 
 /// A failure of one DataSource. Messages name it by its catalog name, hold no
 /// secret, and leave the cause to the source chain.
@@ -119,6 +120,29 @@ impl ConnectorError {
             self,
             Self::NotImplemented { .. } | Self::InvalidSpec { .. } | Self::NotADatabase { .. }
         )
+    }
+
+    /// The reason a DataSource's conditions give for it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::NotImplemented { .. } => Reason::NotImplemented,
+            Self::InvalidSpec { .. } => Reason::InvalidSpec,
+            Self::SecretUnusable {
+                key_missing: true, ..
+            } => Reason::SecretKeyMissing,
+            Self::SecretUnusable { .. } => Reason::SecretNotFound,
+            Self::AccessDenied { .. } => Reason::AccessDenied,
+            Self::TlsFailed { .. } => Reason::TlsFailed,
+            Self::TimedOut { .. } => Reason::Timeout,
+            Self::FileMissing { .. } | Self::DirectoryMissing { .. } => Reason::PathNotFound,
+            Self::TableMissing { .. } => Reason::TableNotFound,
+            Self::FileUnreadable { .. } | Self::NotADatabase { .. } | Self::Unreachable { .. } => {
+                Reason::ConnectionFailed
+            }
+            Self::Store { .. } | Self::ValueRefused { .. } | Self::TableUnreadable { .. } => {
+                Reason::DiscoveryFailed
+            }
+        }
     }
 }
 

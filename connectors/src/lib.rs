@@ -4,9 +4,11 @@
 //! store may be asked to do is decided by the shared leaf scan in [`scan`]:
 //! push-down never changes an answer.
 
-pub mod discovery;
+mod decimal;
 mod error;
+pub mod postgres;
 pub mod scan;
+pub mod sqlite;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,41 +19,11 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::runtime_env::RuntimeEnv;
+use lakegate_crds::DataSourceSpec;
+pub use lakegate_crds::SourceKind;
+use lakegate_store::Secrets;
 
 pub use error::ConnectorError;
-
-/// The kinds of store that connectors serve; `lake` is served by its own crate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum SourceKind {
-    Postgres,
-    Mysql,
-    Sqlite,
-    Redis,
-    Elasticsearch,
-    ObjectStore,
-    Spreadsheet,
-}
-
-impl SourceKind {
-    /// The name of the field of `spec` that chooses this kind.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Mysql => "mysql",
-            Self::Sqlite => "sqlite",
-            Self::Redis => "redis",
-            Self::Elasticsearch => "elasticsearch",
-            Self::ObjectStore => "objectStore",
-            Self::Spreadsheet => "spreadsheet",
-        }
-    }
-}
-
-impl fmt::Display for SourceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// What a DataSource needs from its surroundings.
 #[derive(Clone)]
@@ -62,6 +34,7 @@ pub struct ConnectContext {
     pub namespace: String,
     /// What relative paths of the spec are relative to.
     pub base_dir: PathBuf,
+    pub secrets: Arc<dyn Secrets>,
     /// The environment queries will run in; object stores are registered here.
     pub runtime: Arc<RuntimeEnv>,
 }
@@ -119,6 +92,8 @@ pub struct TableDescription {
     pub rows: Option<u64>,
     /// Column names, in key order; empty when there is none.
     pub primary_key: Vec<String>,
+    /// Facts only its connector reads.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// A connected store. Cheap to hold: it opens connections only to work.
@@ -138,4 +113,46 @@ pub trait Connector: fmt::Debug + Send + Sync {
 
     /// A table as a query reads it. Its schema is `table.columns`.
     async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError>;
+}
+
+/// The connector of a DataSource. No I/O over a network: [`Connector::probe`]
+/// does that.
+///
+/// # Errors
+/// A kind that no code serves yet, a spec that cannot be, or an unusable Secret.
+pub async fn connect(
+    spec: &DataSourceSpec,
+    context: ConnectContext,
+) -> Result<Arc<dyn Connector>, ConnectorError> {
+    let discovery = spec.discovery();
+    if let Some(postgres) = &spec.postgres {
+        return Ok(Arc::new(postgres::PostgresConnector::new(
+            postgres, discovery, context,
+        )?));
+    }
+    if let Some(sqlite) = &spec.sqlite {
+        return Ok(Arc::new(sqlite::SqliteConnector::new(
+            sqlite, discovery, &context,
+        )?));
+    }
+    let field = [
+        ("spec.mysql", spec.mysql.is_some()),
+        ("spec.objectStore", spec.object_store.is_some()),
+        ("spec.redis", spec.redis.is_some()),
+        ("spec.elasticsearch", spec.elasticsearch.is_some()),
+        ("spec.spreadsheet", spec.spreadsheet.is_some()),
+    ]
+    .into_iter()
+    .find_map(|(field, set)| set.then_some(field));
+    match field {
+        Some(field) => Err(ConnectorError::NotImplemented {
+            catalog: context.catalog,
+            field: field.to_owned(),
+        }),
+        None => Err(ConnectorError::InvalidSpec {
+            catalog: context.catalog,
+            field: "spec".to_owned(),
+            message: "names no store that a connector reads".to_owned(),
+        }),
+    }
 }
