@@ -1,0 +1,539 @@
+//! The life of a run, one step at a time. Pure.
+//!
+//! ```text
+//!            ┌────────── retry, interrupted ─────────┐
+//!            ▼                                       │
+//!  Wait ──▶ Start ──▶ Watch ──▶ (worker ends) ──▶ LookUpCommit ──▶ Done(Failed)
+//!                       │                            │
+//!                       └─ Stop ─▶ (worker ends)     └──▶ Done(Complete)
+//! ```
+//!
+//! Two rules carry everything else. A run always ends: each state has a timer or an event that leaves it. And a run is
+//! never called failed, nor tried again, before the lake was asked whether it has committed: a worker may die between
+//! its commit and its last word.
+
+use jiff::{SignedDuration, Timestamp};
+use lakegate_crds::conditions::Reason;
+
+use crate::{
+    protocol::{Failure, Progress, Report},
+    queue,
+};
+
+/// A worker says something each second; after this much silence it is taken for dead.
+pub const SILENCE_LIMIT: SignedDuration = SignedDuration::from_secs(60);
+
+/// Longest wait between two attempts.
+const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(10);
+
+/// What the run's status remembers between two looks, over restarts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Attempts begun.
+    pub attempts: u32,
+
+    /// When the first one began.
+    pub started: Option<Timestamp>,
+
+    /// The operator process under which an attempt is running.
+    pub session: Option<String>,
+
+    /// Why the last attempt published nothing.
+    pub last_failure: Option<Failure>,
+
+    /// When the next attempt is due.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What this process knows of a worker of the run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// There is none.
+    Idle,
+
+    /// It is running.
+    Running {
+        /// Which attempt.
+        attempt: u32,
+
+        /// When it was started.
+        started: Timestamp,
+
+        /// When it was last heard of.
+        heard: Timestamp,
+
+        /// What it said last.
+        progress: Progress,
+
+        /// It was told to end.
+        stopping: bool,
+    },
+
+    /// It is gone.
+    Ended {
+        /// Which attempt.
+        attempt: u32,
+
+        /// When it was started.
+        started: Timestamp,
+
+        /// When it was found gone.
+        at: Timestamp,
+
+        /// How.
+        ending: Ending,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ending {
+    /// By its own word, with the table published.
+    Finished(Report),
+
+    /// By its own word, with nothing published.
+    Failed(Failure),
+
+    /// Without a word.
+    Exited(String),
+
+    /// Before it existed.
+    NotLaunched(String),
+
+    /// Because it was told to.
+    Stopped(StopCause),
+}
+
+/// Why a worker is told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopCause {
+    /// A newer run takes its place.
+    Replaced,
+
+    /// The run took longer than its timeout.
+    DeadlineExceeded,
+
+    /// It was silent for [`SILENCE_LIMIT`].
+    Silent,
+
+    /// The operator is shutting down.
+    Shutdown,
+}
+
+/// What the lake says about a commit of this run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommitLookup {
+    /// It was not asked.
+    NotAsked,
+
+    /// There is none.
+    Absent,
+
+    /// The run has committed.
+    Found(Report),
+
+    /// The lake did not answer; why.
+    Unknown(String),
+}
+
+/// The Export's rules for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// From the first attempt's start to the end of the run.
+    pub timeout: SignedDuration,
+
+    /// Attempts after the first one.
+    pub retries: u32,
+
+    /// Wait before the second attempt; doubles.
+    pub backoff: SignedDuration,
+}
+
+/// Everything a step may look at.
+#[derive(Debug, Clone)]
+pub struct Facts<'a> {
+    /// What the status says.
+    pub record: &'a Record,
+
+    /// The worker, if any.
+    pub work: &'a Work,
+
+    /// The lake's answer, when it was asked since the worker ended.
+    pub commit: &'a CommitLookup,
+
+    /// This operator process.
+    pub session: &'a str,
+
+    /// The run is to make room for another.
+    pub cancelled: bool,
+
+    /// An older unfinished run of the same Export.
+    pub ahead: Option<&'a str>,
+
+    /// Another worker may be started.
+    pub capacity: bool,
+
+    /// Why no attempt can begin, whatever is waited for.
+    pub unable: Option<&'a Failure>,
+
+    /// The Export's rules.
+    pub limits: Limits,
+
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Begin this attempt.
+    Start {
+        /// Its number, from 1.
+        attempt: u32,
+    },
+
+    /// Tell the worker to end.
+    Stop(StopCause),
+
+    /// Ask the lake whether the run has committed, and step again.
+    LookUpCommit,
+
+    /// Let the worker work.
+    Watch {
+        /// For the status.
+        record: Record,
+
+        /// For the status.
+        progress: Progress,
+
+        /// When to look again at the latest.
+        until: Timestamp,
+    },
+
+    /// Nothing to do before `until`, or before something changes.
+    Wait {
+        /// For the status.
+        record: Record,
+
+        /// For what.
+        waiting: Waiting,
+
+        /// When to look again at the latest.
+        until: Option<Timestamp>,
+    },
+
+    /// The run has ended.
+    Done {
+        /// For the status.
+        record: Record,
+
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// What a run without a worker waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// An older run of the same Export, by name.
+    Ahead(String),
+
+    /// A free worker.
+    Capacity,
+
+    /// The time of its next attempt.
+    Retry(Failure),
+
+    /// The operator, which is going down, to come back.
+    Interrupted,
+
+    /// The lake, to say whether the run has committed.
+    Lake(String),
+
+    /// The worker, to end.
+    Stopping,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The table is published.
+    Complete(Report),
+
+    /// Nothing was published.
+    Failed(Failure),
+}
+
+/// The next step of a run that has not ended.
+pub fn next_step(facts: &Facts<'_>) -> Step {
+    match facts.work {
+        Work::Running {
+            attempt,
+            started,
+            heard,
+            progress,
+            stopping,
+        } => {
+            let record = Record {
+                attempts: *attempt,
+                started: facts.record.started.or(Some(*started)),
+                session: Some(facts.session.to_owned()),
+                last_failure: facts.record.last_failure.clone(),
+                retry_at: None,
+            };
+            let deadline = after(record.started.unwrap_or(*started), facts.limits.timeout);
+            let silent = after(*heard, SILENCE_LIMIT);
+            if *stopping {
+                Step::Wait {
+                    record,
+                    waiting: Waiting::Stopping,
+                    until: None,
+                }
+            } else if facts.cancelled {
+                Step::Stop(StopCause::Replaced)
+            } else if facts.now >= deadline {
+                Step::Stop(StopCause::DeadlineExceeded)
+            } else if facts.now >= silent {
+                Step::Stop(StopCause::Silent)
+            } else {
+                Step::Watch {
+                    record,
+                    progress: *progress,
+                    until: deadline.min(silent),
+                }
+            }
+        }
+        Work::Ended {
+            attempt,
+            started,
+            at,
+            ending,
+        } => {
+            let record = Record {
+                attempts: *attempt,
+                started: facts.record.started.or(Some(*started)),
+                session: None,
+                last_failure: facts.record.last_failure.clone(),
+                retry_at: None,
+            };
+            if let Ending::Finished(report) = ending {
+                return Step::Done {
+                    record,
+                    outcome: Outcome::Complete(*report),
+                };
+            }
+            after_lookup(facts, record, |record| settle(facts, record, *at, ending))
+        }
+        Work::Idle if facts.record.session.is_some() => {
+            // The operator that watched over this attempt is gone, and the worker with it: it ends when its standard
+            // input does. That is nobody's fault, so the next attempt need not wait.
+            let record = Record {
+                session: None,
+                ..facts.record.clone()
+            };
+            after_lookup(facts, record, |record| {
+                let failure = Failure {
+                    reason: Reason::WorkerLost.to_string(),
+                    message: "the operator was restarted while the worker ran".to_owned(),
+                    terminal: false,
+                };
+                fail_or_retry(facts, record, failure, |_| facts.now)
+            })
+        }
+        Work::Idle => idle(facts),
+    }
+}
+
+fn idle(facts: &Facts<'_>) -> Step {
+    let record = facts.record.clone();
+    let failed = |record: Record, failure: Failure| Step::Done {
+        record,
+        outcome: Outcome::Failed(failure),
+    };
+    let deadline = record.started.map(|started| after(started, facts.limits.timeout));
+    if facts.cancelled {
+        failed(record, failure_of(StopCause::Replaced, facts))
+    } else if deadline.is_some_and(|deadline| facts.now >= deadline) {
+        let failure = failure_of(StopCause::DeadlineExceeded, facts);
+        failed(record, failure)
+    } else if let Some(unable) = facts.unable {
+        failed(record, unable.clone())
+    } else if let Some((at, failure)) = record
+        .retry_at
+        .zip(record.last_failure.clone())
+        .filter(|(at, _)| *at > facts.now)
+    {
+        let until = deadline.map_or(at, |deadline| deadline.min(at));
+        Step::Wait {
+            record,
+            waiting: Waiting::Retry(failure),
+            until: Some(until),
+        }
+    } else if let Some(ahead) = facts.ahead {
+        Step::Wait {
+            record,
+            waiting: Waiting::Ahead(ahead.to_owned()),
+            until: deadline,
+        }
+    } else if !facts.capacity {
+        Step::Wait {
+            record,
+            waiting: Waiting::Capacity,
+            until: deadline,
+        }
+    } else {
+        Step::Start {
+            attempt: record.attempts + 1,
+        }
+    }
+}
+
+/// Goes on only when the lake has said that the run has not committed.
+fn after_lookup(facts: &Facts<'_>, record: Record, absent: impl FnOnce(Record) -> Step) -> Step {
+    match facts.commit {
+        CommitLookup::NotAsked => Step::LookUpCommit,
+        CommitLookup::Found(report) => Step::Done {
+            record,
+            outcome: Outcome::Complete(*report),
+        },
+        CommitLookup::Absent => absent(record),
+        CommitLookup::Unknown(why) => {
+            // A lake that cannot be read can hardly be written, but "hardly" is no ground to call a run failed. The
+            // attempt stays open (its session stays in the record) until the lake answers or the run's time is over.
+            let deadline = after(record.started.unwrap_or(facts.now), facts.limits.timeout);
+            if facts.now >= deadline {
+                return absent(record);
+            }
+            let session = facts
+                .record
+                .session
+                .clone()
+                .or_else(|| Some(facts.session.to_owned()));
+            let until = after(facts.now, SignedDuration::from_secs(15)).min(deadline);
+            Step::Wait {
+                record: Record { session, ..record },
+                waiting: Waiting::Lake(why.clone()),
+                until: Some(until),
+            }
+        }
+    }
+}
+
+/// An attempt is over and published nothing.
+fn settle(facts: &Facts<'_>, record: Record, at: Timestamp, ending: &Ending) -> Step {
+    let lost = |message: String| Failure {
+        reason: Reason::WorkerLost.to_string(),
+        message,
+        terminal: false,
+    };
+    let failure = match ending {
+        Ending::Stopped(StopCause::Shutdown) => {
+            // Our doing, so it costs no attempt; and a first attempt that will begin anew has all its time again.
+            let attempts = record.attempts.saturating_sub(1);
+            let started = record.started.filter(|_| attempts > 0);
+            let record = Record {
+                attempts,
+                started,
+                ..record
+            };
+            return Step::Wait {
+                record,
+                waiting: Waiting::Interrupted,
+                until: Some(facts.now),
+            };
+        }
+        Ending::Stopped(cause @ (StopCause::Replaced | StopCause::DeadlineExceeded)) => {
+            return Step::Done {
+                record,
+                outcome: Outcome::Failed(failure_of(*cause, facts)),
+            };
+        }
+        Ending::Stopped(StopCause::Silent) => failure_of(StopCause::Silent, facts),
+        Ending::Failed(failure) => failure.clone(),
+        Ending::Exited(how) => lost(format!("the worker ended without a result ({how})")),
+        Ending::NotLaunched(message) => lost(message.clone()),
+        Ending::Finished(report) => {
+            return Step::Done {
+                record,
+                outcome: Outcome::Complete(*report),
+            };
+        }
+    };
+    fail_or_retry(facts, record, failure, |attempts| {
+        after(
+            at,
+            queue::doubled(facts.limits.backoff, attempts, LONGEST_BACKOFF),
+        )
+    })
+}
+
+fn fail_or_retry(
+    facts: &Facts<'_>,
+    record: Record,
+    failure: Failure,
+    retry_at: impl FnOnce(u32) -> Timestamp,
+) -> Step {
+    if facts.cancelled {
+        return Step::Done {
+            record,
+            outcome: Outcome::Failed(failure_of(StopCause::Replaced, facts)),
+        };
+    }
+    let deadline = after(record.started.unwrap_or(facts.now), facts.limits.timeout);
+    if failure.terminal || record.attempts > facts.limits.retries || facts.now >= deadline {
+        return Step::Done {
+            record,
+            outcome: Outcome::Failed(failure),
+        };
+    }
+    let at = retry_at(record.attempts);
+    let record = Record {
+        last_failure: Some(failure.clone()),
+        retry_at: Some(at),
+        ..record
+    };
+    Step::Wait {
+        record,
+        waiting: Waiting::Retry(failure),
+        until: Some(at.min(deadline)),
+    }
+}
+
+fn failure_of(cause: StopCause, facts: &Facts<'_>) -> Failure {
+    let (reason, mut message) = match cause {
+        StopCause::Replaced => (
+            Reason::Replaced,
+            "a newer run takes its place (concurrencyPolicy Replace)".to_owned(),
+        ),
+        StopCause::DeadlineExceeded => (
+            Reason::DeadlineExceeded,
+            format!("it took longer than spec.timeout ({:#})", facts.limits.timeout),
+        ),
+        StopCause::Silent => (
+            Reason::WorkerLost,
+            format!(
+                "the worker was silent for {} s and was ended",
+                SILENCE_LIMIT.as_secs()
+            ),
+        ),
+        StopCause::Shutdown => (Reason::WorkerLost, "the operator was shut down".to_owned()),
+    };
+    if cause == StopCause::DeadlineExceeded
+        && let Some(last) = &facts.record.last_failure
+    {
+        message = format!("{message}; the last attempt had failed: {}", last.message);
+    }
+    let terminal = matches!(cause, StopCause::Replaced | StopCause::DeadlineExceeded);
+    Failure {
+        reason: reason.to_string(),
+        message,
+        terminal,
+    }
+}
+
+fn after(instant: Timestamp, duration: SignedDuration) -> Timestamp {
+    instant.checked_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,75 @@
+//! The one place that knows what time it is.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+/// Tells the time. Nothing above it reads a clock, so tests can tell another.
+#[async_trait]
+pub trait Clock: Send + Sync + 'static {
+    /// The wall clock.
+    fn now(&self) -> Timestamp;
+
+    /// Waits.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}
+
+/// A clock that stands still until it is moved: a year of schedule in a test that takes no time.
+#[derive(Debug)]
+pub struct ManualClock {
+    time: watch::Sender<Timestamp>,
+}
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            time: watch::Sender::new(now),
+        }
+    }
+
+    /// Moves the hands to `now`, and wakes who waited for it.
+    pub fn set(&self, now: Timestamp) {
+        self.time.send_replace(now);
+    }
+
+    /// Moves the hands forward.
+    pub fn advance(&self, duration: SignedDuration) {
+        self.time.send_modify(|time| *time += duration);
+    }
+}
+
+#[async_trait]
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        *self.time.borrow()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let until = SignedDuration::try_from(duration)
+            .ok()
+            .and_then(|wait| self.now().checked_add(wait).ok());
+        let Some(until) = until else {
+            return std::future::pending().await;
+        };
+        // The sender lives as long as `self`.
+        let _ = self.time.subscribe().wait_for(|time| *time >= until).await;
+    }
+}

@@ -1,0 +1,322 @@
+//! The decisions about DataSource, View and RetentionPolicy: what the federation knows of them, told as a status.
+
+use jiff::Timestamp;
+use lakegate_crds::{
+    DataSource, DataSourceStatus, RetentionPolicy, RetentionPolicyStatus, View, ViewColumnStatus, ViewStatus,
+    conditions::{ConditionStatus, ConditionType, ConditionsExt as _, ConditionsMut as _, Reason, time},
+};
+use lakegate_federation::{SourceHealth, ViewHealth};
+use lakegate_store::{Entry, NoticeType, Problem};
+
+use super::{Decision, Verdict, attention, count, notice, refusal};
+
+/// Everything a decision about a DataSource may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedSource<'a> {
+    /// The DataSource.
+    pub entry: &'a Entry<DataSource>,
+
+    /// Fields that no code serves, taken names.
+    pub problems: &'a [Problem],
+
+    /// What the federation knows of it.
+    pub health: Option<&'a SourceHealth>,
+
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// Decides about a DataSource.
+pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus> {
+    let ObservedSource {
+        entry, problems, now, ..
+    } = observed;
+    let before = entry.status.clone().unwrap_or_default();
+    let mut status = before.clone();
+    status.observed_generation = Some(entry.generation);
+    let mut notices = Vec::new();
+    let suspended = entry
+        .object
+        .as_deref()
+        .is_some_and(|source| source.spec.suspend.unwrap_or(false));
+    if let Some(source) = entry.object.as_deref() {
+        status.r#type = source.spec.source_kind();
+        status.catalog_name = Some(source.spec.catalog_name(&entry.key.name));
+    }
+    // What was learnt of an older spec says nothing about this one.
+    let health = observed
+        .health
+        .filter(|health| health.generation >= entry.generation && problems.is_empty());
+    let mut verdict = Verdict::progressing("connecting");
+    if suspended {
+        status.conditions.unset(ConditionType::Reachable);
+        status.conditions.unset(ConditionType::CatalogSynced);
+        status.conditions.set(
+            now,
+            ConditionType::Suspended,
+            true,
+            Reason::Suspended,
+            "spec.suspend is true",
+            entry.generation,
+        );
+        verdict = Verdict::ready(Reason::Suspended, "suspended: its tables are not offered");
+    } else {
+        status.conditions.unset(ConditionType::Suspended);
+        if let Some(health) = health {
+            verdict = describe_health(&mut status, entry, health, now);
+            if let Some(news) = reachability_news(entry, &before, &status, now) {
+                notices.push(news);
+            }
+        }
+    }
+    refusal(entry, problems)
+        .unwrap_or(verdict)
+        .apply(&mut status.conditions, entry.generation, now);
+    notices.extend(attention(entry, &before.conditions, &status.conditions, now));
+    Decision {
+        status,
+        effects: Vec::new(),
+        notices,
+        next: None,
+    }
+}
+
+fn describe_health(
+    status: &mut DataSourceStatus,
+    entry: &Entry<DataSource>,
+    health: &SourceHealth,
+    now: Timestamp,
+) -> Verdict {
+    let generation = entry.generation;
+    if !health.endpoint.is_empty() {
+        status.endpoint = Some(health.endpoint.clone());
+    }
+    if let Some(version) = &health.server_version {
+        status.server_version = Some(version.clone());
+    }
+    if let Some(discovered) = health.last_discovery {
+        status.tables = Some(count(health.tables));
+        status.catalog_revision = Some(health.catalog_revision.to_string());
+        status.last_discovery_time = Some(time(discovered));
+    }
+    let conditions = &mut status.conditions;
+    match health.reachable {
+        None => {
+            conditions.set(
+                now,
+                ConditionType::Reachable,
+                ConditionStatus::Unknown,
+                Reason::Progressing,
+                "connecting",
+                generation,
+            );
+            Verdict::progressing("connecting")
+        }
+        Some(true) => {
+            let tables = format!("{} tables", health.tables);
+            conditions.set(
+                now,
+                ConditionType::Reachable,
+                true,
+                Reason::Connected,
+                "the store answers",
+                generation,
+            );
+            conditions.set(
+                now,
+                ConditionType::CatalogSynced,
+                true,
+                Reason::Discovered,
+                tables.clone(),
+                generation,
+            );
+            Verdict::ready(Reason::Available, tables)
+        }
+        Some(false) => {
+            let reason = health
+                .reason
+                .as_deref()
+                .and_then(|reason| reason.parse().ok())
+                .unwrap_or(Reason::ConnectionFailed);
+            let message = health
+                .message
+                .clone()
+                .unwrap_or_else(|| "the store does not answer".to_owned());
+            conditions.set(
+                now,
+                ConditionType::Reachable,
+                false,
+                reason,
+                message.clone(),
+                generation,
+            );
+            let synced = match health.last_discovery {
+                Some(at) => format!("{} tables as of {}", health.tables, time(at).0),
+                None => "no tables were read yet".to_owned(),
+            };
+            conditions.set(
+                now,
+                ConditionType::CatalogSynced,
+                false,
+                reason,
+                synced,
+                generation,
+            );
+            if health.terminal {
+                Verdict::stalled(reason, message)
+            } else {
+                Verdict::retrying(reason, message)
+            }
+        }
+    }
+}
+
+/// A notice when the store went away or came back.
+fn reachability_news(
+    entry: &Entry<DataSource>,
+    before: &DataSourceStatus,
+    after: &DataSourceStatus,
+    now: Timestamp,
+) -> Option<lakegate_store::Notice> {
+    let reachable = after.conditions.find(ConditionType::Reachable)?;
+    let known = before.conditions.find(ConditionType::Reachable);
+    if known.is_some_and(|known| known.status == reachable.status && known.reason == reachable.reason) {
+        return None;
+    }
+    match reachable.status.as_str() {
+        "True" => {
+            let message = match after.conditions.find(ConditionType::CatalogSynced) {
+                Some(synced) => format!("{}, {}", reachable.message, synced.message),
+                None => reachable.message.clone(),
+            };
+            Some(notice(entry, NoticeType::Normal, &reachable.reason, message, now))
+        }
+        "False" => Some(notice(
+            entry,
+            NoticeType::Warning,
+            &reachable.reason,
+            reachable.message.clone(),
+            now,
+        )),
+        _ => None,
+    }
+}
+
+/// Everything a decision about a View may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedView<'a> {
+    /// The View.
+    pub entry: &'a Entry<View>,
+
+    /// Fields that no code serves.
+    pub problems: &'a [Problem],
+
+    /// How its query plans.
+    pub health: Option<&'a ViewHealth>,
+
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// Decides about a View.
+pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
+    let ObservedView {
+        entry, problems, now, ..
+    } = observed;
+    let before = entry.status.clone().unwrap_or_default();
+    let mut status = before.clone();
+    status.observed_generation = Some(entry.generation);
+    let health = observed
+        .health
+        .filter(|health| health.generation >= entry.generation);
+    let verdict = match health {
+        None => Verdict::progressing("planning"),
+        Some(ViewHealth {
+            problem: Some(problem),
+            reason,
+            ..
+        }) => {
+            let reason = reason
+                .as_deref()
+                .and_then(|reason| reason.parse().ok())
+                .unwrap_or(Reason::PlanFailed);
+            // A view that does not plan may plan once its tables are there; one that is no query never will.
+            if reason == Reason::InvalidSpec {
+                Verdict::stalled(reason, problem)
+            } else {
+                Verdict::retrying(reason, problem)
+            }
+        }
+        Some(health) => {
+            status.columns = health
+                .columns
+                .iter()
+                .map(|(name, data_type)| ViewColumnStatus {
+                    name: name.clone(),
+                    r#type: data_type.clone(),
+                })
+                .collect();
+            let name = view_sql_name(entry);
+            let verdict = Verdict::ready(Reason::Available, format!("served as {name}"));
+            status.sql_name = Some(name);
+            verdict
+        }
+    };
+    refusal(entry, problems)
+        .unwrap_or(verdict)
+        .apply(&mut status.conditions, entry.generation, now);
+    let notices = attention(entry, &before.conditions, &status.conditions, now)
+        .into_iter()
+        .collect();
+    Decision {
+        status,
+        effects: Vec::new(),
+        notices,
+        next: None,
+    }
+}
+
+/// Name of a view in SQL: `views.shop_daily` for `shop-daily`.
+pub fn view_sql_name(entry: &Entry<View>) -> String {
+    format!("views.{}", entry.key.name.replace(['-', '.'], "_"))
+}
+
+/// Everything a decision about a RetentionPolicy may look at.
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedPolicy<'a> {
+    /// The RetentionPolicy.
+    pub entry: &'a Entry<RetentionPolicy>,
+
+    /// Fields that no code serves: for now, all.
+    pub problems: &'a [Problem],
+
+    /// The clock.
+    pub now: Timestamp,
+}
+
+/// Decides about a RetentionPolicy.
+pub fn decide_policy(observed: ObservedPolicy<'_>) -> Decision<RetentionPolicyStatus> {
+    let ObservedPolicy { entry, problems, now } = observed;
+    let before = entry.status.clone().unwrap_or_default();
+    let mut status = before.clone();
+    status.observed_generation = Some(entry.generation);
+    // A policy that would be taken for active while nothing acts on it is the worst of answers.
+    let unserved = || {
+        Verdict::stalled(
+            Reason::NotImplemented,
+            "spec: retention is not served by this version; nothing is deleted",
+        )
+    };
+    refusal(entry, problems)
+        .unwrap_or_else(unserved)
+        .apply(&mut status.conditions, entry.generation, now);
+    let notices = attention(entry, &before.conditions, &status.conditions, now)
+        .into_iter()
+        .collect();
+    Decision {
+        status,
+        effects: Vec::new(),
+        notices,
+        next: None,
+    }
+}

@@ -1,0 +1,276 @@
+//! What the operator and a worker say to each other: one JSON line in, JSON lines out.
+//!
+//! ```text
+//! operator ── stdin ──▶ WorkOrder            (one line; then the pipe stays open: its end means "stop")
+//! operator ◀─ stdout ── WorkerMessage …      (one a second as heartbeat, the last one is the result)
+//! operator ◀─ stderr ── log lines
+//! ```
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use lakegate_crds::{DataSource, ExportSpec, View};
+use lakegate_store::SecretValue;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Raised when either side stops understanding the other. Both are the same binary, unless it was replaced on disk while
+/// `serve` runs; then the worker says so instead of guessing.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Everything one attempt needs: a worker asks nobody anything.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkOrder {
+    /// [`PROTOCOL_VERSION`] of the operator.
+    pub version: u32,
+
+    /// What is being worked on.
+    pub run: RunIdentity,
+
+    /// The Export as it was when the run began.
+    pub spec: ExportSpec,
+
+    /// The DataSources the run reads; an export of one table has one.
+    pub sources: Vec<DataSource>,
+
+    /// The DataSource the run writes.
+    pub lake: DataSource,
+
+    /// Views a query may name.
+    pub views: Vec<View>,
+
+    /// The values of the secrets that `sources` and `lake` refer to.
+    pub secrets: SecretBundle,
+
+    /// Where a lake without a path of its own lives, and where spill files go.
+    pub state_dir: PathBuf,
+
+    /// Threads of the run.
+    pub threads: usize,
+
+    /// Bytes of the run's memory pool.
+    pub memory_bytes: usize,
+}
+
+/// Names one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunIdentity {
+    /// Namespace of run and Export.
+    pub namespace: String,
+
+    /// Name of the ExportRun.
+    pub name: String,
+
+    /// Uid of the ExportRun: the run id in the lake, where it makes a repeated commit recognisable.
+    pub uid: String,
+
+    /// Name of the Export.
+    pub export: String,
+
+    /// Counts from 1.
+    pub attempt: u32,
+
+    /// Unique over all attempts of all runs: no two ever write the same file.
+    pub attempt_id: String,
+}
+
+/// Secret values by name and key. Printing it shows the names only.
+#[derive(Clone, Default)]
+pub struct SecretBundle(BTreeMap<String, BTreeMap<String, SecretValue>>);
+
+impl SecretBundle {
+    /// Adds or replaces one value.
+    pub fn insert(&mut self, name: &str, key: &str, value: SecretValue) {
+        self.0
+            .entry(name.to_owned())
+            .or_default()
+            .insert(key.to_owned(), value);
+    }
+
+    /// The value of a key.
+    pub fn get(&self, name: &str, key: &str) -> Option<&SecretValue> {
+        self.0.get(name)?.get(key)
+    }
+
+    /// Whether any key of the secret is there.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// Every key with its value.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &SecretValue)> {
+        self.0.iter().flat_map(|(name, keys)| {
+            keys.iter()
+                .map(move |(key, value)| (name.as_str(), key.as_str(), value))
+        })
+    }
+}
+
+impl std::fmt::Debug for SecretBundle {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names = self
+            .0
+            .iter()
+            .map(|(name, keys)| (name, keys.keys().collect::<Vec<_>>()));
+        formatter.debug_map().entries(names).finish()
+    }
+}
+
+// The pipe to the worker is the one place a value is written to.
+impl Serialize for SecretBundle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, keys)| {
+            let exposed: BTreeMap<&str, &str> = keys
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.expose()))
+                .collect();
+            (name, exposed)
+        }))
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretBundle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let plain = BTreeMap::<String, BTreeMap<String, String>>::deserialize(deserializer)?;
+        let mut bundle = Self::default();
+        for (name, keys) in plain {
+            for (key, value) in keys {
+                bundle.insert(&name, &key, SecretValue::new(value));
+            }
+        }
+        Ok(bundle)
+    }
+}
+
+/// A line from the worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+pub enum WorkerMessage {
+    /// Still at work. Sent each second: silence is a sign of death.
+    Progress(Progress),
+
+    /// The table holds the run's rows. The last line.
+    Finished(Report),
+
+    /// The attempt is over and published nothing. The last line.
+    Failed(Failure),
+}
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Progress {
+    /// What it is doing.
+    pub phase: Phase,
+
+    /// Rows written so far.
+    pub rows: u64,
+
+    /// Bytes written so far.
+    pub bytes: u64,
+}
+
+/// What an attempt is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// Connecting and planning.
+    #[default]
+    Starting,
+
+    /// Reading rows and writing files.
+    Copying,
+
+    /// Publishing the files as the table's content.
+    Committing,
+}
+
+impl Phase {
+    /// The word in status and on the progress bar.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "Starting",
+            Self::Copying => "Copying",
+            Self::Committing => "Committing",
+        }
+    }
+}
+
+/// What a run published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Rows read from the source after its filter; absent when an earlier attempt did the work.
+    pub rows_read: Option<u64>,
+
+    /// Rows of the table.
+    pub rows: u64,
+
+    /// Bytes of its data files.
+    pub bytes: u64,
+
+    /// Number of its data files.
+    pub files: u64,
+
+    /// Snapshot in the lake.
+    pub snapshot_id: i64,
+
+    /// An earlier attempt of this run had committed already.
+    pub already: bool,
+}
+
+/// Why an attempt published nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// A name of `lakegate_crds::conditions::Reason`.
+    pub reason: String,
+
+    /// For people; holds no secret.
+    pub message: String,
+
+    /// Trying the same again cannot help.
+    pub terminal: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_travels_but_never_prints() {
+        let mut bundle = SecretBundle::default();
+        bundle.insert("shop-db", "password", SecretValue::new("canary-4711"));
+        assert_eq!(format!("{bundle:?}"), r#"{"shop-db": ["password"]}"#);
+        let line = serde_json::to_string(&bundle).unwrap();
+        let back: SecretBundle = serde_json::from_str(&line).unwrap();
+        assert_eq!(back.get("shop-db", "password").unwrap().expose(), "canary-4711");
+        assert!(back.contains("shop-db") && !back.contains("shop"));
+        assert_eq!(back.iter().count(), 1);
+    }
+
+    #[test]
+    fn messages_keep_their_form() {
+        let cases = [
+            (
+                WorkerMessage::Progress(Progress {
+                    phase: Phase::Copying,
+                    rows: 7,
+                    bytes: 9,
+                }),
+                r#"{"type":"progress","phase":"Copying","rows":7,"bytes":9}"#,
+            ),
+            (
+                WorkerMessage::Failed(Failure {
+                    reason: "OutOfMemory".into(),
+                    message: "m".into(),
+                    terminal: false,
+                }),
+                r#"{"type":"failed","reason":"OutOfMemory","message":"m","terminal":false}"#,
+            ),
+        ];
+        for (message, line) in cases {
+            assert_eq!(serde_json::to_string(&message).unwrap(), line);
+            assert_eq!(serde_json::from_str::<WorkerMessage>(line).unwrap(), message);
+        }
+    }
+}
