@@ -76,6 +76,27 @@ pub enum ConnectorError {
         seconds: u64,
     },
 
+    #[error(
+        "{catalog}: all {connections} connections to {endpoint} stayed busy for {seconds} s; raise \
+         limits.maxConnections of the DataSource or run fewer queries at once"
+    )]
+    Busy {
+        catalog: String,
+        endpoint: String,
+        connections: usize,
+        seconds: u64,
+    },
+
+    #[error(
+        "{catalog}: {endpoint} stopped the statement after {milliseconds} ms, the \
+         limits.statementTimeout of the DataSource; narrow the query or raise the limit"
+    )]
+    StatementTimeout {
+        catalog: String,
+        endpoint: String,
+        milliseconds: u128,
+    },
+
     #[error("{catalog}: the store failed: {message}")]
     Store {
         catalog: String,
@@ -133,7 +154,7 @@ impl ConnectorError {
             Self::SecretUnusable { .. } => Reason::SecretNotFound,
             Self::AccessDenied { .. } => Reason::AccessDenied,
             Self::TlsFailed { .. } => Reason::TlsFailed,
-            Self::TimedOut { .. } => Reason::Timeout,
+            Self::TimedOut { .. } | Self::StatementTimeout { .. } | Self::Busy { .. } => Reason::Timeout,
             Self::FileMissing { .. } | Self::DirectoryMissing { .. } => Reason::PathNotFound,
             Self::TableMissing { .. } => Reason::TableNotFound,
             Self::FileUnreadable { .. } | Self::NotADatabase { .. } | Self::Unreachable { .. } => {

@@ -127,7 +127,7 @@ pub async fn connect(
     let discovery = spec.discovery();
     if let Some(postgres) = &spec.postgres {
         return Ok(Arc::new(postgres::PostgresConnector::new(
-            postgres, discovery, context,
+            postgres, discovery, &context,
         )?));
     }
     if let Some(sqlite) = &spec.sqlite {

@@ -1,34 +1,95 @@
-//! PostgreSQL.
+//! PostgreSQL, 12 and newer.
+//!
+//! Discovery reads pg_catalog; reads are `COPY (SELECT …) TO STDOUT (FORMAT
+//! binary)` decoded by position straight into Arrow. Every statement runs in a
+//! read-only transaction with pinned settings ([`settings::Settings::begin`]).
+//!
+//! What has an exact Arrow form gets it ([`types`]); everything else, and
+//! numeric without limits, is the server's own text. A value without an exact
+//! form in its column (an infinite date, NaN in a decimal, 24:00:00, an array
+//! of two dimensions) is an error that names the column, never another value.
+
+mod decode;
+mod discover;
+mod failure;
+mod pool;
+mod render;
+mod scan;
+mod settings;
+mod tls;
+mod types;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use lakegate_crds::{DiscoverySpec, PostgresSpec};
+use tokio::runtime::Handle;
 
+use self::discover::{OLDEST_VERSION, Server};
+use self::failure::{failure, is_connection_lost};
+use self::pool::{Lease, Pool};
+use self::render::RemoteShape;
+use self::scan::PostgresTable;
+use self::settings::Settings;
+use self::types::{ColumnFacts, RemoteColumn};
+use crate::scan::RemoteTableProvider;
 use crate::{ConnectContext, Connector, ConnectorError, Probe, SourceKind, TableDescription};
 
-/// A PostgreSQL database.
+/// One PostgreSQL database.
 #[derive(Debug)]
 pub struct PostgresConnector {
-    catalog: String,
+    pool: Arc<Pool>,
+    discovery: DiscoverySpec,
 }
 
 impl PostgresConnector {
+    /// Connects to nothing yet. Must be called within a Tokio runtime, which
+    /// will carry the connections.
     pub fn new(
-        _spec: &PostgresSpec,
-        _discovery: DiscoverySpec,
-        context: ConnectContext,
+        spec: &PostgresSpec,
+        discovery: DiscoverySpec,
+        context: &ConnectContext,
     ) -> Result<Self, ConnectorError> {
+        let settings = Settings::new(spec, context)?;
+        let runtime = Handle::try_current().map_err(|error| ConnectorError::Store {
+            catalog: settings.catalog.clone(),
+            message: "connections need a Tokio runtime".to_owned(),
+            source: Some(Box::new(error)),
+        })?;
         Ok(Self {
-            catalog: context.catalog,
+            pool: Arc::new(Pool::new(settings, runtime)),
+            discovery,
         })
     }
 
-    fn not_implemented(&self) -> ConnectorError {
-        ConnectorError::NotImplemented {
-            catalog: self.catalog.clone(),
-            field: "spec.postgres".to_owned(),
+    /// A connection inside a transaction of pinned settings, and its server. A
+    /// connection that died while idle is replaced once.
+    async fn begin(&self) -> Result<(Lease, Server), ConnectorError> {
+        let settings = self.pool.settings();
+        let mut lease = self.pool.acquire().await?;
+        loop {
+            let client = lease.client()?;
+            let begun = match client.batch_execute(&settings.begin()).await {
+                Ok(()) => discover::server(client).await,
+                Err(error) => Err(error),
+            };
+            match begun {
+                Ok(server) if server.version_number < OLDEST_VERSION => {
+                    lease.release();
+                    return Err(ConnectorError::Store {
+                        catalog: settings.catalog.clone(),
+                        message: format!("PostgreSQL {} is not supported; 12 or newer is", server.version),
+                        source: None,
+                    });
+                }
+                Ok(server) => return Ok((lease, server)),
+                Err(error) if lease.reused && is_connection_lost(&error) => {
+                    drop(lease);
+                    lease = self.pool.acquire_fresh().await?;
+                }
+                Err(error) => return Err(failure(settings, &error)),
+            }
         }
     }
 }
@@ -40,18 +101,61 @@ impl Connector for PostgresConnector {
     }
 
     fn endpoint(&self) -> String {
-        String::new()
+        self.pool.settings().endpoint()
     }
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {
-        Err(self.not_implemented())
+        let (lease, server) = self.begin().await?;
+        lease.release();
+        Ok(Probe {
+            server_version: Some(server.version),
+        })
     }
 
     async fn discover(&self) -> Result<Vec<TableDescription>, ConnectorError> {
-        Err(self.not_implemented())
+        let (lease, server) = self.begin().await?;
+        let tables = discover::tables(lease.client()?, &server, &self.discovery)
+            .await
+            .map_err(|error| failure(self.pool.settings(), &error))?;
+        lease.release();
+        Ok(tables)
     }
 
-    async fn open(&self, _table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError> {
-        Err(self.not_implemented())
+    async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError> {
+        let foreign = || ConnectorError::Store {
+            catalog: self.pool.settings().catalog.clone(),
+            message: format!(
+                "the description of {}.{} was not made by the discovery of a PostgreSQL database",
+                table.schema, table.name
+            ),
+            source: None,
+        };
+        let fields = table.columns.fields();
+        if fields.len() != table.details.len() {
+            return Err(foreign());
+        }
+        let columns = fields
+            .iter()
+            .zip(&table.details)
+            .map(|(field, details)| {
+                let facts = ColumnFacts::from_map(&details.facts).ok_or_else(foreign)?;
+                let column = RemoteColumn::new(field.name().clone(), &facts);
+                if column.wire.data_type() == *field.data_type() {
+                    Ok(column)
+                } else {
+                    Err(foreign())
+                }
+            })
+            .collect::<Result<_, _>>()?;
+        let shape = RemoteShape {
+            schema: table.schema.clone(),
+            name: table.name.clone(),
+            columns,
+        };
+        let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape));
+        Ok(Arc::new(RemoteTableProvider::new(
+            Arc::new(table.clone()),
+            remote,
+        )))
     }
 }

@@ -1,0 +1,118 @@
+//! What a failed exchange with the server means.
+
+use std::error::Error as _;
+use std::io;
+
+use tokio_postgres::error::{DbError, SqlState};
+
+use super::settings::Settings;
+use crate::ConnectorError;
+
+/// Names the cause of a failure while connecting or working, without a table.
+pub(super) fn failure(settings: &Settings, error: &tokio_postgres::Error) -> ConnectorError {
+    let catalog = settings.catalog.clone();
+    let endpoint = settings.address();
+    if let Some(answer) = error.as_db_error() {
+        let message = answer_text(answer);
+        let code = answer.code();
+        return if is_access(code) {
+            ConnectorError::AccessDenied {
+                catalog,
+                endpoint,
+                message,
+            }
+        } else if *code == SqlState::INVALID_CATALOG_NAME || is_unavailable(code) {
+            ConnectorError::Unreachable {
+                catalog,
+                endpoint,
+                message,
+                source: None,
+            }
+        } else {
+            ConnectorError::Store {
+                catalog,
+                message,
+                source: None,
+            }
+        };
+    }
+    let message = cause_text(error);
+    if is_tls(error) {
+        return ConnectorError::TlsFailed {
+            catalog,
+            endpoint,
+            message,
+            source: None,
+        };
+    }
+    ConnectorError::Unreachable {
+        catalog,
+        endpoint,
+        message,
+        source: None,
+    }
+}
+
+/// Whether the connection is of no more use; the statement may succeed on
+/// another one.
+pub(super) fn is_connection_lost(error: &tokio_postgres::Error) -> bool {
+    match error.as_db_error() {
+        Some(answer) => is_unavailable(answer.code()),
+        None => true,
+    }
+}
+
+/// The server's own words. DETAIL is left out: it may quote stored values.
+pub(super) fn answer_text(answer: &DbError) -> String {
+    format!("{} (SQLSTATE {})", answer.message(), answer.code().code())
+}
+
+fn is_access(code: &SqlState) -> bool {
+    [
+        SqlState::INVALID_PASSWORD,
+        SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+    ]
+    .contains(code)
+}
+
+/// The server is going, coming or full.
+fn is_unavailable(code: &SqlState) -> bool {
+    [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::TOO_MANY_CONNECTIONS,
+        SqlState::DATABASE_DROPPED,
+    ]
+    .contains(code)
+        || code.code().starts_with("08")
+}
+
+/// The innermost cause, which says more than the layers above it.
+fn cause_text(error: &tokio_postgres::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn is_tls(error: &tokio_postgres::Error) -> bool {
+    // The kind is private; its text is "error performing TLS handshake".
+    if error.to_string().contains("TLS") {
+        return true;
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let wrapped = inner
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+            .is_some_and(|inner| inner.is::<rustls::Error>());
+        if wrapped || inner.is::<rustls::Error>() {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}

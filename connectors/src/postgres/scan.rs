@@ -1,0 +1,372 @@
+//! Reading one table by binary COPY.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, stream, try_join};
+use tokio::time::Instant;
+use tokio_postgres::CopyOutStream;
+use tokio_postgres::error::SqlState;
+
+use super::decode::{CopyDecoder, DecodeFailure, MAX_VALUE_BYTES, Problem};
+use super::failure::{answer_text, failure, is_connection_lost};
+use super::pool::{Lease, Pool};
+use super::render::RemoteShape;
+use super::types::RemoteColumn;
+use crate::ConnectorError;
+use crate::scan::{Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Verdict};
+
+/// One table of a PostgreSQL database.
+#[derive(Debug)]
+pub(super) struct PostgresTable {
+    pool: Arc<Pool>,
+    shape: Arc<RemoteShape>,
+}
+
+impl PostgresTable {
+    pub(super) fn new(pool: Arc<Pool>, shape: RemoteShape) -> Self {
+        Self {
+            pool,
+            shape: Arc::new(shape),
+        }
+    }
+
+    fn select(&self, request: &ScanRequest) -> String {
+        self.shape
+            .select(&request.projection, &request.predicates, request.limit)
+    }
+}
+
+impl RemoteTable for PostgresTable {
+    fn source(&self) -> String {
+        format!("{} (postgres)", self.pool.settings().catalog)
+    }
+
+    fn verdict(&self, predicate: &Predicate) -> Verdict {
+        self.shape.verdict(predicate)
+    }
+
+    fn render(&self, request: &ScanRequest) -> String {
+        RemoteShape::copy(&self.select(request))
+    }
+
+    fn execute(
+        &self,
+        request: ScanRequest,
+        context: ScanContext,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
+        let columns =
+            request
+                .projection
+                .iter()
+                .map(|&index| {
+                    self.shape.columns.get(index).cloned().ok_or_else(|| {
+                        DataFusionError::Internal(format!("there is no column {index} to read"))
+                    })
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+        let scan = Scan {
+            pool: Arc::clone(&self.pool),
+            shape: Arc::clone(&self.shape),
+            select: self.select(&request),
+            schema: request.schema(),
+            columns,
+            batch_rows: context.batch_size,
+            metrics: context.metrics,
+        };
+        let schema = SchemaRef::clone(&scan.schema);
+        let batches = stream::try_unfold(State::Start(scan), |state| async move {
+            state.next().await.map_err(DataFusionError::from)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
+    }
+}
+
+/// A scan as planned.
+struct Scan {
+    pool: Arc<Pool>,
+    shape: Arc<RemoteShape>,
+    select: String,
+    schema: SchemaRef,
+    columns: Vec<RemoteColumn>,
+    batch_rows: usize,
+    metrics: RemoteMetrics,
+}
+
+/// A scan under way. Dropped at any point, it drops its [`Lease`], which stops
+/// the statement in the server.
+struct Reading {
+    scan: Scan,
+    lease: Lease,
+    /// None once the server has sent everything.
+    copy: Option<Pin<Box<CopyOutStream>>>,
+    decoder: CopyDecoder,
+    started: Instant,
+}
+
+enum State {
+    Start(Scan),
+    Reading(Box<Reading>),
+}
+
+impl State {
+    async fn next(self) -> Result<Option<(RecordBatch, Self)>, ConnectorError> {
+        match self {
+            Self::Start(scan) => {
+                let mut reading = Box::new(scan.start().await?);
+                reading.next_batch().await.map(|batch| reading.after(batch))
+            }
+            Self::Reading(mut reading) => reading.next_batch().await.map(|batch| reading.after(batch)),
+        }
+    }
+}
+
+impl Scan {
+    /// Sends the request. A connection that died while idle is replaced once;
+    /// nothing was read yet, so nothing is read twice.
+    async fn start(self) -> Result<Reading, ConnectorError> {
+        let time = self.metrics.time.clone();
+        let _timer = time.timer();
+        let mut lease = self.pool.acquire().await?;
+        loop {
+            let started = Instant::now();
+            let outcome = self.send(&lease).await;
+            match outcome {
+                Ok(copy) => {
+                    let wires: Vec<_> = self.columns.iter().map(|column| column.wire.clone()).collect();
+                    let decoder = CopyDecoder::new(SchemaRef::clone(&self.schema), &wires, self.batch_rows)
+                        .map_err(|problem| self.undecodable(problem))?;
+                    return Ok(Reading {
+                        lease,
+                        copy: Some(Box::pin(copy)),
+                        decoder,
+                        started,
+                        scan: self,
+                    });
+                }
+                Err(Refusal::Server(error)) if lease.reused && is_connection_lost(&error) => {
+                    drop(lease);
+                    lease = self.pool.acquire_fresh().await?;
+                }
+                Err(Refusal::Server(error)) => {
+                    let meaning = self.refused(&error, started.elapsed());
+                    if !is_connection_lost(&error) {
+                        lease.release();
+                    }
+                    return Err(meaning);
+                }
+                Err(Refusal::Known(error)) => {
+                    lease.release();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Two round trips: transaction, check and preparation, then the COPY.
+    async fn send(&self, lease: &Lease) -> Result<CopyOutStream, Refusal> {
+        let client = lease.client().map_err(Refusal::Known)?;
+        let begin = self.pool.settings().begin();
+        let copy = RemoteShape::copy(&self.select);
+        let (_, select, copy) = try_join!(
+            client.batch_execute(&begin),
+            client.prepare(&self.select),
+            client.prepare(&copy),
+        )
+        .map_err(Refusal::Server)?;
+        // Values arrive without their types, so the types are compared first. The
+        // transaction's lock keeps them from changing until the last row.
+        if select.columns().len() != self.columns.len() {
+            return Err(Refusal::Known(self.unreadable(
+                "the server answers with another number of columns".to_owned(),
+            )));
+        }
+        for (column, answered) in self.columns.iter().zip(select.columns()) {
+            if answered.type_().oid() != column.wire.oid() {
+                return Err(Refusal::Known(self.unreadable(format!(
+                    "column \"{}\" has become {} since it was discovered; it is looked at again \
+                     at the next discovery",
+                    column.name,
+                    answered.type_()
+                ))));
+            }
+        }
+        client.copy_out(&copy).await.map_err(Refusal::Server)
+    }
+
+    /// What the server's refusal of this table's statement means.
+    fn refused(&self, error: &tokio_postgres::Error, elapsed: Duration) -> ConnectorError {
+        let settings = self.pool.settings();
+        let Some(answer) = error.as_db_error() else {
+            return failure(settings, error);
+        };
+        let code = answer.code();
+        if *code == SqlState::QUERY_CANCELED && elapsed >= settings.statement_timeout {
+            return ConnectorError::StatementTimeout {
+                catalog: settings.catalog.clone(),
+                endpoint: settings.address(),
+                milliseconds: settings.statement_timeout.as_millis(),
+            };
+        }
+        if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::INVALID_SCHEMA_NAME {
+            return ConnectorError::TableMissing {
+                catalog: settings.catalog.clone(),
+                schema: self.shape.schema.clone(),
+                table: self.shape.name.clone(),
+            };
+        }
+        if is_connection_lost(error) {
+            return failure(settings, error);
+        }
+        let remedy = if *code == SqlState::INSUFFICIENT_PRIVILEGE {
+            "; grant SELECT to the user of the DataSource"
+        } else if *code == SqlState::UNDEFINED_COLUMN {
+            "; the table changed since it was discovered and is looked at again at the next \
+             discovery"
+        } else {
+            ""
+        };
+        self.unreadable(format!("{}{remedy}", answer_text(answer)))
+    }
+
+    fn unreadable(&self, message: String) -> ConnectorError {
+        ConnectorError::TableUnreadable {
+            catalog: self.pool.settings().catalog.clone(),
+            schema: self.shape.schema.clone(),
+            table: self.shape.name.clone(),
+            message,
+            source: None,
+        }
+    }
+
+    fn undecodable(&self, problem: DecodeFailure) -> ConnectorError {
+        match problem {
+            DecodeFailure::Value { column, problem } => ConnectorError::ValueRefused {
+                catalog: self.pool.settings().catalog.clone(),
+                schema: self.shape.schema.clone(),
+                table: self.shape.name.clone(),
+                column: self
+                    .columns
+                    .get(column)
+                    .map(|column| column.name.clone())
+                    .unwrap_or_default(),
+                row: "of some row".to_owned(),
+                message: explain(&problem),
+            },
+            DecodeFailure::Framing(message) => self.unreadable(message.to_owned()),
+            DecodeFailure::Arrow(error) => {
+                self.unreadable(format!("the rows do not fit the discovered columns: {error}"))
+            }
+        }
+    }
+}
+
+/// Why a request was not started.
+enum Refusal {
+    Server(tokio_postgres::Error),
+    Known(ConnectorError),
+}
+
+impl Reading {
+    /// The state after a batch, or after the end.
+    fn after(self: Box<Self>, batch: Option<RecordBatch>) -> Option<(RecordBatch, State)> {
+        match batch {
+            Some(batch) => Some((batch, State::Reading(self))),
+            None => {
+                // The transaction ends behind the caller's back: it has its rows.
+                self.lease.release();
+                None
+            }
+        }
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
+        let Some(copy) = &mut self.copy else {
+            return Ok(None);
+        };
+        loop {
+            let received = {
+                let _timer = self.scan.metrics.time.timer();
+                copy.next().await
+            };
+            let full = match received {
+                Some(Ok(chunk)) => {
+                    self.scan.metrics.bytes.add(chunk.len());
+                    self.decoder
+                        .push(chunk)
+                        .map_err(|problem| self.scan.undecodable(problem))?
+                }
+                Some(Err(error)) => {
+                    return Err(self.scan.refused(&error, self.started.elapsed()));
+                }
+                None => {
+                    self.decoder
+                        .check_complete()
+                        .map_err(|problem| self.scan.undecodable(problem))?;
+                    self.copy = None;
+                    return self.take();
+                }
+            };
+            if full {
+                return self.take();
+            }
+        }
+    }
+
+    fn take(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
+        self.scan.metrics.rows.add(self.decoder.rows());
+        self.decoder
+            .take()
+            .map_err(|problem| self.scan.undecodable(problem))
+    }
+}
+
+/// What is wrong with a value and what to do, for people.
+fn explain(problem: &Problem) -> String {
+    const AS_TEXT: &str = "read the column as text through a view in the database";
+    match problem {
+        Problem::Infinity(kind) => format!(
+            "holds an infinite {kind}, which has no exact form here; filter such rows out or \
+             {AS_TEXT}"
+        ),
+        Problem::NotANumber => {
+            format!("holds numeric NaN, which a decimal cannot hold; filter such rows out or {AS_TEXT}")
+        }
+        Problem::OutOfRange(kind) => format!(
+            "holds a {kind} beyond the range of 64-bit microseconds since 1970; filter such rows \
+             out or {AS_TEXT}"
+        ),
+        Problem::EndOfDay => format!(
+            "holds the time 24:00:00, which is not a time of day here; filter such rows out or \
+             {AS_TEXT}"
+        ),
+        Problem::NumericMisfit { precision, scale } => format!(
+            "holds a number that does not fit numeric({precision},{scale}); if the column was \
+             altered, it is looked at again at the next discovery"
+        ),
+        Problem::ArrayDimensions(dimensions) => {
+            format!("holds an array of {dimensions} dimensions, and only one can be read; {AS_TEXT}")
+        }
+        Problem::ArrayLowerBound(bound) => {
+            format!("holds an array that begins at index {bound}, and only 1 can be kept; {AS_TEXT}")
+        }
+        Problem::NotUtf8 => format!(
+            "holds text that is not UTF-8; {}",
+            "correct it in the database, or read the column as bytea through a view"
+        ),
+        Problem::TooLarge { bytes } => format!(
+            "ValueTooLarge: holds a value of {bytes} bytes, and at most {MAX_VALUE_BYTES} are \
+             read; leave the column out"
+        ),
+        Problem::Malformed(kind) => format!(
+            "did not arrive as a {kind}; if the column was altered, it is looked at again at the \
+             next discovery"
+        ),
+    }
+}

@@ -1,0 +1,3 @@
+//! Connectors against real stores.
+
+mod postgres;

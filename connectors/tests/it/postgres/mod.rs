@@ -1,0 +1,172 @@
+//! The PostgreSQL connector against a real server.
+
+mod connection;
+mod discovery;
+mod pushdown;
+mod server;
+mod values;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::error::Result;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::SessionContext;
+use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, connect};
+use lakegate_store::MemoryStore;
+use serde_json::{Value, json};
+
+use self::server::{PASSWORD, PostgresServer, USER};
+
+/// A DataSource without TLS; `extra` is merged into `spec.postgres`.
+fn spec(host: &str, port: u16, database: &str, extra: &Value) -> Value {
+    let mut postgres = json!({
+        "database": database,
+        "primary": {"host": host, "port": port},
+        "credentials": {"secretRef": {"name": "login"}},
+        "tls": {"mode": "Disable"},
+    });
+    for (key, value) in extra.as_object().into_iter().flatten() {
+        postgres[key] = value.clone();
+    }
+    json!({ "postgres": postgres })
+}
+
+fn secrets(username: &str, password: &str) -> MemoryStore {
+    let secrets = MemoryStore::new();
+    secrets.put_secret("default", "login", "username", username);
+    secrets.put_secret("default", "login", "password", password);
+    secrets
+}
+
+async fn connector(spec: Value, secrets: MemoryStore) -> Result<Arc<dyn Connector>, ConnectorError> {
+    let spec = serde_json::from_value(spec).unwrap();
+    let context = ConnectContext {
+        catalog: "shop".to_owned(),
+        namespace: "default".to_owned(),
+        base_dir: PathBuf::from("/"),
+        runtime: Arc::new(RuntimeEnv::default()),
+        secrets: Arc::new(secrets),
+    };
+    connect(&spec, context).await
+}
+
+/// The connector of one database of a test server.
+async fn connector_of(server: &PostgresServer, database: &str, extra: Value) -> Arc<dyn Connector> {
+    let spec = spec("127.0.0.1", server.port, database, &extra);
+    connector(spec, secrets(USER, PASSWORD)).await.unwrap()
+}
+
+async fn table_of(connector: &Arc<dyn Connector>, name: &str) -> TableDescription {
+    let tables = connector.discover().await.unwrap();
+    tables
+        .into_iter()
+        .find(|table| table.name == name)
+        .unwrap_or_else(|| panic!("{name} was not discovered"))
+}
+
+/// Two sessions over every table of the database, by name: one that pushes
+/// down, one that reads raw rows.
+async fn sessions(connector: &Arc<dyn Connector>) -> (SessionContext, SessionContext) {
+    let (pushing, raw) = (SessionContext::new(), SessionContext::new());
+    for table in connector.discover().await.unwrap() {
+        let provider = connector.open(&table).await.unwrap();
+        let name = TableReference::bare(table.name);
+        pushing
+            .register_table(name.clone(), Arc::clone(&provider))
+            .unwrap();
+        raw.register_table(name, Arc::new(Raw(provider))).unwrap();
+    }
+    (pushing, raw)
+}
+
+async fn collect(session: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
+    session.sql(sql).await?.collect().await
+}
+
+/// Every value as text, NULL as None, and the type of every column.
+async fn rows(session: &SessionContext, sql: &str) -> (Vec<String>, Vec<Vec<Option<String>>>) {
+    let frame = session
+        .sql(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let types = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.data_type().to_string())
+        .collect();
+    let batches = frame
+        .collect()
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let options = FormatOptions::default().with_null("∅");
+    let mut rows = Vec::new();
+    for batch in &batches {
+        let formatters: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap())
+            .collect();
+        for row in 0..batch.num_rows() {
+            rows.push(
+                formatters
+                    .iter()
+                    .zip(batch.columns())
+                    .map(|(formatter, column)| {
+                        (!column.is_null(row)).then(|| formatter.value(row).to_string())
+                    })
+                    .collect(),
+            );
+        }
+    }
+    (types, rows)
+}
+
+async fn plan(session: &SessionContext, sql: &str) -> String {
+    let explained = rows(session, &format!("EXPLAIN {sql}")).await.1;
+    explained
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Hides filters and limits from a table, as `SET lakegate.pushdown = off` does.
+struct Raw(Arc<dyn TableProvider>);
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Raw")
+    }
+}
+
+#[async_trait::async_trait]
+impl TableProvider for Raw {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        self.0.table_type()
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.0.scan(state, projection, &[], None).await
+    }
+}
