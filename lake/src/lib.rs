@@ -3,17 +3,36 @@
 //! A table lives under `<root>/<schema>/<table>/`:
 //!
 //! ```text
-//! data/<run>/<attempt>/<part>.parquet   one directory an attempt; never overwritten
-//! data/<run>/<attempt>/_SUCCESS         written last, by the attempt that won
-//! metadata/<run>/*.avro                 manifests and manifest lists
-//! metadata/vN.metadata.json             creating this file IS the commit
-//! metadata/version-hint.text            a lower bound of N
-//! _runs/<run>.json                      what the run published: files, rows, hashes
+//! data/<run>/<attempt>-<nonce>/<part>.parquet   one directory an attempt; never overwritten
+//! data/<run>/<attempt>-<nonce>/_SUCCESS         in the directory of the attempt that won, written last
+//! metadata/<run>/*.avro                         manifests and manifest lists
+//! metadata/vN.metadata.json                     creating this file IS the commit
+//! metadata/version-hint.text                    a lower bound of N
+//! _runs/<run>.json                              what the run published: files, rows, hashes
 //! ```
+//!
+//! Any other engine reads the table by its newest `vN.metadata.json`; who reads plain Parquet reads the directory
+//! that the newest run manifest names.
+//!
+//! Snapshots are kept: removing them is for the retention of the table, which knows who still reads. On a local
+//! disk files are renamed or linked into place, which a killed process cannot leave half done; they are not synced,
+//! so a power cut may lose the newest of them.
 
+mod columns;
+mod commit;
+mod convert;
 mod error;
+mod finish;
+mod live;
+mod metrics;
+mod name;
+mod objects;
+mod portable;
+mod provider;
+mod sweep;
 mod table;
 mod types;
+mod versions;
 mod writer;
 
 use std::path::Path;
@@ -21,106 +40,318 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
 
 pub use error::LakeError;
-pub use table::{LakeTable, LakeTableName};
+pub use finish::{RunColumn, RunFile, RunManifest};
+pub use name::LakeTableName;
+pub use table::LakeTable;
 pub use types::{Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions, WrittenFiles};
 pub use writer::TableWriter;
+
+use commit::{Committer, relative};
+use convert::Converter;
+use live::LiveFiles;
+use name::check_key_part;
+use objects::Objects;
+use portable::{ArrowForm, arrow_schema, next_schema, portable_fields};
+use provider::LakeProvider;
+use versions::{TablePaths, Versions, version_of};
 
 /// One lake: a directory (later also a bucket) of Iceberg tables named `schema.table`.
 #[derive(Debug)]
 pub struct Lake {
-    location: String,
+    versions: Versions,
+    /// Under which sessions find this lake's store; made up, and different for every opened lake.
+    url: ObjectStoreUrl,
 }
 
 impl Lake {
-    /// Opens a lake in a local directory, creating the directory when absent.
+    /// Opens a lake in a local directory, creating the directory when absent. The file system must support hard
+    /// links: they are what makes a commit atomic.
     pub async fn open_directory(path: &Path) -> Result<Arc<Self>, LakeError> {
-        let path = std::path::absolute(path).map_err(|source| LakeError::Directory {
+        let unusable = |source| LakeError::Directory {
             path: path.to_owned(),
             source,
+        };
+        let absolute = std::path::absolute(path).map_err(unusable)?;
+        tokio::fs::create_dir_all(&absolute).await.map_err(unusable)?;
+        let text = absolute.to_str().ok_or_else(|| {
+            unusable(std::io::Error::new(
+                std::io::ErrorKind::InvalidFilename,
+                "the path is not UTF-8, which table metadata must be",
+            ))
         })?;
-        tokio::fs::create_dir_all(&path)
-            .await
-            .map_err(|source| LakeError::Directory {
-                path: path.clone(),
-                source,
-            })?;
+        let base = format!("file://{}", text.trim_end_matches('/'));
+        let store = LocalFileSystem::new_with_prefix(&absolute)
+            .map_err(|error| unusable(std::io::Error::other(error)))?;
+        Self::open_store(Arc::new(store), base, true)
+    }
+
+    /// Opens a lake in any store whose root has the URI `base` (no trailing slash).
+    ///
+    /// `failures_are_final` says that a failed request is known to have had no effect, as on a local disk; a bucket
+    /// may apply a request whose reply was lost.
+    pub fn open_store(
+        store: Arc<dyn ObjectStore>,
+        base: String,
+        failures_are_final: bool,
+    ) -> Result<Arc<Self>, LakeError> {
+        let url = format!("lakegate-lake://{}", uuid::Uuid::new_v4().simple());
+        let url = ObjectStoreUrl::parse(url).map_err(|error| LakeError::Store {
+            operation: "name",
+            path: String::new(),
+            location: base.clone(),
+            source: Box::new(error),
+        })?;
+        let objects = Objects {
+            store,
+            base: base.into(),
+            failures_are_final,
+        };
         Ok(Arc::new(Self {
-            location: format!("file://{}", path.display()),
+            versions: Versions::new(objects),
+            url,
         }))
     }
 
     /// Absolute URI of the lake's root, without a trailing slash.
     pub fn location(&self) -> &str {
-        &self.location
+        &self.versions.objects.base
     }
 
     /// Every table that has a committed version, sorted.
     pub async fn list(&self) -> Result<Vec<LakeTableName>, LakeError> {
-        Err(LakeError::NotImplemented {
-            what: "list".to_owned(),
-        })
+        let objects = &self.versions.objects;
+        let mut tables = Vec::new();
+        for schema in objects.children(None).await?.common_prefixes {
+            let Some(schema_name) = schema.filename() else {
+                continue;
+            };
+            for table in objects.children(Some(&schema)).await?.common_prefixes {
+                let Some(name) = table
+                    .filename()
+                    .and_then(|name| LakeTableName::new(schema_name, name).ok())
+                else {
+                    continue;
+                };
+                let metadata = objects.children(Some(&TablePaths::new(&name).metadata())).await?;
+                let mut files = metadata
+                    .objects
+                    .iter()
+                    .filter_map(|object| object.location.filename());
+                if files.any(|file| version_of(file).is_some()) {
+                    tables.push(name);
+                }
+            }
+        }
+        tables.sort();
+        Ok(tables)
     }
 
     /// The newest committed version of a table; `None` when it has none.
+    ///
+    /// Cheap enough for every plan: a version seen before costs two look-ups and no read.
     pub async fn load(&self, schema: &str, table: &str) -> Result<Option<LakeTable>, LakeError> {
-        Err(LakeError::NotImplemented {
-            what: format!("load {schema}.{table}"),
-        })
+        let name = LakeTableName::new(schema, table)?;
+        Ok(self
+            .versions
+            .newest(&name)
+            .await?
+            .map(|version| LakeTable { version }))
     }
 
     /// Starts writing the data files of one attempt of a run. Nothing becomes visible before [`Lake::replace`].
+    ///
+    /// Fails at once, before any row is read, when the columns cannot be kept exactly, collide, or do not fit the
+    /// table as it is ([`LakeError::SchemaChanged`]).
     pub async fn write(
         &self,
         schema: &str,
         table: &str,
-        _arrow_schema: SchemaRef,
-        _options: WriteOptions,
+        arrow_schema_in: SchemaRef,
+        options: WriteOptions,
     ) -> Result<TableWriter, LakeError> {
-        Err(LakeError::NotImplemented {
-            what: format!("write {schema}.{table}"),
-        })
+        let name = LakeTableName::new(schema, table)?;
+        check_key_part("run", &options.run_id)?;
+        check_key_part("attempt", &options.attempt_id)?;
+        let fields = portable_fields(&name, &arrow_schema_in)?;
+        let current = self.versions.newest(&name).await?;
+        let planned = next_schema(
+            &name,
+            current.as_deref().map(|version| &version.metadata),
+            &fields,
+        )?;
+        let converter = Converter {
+            table: name.clone(),
+            source: arrow_schema_in,
+            target: arrow_schema(&planned, ArrowForm::Write),
+        };
+        // the nonce keeps a second start under the same attempt id from overwriting anything
+        let nonce = format!("{:08x}", commit::random_id() as u32);
+        let directory = TablePaths::new(&name)
+            .run_data(&options.run_id)
+            .join(format!("{}-{nonce}", options.attempt_id));
+        Ok(TableWriter::new(
+            self.versions.objects.clone(),
+            converter,
+            Arc::new(planned),
+            options,
+            directory,
+        ))
     }
 
     /// Makes the written files the whole content of the table, in one atomic commit.
-    pub async fn replace(&self, _files: WrittenFiles, _info: CommitInfo) -> Result<Commit, LakeError> {
-        Err(LakeError::NotImplemented {
-            what: "replace".to_owned(),
-        })
+    ///
+    /// Safe to repeat with any attempt of the run: a run is committed once, and says `already` afterwards. A lost
+    /// race is run again on top of the winner. When it fails for certain, the files are removed; after
+    /// [`LakeError::CommitUnknown`] and [`LakeError::CommitUnfinished`] they stay, and the same run is to be
+    /// repeated.
+    pub async fn replace(&self, files: WrittenFiles, info: CommitInfo) -> Result<Commit, LakeError> {
+        if files.run_id != info.run_id {
+            return Err(LakeError::WrongRun {
+                table: files.table,
+                written: files.run_id,
+                committing: info.run_id,
+            });
+        }
+        if files.base != self.versions.objects.base {
+            return Err(LakeError::WrongLake {
+                table: files.table,
+                written: files.base.to_string(),
+                committing: self.location().to_owned(),
+            });
+        }
+        let committer = Committer {
+            versions: &self.versions,
+            files: &files,
+            info: &info,
+        };
+        let committed = match committer.run().await {
+            Ok(committed) => committed,
+            Err(error) => {
+                if !matches!(error, LakeError::CommitUnknown { .. }) && !self.is_committed(&files).await {
+                    self.remove(&files).await;
+                }
+                return Err(error);
+            }
+        };
+        if !committed.ours {
+            self.remove(&files).await;
+        }
+        self.finish_run(
+            &committed.version,
+            &files.run_id,
+            committed.ours.then_some(&files),
+        )
+        .await?;
+        Ok(committed.commit)
     }
 
-    /// The commit of a run, if it has one.
+    /// The commit of a run, if it has one; also completes what a killed attempt may have left undone after it.
     pub async fn find_commit(
         &self,
         schema: &str,
         table: &str,
-        _run_id: &str,
+        run_id: &str,
     ) -> Result<Option<Commit>, LakeError> {
-        Err(LakeError::NotImplemented {
-            what: format!("find_commit {schema}.{table}"),
-        })
+        let name = LakeTableName::new(schema, table)?;
+        check_key_part("run", run_id)?;
+        let Some(version) = self.versions.newest(&name).await? else {
+            return Ok(None);
+        };
+        let Some((_, commit)) = version.find_run(run_id) else {
+            return Ok(None);
+        };
+        self.finish_run(&version, run_id, None).await?;
+        Ok(Some(commit))
     }
 
-    /// A provider that reads exactly the snapshot of `table`, whatever is committed later.
-    pub async fn provider(self: &Arc<Self>, table: &LakeTable) -> Result<Arc<dyn TableProvider>, LakeError> {
-        Err(LakeError::NotImplemented {
-            what: format!("provider {}", table.name()),
-        })
+    /// What a run published; `None` when it has not committed.
+    pub async fn run_manifest(
+        &self,
+        schema: &str,
+        table: &str,
+        run_id: &str,
+    ) -> Result<Option<RunManifest>, LakeError> {
+        if self.find_commit(schema, table, run_id).await?.is_none() {
+            return Ok(None);
+        }
+        let path = TablePaths::new(&LakeTableName::new(schema, table)?).run_manifest(run_id);
+        let objects = &self.versions.objects;
+        let Some(content) = objects.get(&path).await? else {
+            return Ok(None);
+        };
+        serde_json::from_slice(&content)
+            .map(Some)
+            .map_err(|error| objects.corrupt(&path, error))
     }
 
-    /// Removes a table and all its files.
+    /// A provider that reads exactly this version of the table, whatever is committed later. Its manifests are read
+    /// once a version.
+    pub async fn provider(&self, table: &LakeTable) -> Result<Arc<dyn TableProvider>, LakeError> {
+        let version = &table.version;
+        let live = version
+            .live
+            .get_or_try_init(|| async { LiveFiles::read(&self.versions, version).await.map(Arc::new) })
+            .await?;
+        Ok(Arc::new(LakeProvider {
+            version: Arc::clone(version),
+            live: Arc::clone(live),
+            store: Arc::clone(&self.versions.objects.store),
+            url: self.url.clone(),
+        }))
+    }
+
+    /// Removes a table and all its files. No run of the table may be alive: its commit would bring the table back,
+    /// and readers of the table fail.
     pub async fn drop_table(&self, schema: &str, table: &str) -> Result<(), LakeError> {
-        Err(LakeError::NotImplemented {
-            what: format!("drop_table {schema}.{table}"),
-        })
+        sweep::drop_table(&self.versions, &LakeTableName::new(schema, table)?).await
     }
 
-    /// Removes the unreferenced files of a run that has ended; returns how many. The caller vouches that no
-    /// attempt of the run is alive, or that the run has committed.
-    pub async fn sweep(&self, schema: &str, table: &str, _run_id: &str) -> Result<usize, LakeError> {
-        Err(LakeError::NotImplemented {
-            what: format!("sweep {schema}.{table}"),
-        })
+    /// Removes the files of a run that no snapshot refers to, and returns how many there were.
+    ///
+    /// The caller vouches that no attempt of the run is alive, or that the run has committed (an attempt that is
+    /// still alive then finds the commit and ends). What a snapshot refers to is never touched.
+    pub async fn sweep(&self, schema: &str, table: &str, run_id: &str) -> Result<u64, LakeError> {
+        let name = LakeTableName::new(schema, table)?;
+        check_key_part("run", run_id)?;
+        sweep::sweep(&self.versions, &name, run_id).await
+    }
+
+    async fn finish_run(
+        &self,
+        version: &versions::Version,
+        run_id: &str,
+        files: Option<&WrittenFiles>,
+    ) -> Result<(), LakeError> {
+        match version.find_run(run_id) {
+            Some((snapshot, _)) => finish::finish(&self.versions, version, snapshot, files).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether these very files are in the table, or may be: after an error the answer decides if they may go.
+    async fn is_committed(&self, files: &WrittenFiles) -> bool {
+        self.versions.forget(&files.table);
+        match self.versions.newest(&files.table).await {
+            Ok(None) => false,
+            Ok(Some(version)) => version.find_run(&files.run_id).is_some_and(|(snapshot, _)| {
+                let directory = relative(&TablePaths::new(&files.table).root, &files.directory);
+                versions::property(snapshot, versions::summary::DIRECTORY) == Some(&directory)
+            }),
+            Err(_) => true,
+        }
+    }
+
+    async fn remove(&self, files: &WrittenFiles) {
+        for file in &files.files {
+            if let Err(error) = self.versions.objects.delete(&file.path).await {
+                tracing::warn!(path = %file.path, error = &error as &dyn std::error::Error,
+                    "a data file of a lost attempt could not be removed; a sweep will remove it");
+            }
+        }
     }
 }

@@ -1,48 +1,66 @@
 //! A table as loaded at one version.
 
-use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
-/// `schema.table` of a lake table.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LakeTableName {
-    pub schema: String,
-    pub name: String,
-}
+use crate::name::LakeTableName;
+use crate::versions::{Version, property, summary};
 
-impl fmt::Display for LakeTableName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.schema, self.name)
-    }
-}
-
-/// One committed version of a table.
+/// One committed version of a table. Cheap to clone; never changes.
 #[derive(Debug, Clone)]
 pub struct LakeTable {
-    name: LakeTableName,
-    version: u64,
-    schema: SchemaRef,
-    rows: Option<u64>,
+    pub(crate) version: Arc<Version>,
 }
 
 impl LakeTable {
     pub fn name(&self) -> &LakeTableName {
-        &self.name
+        &self.version.table
     }
 
-    /// N of `vN.metadata.json`.
+    /// N of `vN.metadata.json`; grows with every commit, so that it tells whether anything changed.
     pub fn version(&self) -> u64 {
-        self.version
+        self.version.number
+    }
+
+    pub fn snapshot_id(&self) -> Option<i64> {
+        self.version.metadata.current_snapshot_id()
     }
 
     /// The columns as queries see them.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.version.arrow
     }
 
     /// Rows of the current snapshot, by its summary.
     pub fn rows(&self) -> Option<u64> {
-        self.rows
+        self.number(summary::TOTAL_ROWS)
+    }
+
+    /// Bytes of the current snapshot's data files, by its summary.
+    pub fn bytes(&self) -> Option<u64> {
+        self.number("total-files-size")
+    }
+
+    /// When the current snapshot was committed.
+    pub fn committed_at(&self) -> Option<jiff::Timestamp> {
+        let snapshot = self.version.metadata.current_snapshot()?;
+        jiff::Timestamp::from_millisecond(snapshot.timestamp_ms()).ok()
+    }
+
+    /// The run that wrote the current snapshot; `None` when another engine did.
+    pub fn run_id(&self) -> Option<&str> {
+        property(self.version.metadata.current_snapshot()?, summary::RUN)
+    }
+
+    /// Absolute URI of the table, as its metadata has it.
+    pub fn location(&self) -> &str {
+        self.version.metadata.location()
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        property(self.version.metadata.current_snapshot()?, key)?
+            .parse()
+            .ok()
     }
 }

@@ -1,9 +1,14 @@
 //! Plain data that crosses the crate's boundary.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use crate::table::LakeTableName;
+use iceberg::spec::Schema;
+use object_store::path::Path;
+
+use crate::metrics::FileMetrics;
+use crate::name::LakeTableName;
 
 /// Compression of the Parquet pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,14 +52,14 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// The defaults: zstd, row groups of 1 Mi rows or 64 MiB, files of 256 MiB.
+    /// The defaults: zstd, row groups of 1 Mi rows or 32 MiB, files of 256 MiB.
     pub fn new(run_id: impl Into<String>, attempt_id: impl Into<String>) -> Self {
         Self {
             run_id: run_id.into(),
             attempt_id: attempt_id.into(),
             compression: Compression::default(),
             row_group_rows: 1024 * 1024,
-            row_group_bytes: 64 * 1024 * 1024,
+            row_group_bytes: 32 * 1024 * 1024,
             file_rows: u64::MAX,
             file_bytes: 256 * 1024 * 1024,
             progress: None,
@@ -62,11 +67,38 @@ impl WriteOptions {
     }
 }
 
+impl fmt::Debug for WriteOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("WriteOptions")
+            .field("run_id", &self.run_id)
+            .field("attempt_id", &self.attempt_id)
+            .field("compression", &self.compression)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One finished data file.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenFile {
+    pub path: Path,
+    pub size: u64,
+    pub sha256: String,
+    pub metrics: FileMetrics,
+}
+
 /// The finished data files of one attempt, to be committed by `Lake::replace`.
 #[derive(Debug, Clone)]
 pub struct WrittenFiles {
     pub(crate) table: LakeTableName,
-    pub(crate) progress: Progress,
+    /// Root of the lake they were written into.
+    pub(crate) base: Arc<str>,
+    /// The table's schema as planned when writing began; the files hold its field ids.
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) run_id: String,
+    pub(crate) attempt_id: String,
+    pub(crate) directory: Path,
+    pub(crate) files: Vec<WrittenFile>,
 }
 
 impl WrittenFiles {
@@ -74,17 +106,25 @@ impl WrittenFiles {
         &self.table
     }
 
+    pub fn run_id(&self) -> &str {
+        &self.run_id
+    }
+
+    pub fn attempt_id(&self) -> &str {
+        &self.attempt_id
+    }
+
     pub fn rows(&self) -> u64 {
-        self.progress.rows
+        self.files.iter().map(|file| file.metrics.rows).sum()
     }
 
     pub fn bytes(&self) -> u64 {
-        self.progress.bytes
+        self.files.iter().map(|file| file.size).sum()
     }
 
-    /// Number of data files.
+    /// Number of data files; a run without rows has none.
     pub fn files(&self) -> u64 {
-        self.progress.files
+        self.files.len() as u64
     }
 }
 

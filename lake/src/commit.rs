@@ -1,0 +1,531 @@
+//! The commit: one conditional create of `vN.metadata.json`.
+//!
+//! Everything before it writes objects nobody refers to yet; everything after it is repaired by whoever comes
+//! next. The run id in the snapshot summary makes the commit safe to repeat: a run that is found in any snapshot is
+//! not committed again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use iceberg::io::FileIO;
+use iceberg::spec::{
+    FormatVersion, MAIN_BRANCH, ManifestFile, ManifestListWriter, ManifestWriterBuilder, Operation,
+    PartitionSpec, Schema as IcebergSchema, Snapshot, SortOrder, Summary, TableMetadata,
+    TableMetadataBuilder,
+};
+use object_store::path::Path;
+
+use crate::error::LakeError;
+use crate::objects::{Objects, pause};
+use crate::portable::{first_difference, next_schema};
+use crate::types::{Commit, CommitInfo, WrittenFiles};
+use crate::versions::{LiveManifest, TablePaths, Version, Versions, property, summary};
+
+/// Lost races after which a run gives up; each loss is another run's success.
+const RACES: u32 = 200;
+/// Tries of the conditional create while the store says neither yes nor no.
+const CREATES: u32 = 4;
+
+/// What became of one try to create a version.
+enum Outcome {
+    Won,
+    /// Somebody else owns the version.
+    Lost,
+    /// It did not happen and never will.
+    Failed(LakeError),
+    /// It may have happened, or may still.
+    Unknown(LakeError),
+}
+
+pub(crate) struct Committer<'a> {
+    pub versions: &'a Versions,
+    pub files: &'a WrittenFiles,
+    pub info: &'a CommitInfo,
+}
+
+/// A committed run and whether its files are the ones at hand.
+pub(crate) struct Committed {
+    pub commit: Commit,
+    pub version: Arc<Version>,
+    /// False when an earlier attempt won: the files at hand are not part of the table.
+    pub ours: bool,
+}
+
+impl Committer<'_> {
+    fn objects(&self) -> &Objects {
+        &self.versions.objects
+    }
+
+    /// Commits, or finds that the run is committed. Removes its manifests, never the data files, when it fails.
+    pub async fn run(&self) -> Result<Committed, LakeError> {
+        let table = &self.files.table;
+        for race in 0..RACES {
+            let base = self.versions.newest(table).await?;
+            if let Some(version) = &base
+                && let Some((snapshot, commit)) = version.find_run(&self.files.run_id)
+            {
+                let ours = property(snapshot, summary::DIRECTORY) == Some(self.directory().as_str());
+                return Ok(Committed {
+                    commit,
+                    version: Arc::clone(version),
+                    ours,
+                });
+            }
+            let mut written = Vec::new();
+            let outcome = match self.prepare(base.as_deref(), &mut written).await {
+                Ok(prepared) => self.create(&prepared).await,
+                Err(error) => Outcome::Failed(error),
+            };
+            match outcome {
+                Outcome::Won => {
+                    let Some(version) = self.versions.newest(table).await? else {
+                        return Err(LakeError::TooManyRaces {
+                            table: table.clone(),
+                            run_id: self.files.run_id.clone(),
+                            times: race,
+                        });
+                    };
+                    // another run may have committed on top since
+                    if let Some((_, commit)) = version.find_run(&self.files.run_id) {
+                        let commit = Commit {
+                            already: false,
+                            ..commit
+                        };
+                        return Ok(Committed {
+                            commit,
+                            version,
+                            ours: true,
+                        });
+                    }
+                }
+                Outcome::Lost => {
+                    self.remove(&written).await;
+                    // spread the losers: their order is as random as their snapshot ids
+                    pause(race.min(4) + (random_id() % 3) as u32).await;
+                }
+                Outcome::Failed(error) => {
+                    self.remove(&written).await;
+                    return Err(error);
+                }
+                Outcome::Unknown(source) => {
+                    return Err(LakeError::CommitUnknown {
+                        table: table.clone(),
+                        run_id: self.files.run_id.clone(),
+                        source: Box::new(source),
+                    });
+                }
+            }
+        }
+        Err(LakeError::TooManyRaces {
+            table: table.clone(),
+            run_id: self.files.run_id.clone(),
+            times: RACES,
+        })
+    }
+
+    /// The attempt's data directory, relative to the table.
+    fn directory(&self) -> String {
+        relative(&TablePaths::new(&self.files.table).root, &self.files.directory)
+    }
+
+    async fn remove(&self, paths: &[Path]) {
+        for path in paths {
+            if let Err(error) = self.objects().delete(path).await {
+                tracing::warn!(%path, error = &error as &dyn std::error::Error,
+                    "a manifest of a lost commit could not be removed; a sweep will remove it");
+            }
+        }
+    }
+
+    /// Writes manifests and manifest list for a commit on top of `base`; pushes each path before it is written.
+    async fn prepare(&self, base: Option<&Version>, written: &mut Vec<Path>) -> Result<Prepared, LakeError> {
+        let files = self.files;
+        let table = &files.table;
+        let paths = TablePaths::new(table);
+        let now = jiff::Timestamp::now().as_millisecond();
+        let number = base.map_or(1, |base| base.number + 1);
+
+        let builder = self.start(base, &paths)?;
+        let start = builder
+            .clone()
+            .build()
+            .map_err(|error| self.encode("the table's metadata", error))?
+            .metadata;
+        // the builder assigns ids of its own to a new table: the files already hold ours
+        if let Some(column) = first_difference(&files.schema, start.current_schema()) {
+            return Err(LakeError::ColumnsMoved {
+                table: table.clone(),
+                column,
+            });
+        }
+        let schema = Arc::clone(start.current_schema());
+        let snapshot_id = unused_snapshot_id(&start);
+        let sequence_number = start.next_sequence_number();
+        let parent = start.current_snapshot_id();
+
+        let replaced = match base {
+            Some(base) => self.versions.live_manifests(base).await?,
+            None => Vec::new(),
+        };
+        let directory = paths.run_metadata(&files.run_id);
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let mut manifests = Vec::new();
+        for (position, old) in replaced
+            .iter()
+            .filter(|manifest| !manifest.is_delete())
+            .enumerate()
+        {
+            let path = directory.clone().join(format!("{nonce}-d{position}.avro"));
+            written.push(path.clone());
+            manifests.push(self.deleted_manifest(&start, old, snapshot_id, &path).await?);
+        }
+        if !files.files.is_empty() {
+            let path = directory.clone().join(format!("{nonce}-a0.avro"));
+            written.push(path.clone());
+            manifests.push(self.added_manifest(&start, &schema, snapshot_id, &path).await?);
+        }
+        let list_path = directory.join(format!("snap-{snapshot_id}-1-{nonce}.avro"));
+        let list = memory_file(self.objects(), &list_path);
+        let mut writer = ManifestListWriter::v2(
+            list.writer()
+                .await
+                .map_err(|error| self.encode("a manifest list", error))?,
+            snapshot_id,
+            parent,
+            sequence_number,
+        );
+        writer
+            .add_manifests(manifests.into_iter())
+            .map_err(|error| self.encode("a manifest list", error))?;
+        writer
+            .close()
+            .await
+            .map_err(|error| self.encode("a manifest list", error))?;
+        written.push(list_path.clone());
+        let content = list
+            .content()
+            .await
+            .map_err(|error| self.encode("a manifest list", error))?;
+        self.objects().put(&list_path, content).await?;
+
+        let snapshot = Snapshot::builder()
+            .with_snapshot_id(snapshot_id)
+            .with_parent_snapshot_id(parent)
+            .with_sequence_number(sequence_number)
+            // a clock that is behind the last writer's must not fail the commit
+            .with_timestamp_ms(base.map_or(now, |base| now.max(base.metadata.last_updated_ms() + 1)))
+            .with_manifest_list(self.objects().uri(&list_path))
+            .with_schema_id(schema.schema_id())
+            .with_summary(self.summary(number, parent.is_some(), &replaced))
+            .build();
+        let metadata = builder
+            .set_branch_snapshot(snapshot, MAIN_BRANCH)
+            .and_then(TableMetadataBuilder::build)
+            .map_err(|error| self.encode("the table's metadata", error))?
+            .metadata;
+        let content =
+            serde_json::to_vec(&metadata).map_err(|error| self.encode("the table's metadata", error))?;
+        Ok(Prepared {
+            path: paths.version(number),
+            content: content.into(),
+            snapshot_id,
+        })
+    }
+
+    /// The metadata to add the snapshot to: the base with the schema of the new rows as its current one.
+    fn start(&self, base: Option<&Version>, paths: &TablePaths) -> Result<TableMetadataBuilder, LakeError> {
+        let files = self.files;
+        let location = self.objects().uri(&paths.root);
+        let built = match base {
+            None => TableMetadataBuilder::new(
+                files.schema.as_ref().clone(),
+                PartitionSpec::unpartition_spec(),
+                SortOrder::unsorted_order(),
+                location,
+                FormatVersion::V2,
+                HashMap::from([
+                    ("write.format.default".to_owned(), "parquet".to_owned()),
+                    ("write.parquet.compression-codec".to_owned(), "zstd".to_owned()),
+                ]),
+            ),
+            Some(base) => {
+                if base.metadata.format_version() != FormatVersion::V2 {
+                    return Err(LakeError::UnsupportedTable {
+                        table: files.table.clone(),
+                        feature: format!("Iceberg format {}", base.metadata.format_version()),
+                    });
+                }
+                if !base.metadata.default_partition_spec().is_unpartitioned() {
+                    return Err(LakeError::UnsupportedTable {
+                        table: files.table.clone(),
+                        feature: "replacing a partitioned table".to_owned(),
+                    });
+                }
+                let previous = self.objects().uri(&paths.version(base.number));
+                let mut builder = base.metadata.clone().into_builder(Some(previous));
+                if base.metadata.location() != location {
+                    builder = builder.set_location(location);
+                }
+                builder.add_current_schema(self.rebased_schema(&base.metadata)?)
+            }
+        };
+        built.map_err(|error| self.encode("the table's metadata", error))
+    }
+
+    /// The written columns on top of a base that may be newer than the one they were planned on.
+    ///
+    /// Allowed when each column has the id and type it was written with. Otherwise another run has taken the id for
+    /// another column, or has changed a type, and only writing again can help.
+    fn rebased_schema(&self, base: &TableMetadata) -> Result<IcebergSchema, LakeError> {
+        let files = self.files;
+        let fields = crate::portable::portable_of(&files.schema);
+        let schema = next_schema(&files.table, Some(base), &fields)?;
+        match first_difference(&files.schema, &schema) {
+            Some(column) => Err(LakeError::ColumnsMoved {
+                table: files.table.clone(),
+                column,
+            }),
+            None => Ok(schema),
+        }
+    }
+
+    async fn added_manifest(
+        &self,
+        metadata: &TableMetadata,
+        schema: &Arc<IcebergSchema>,
+        snapshot_id: i64,
+        path: &Path,
+    ) -> Result<ManifestFile, LakeError> {
+        let encode = |error| self.encode("a manifest", error);
+        let memory = memory_file(self.objects(), path);
+        let output = memory.output().map_err(encode)?;
+        let mut writer = ManifestWriterBuilder::new(
+            output,
+            Some(snapshot_id),
+            Arc::clone(schema),
+            metadata.default_partition_spec().as_ref().clone(),
+        )
+        .build_v2_data();
+        for file in &self.files.files {
+            let data_file = file
+                .metrics
+                .data_file(self.objects().uri(&file.path), file.size)
+                .map_err(|error| self.encode("a manifest", error))?;
+            // no sequence number of its own: it inherits the list's
+            writer.add_file(data_file, -1).map_err(encode)?;
+        }
+        let manifest = writer.write_manifest_file().await.map_err(encode)?;
+        self.objects()
+            .put(path, memory.content().await.map_err(encode)?)
+            .await?;
+        Ok(manifest)
+    }
+
+    /// Marks every live file of an old manifest deleted, under that manifest's schema and partition spec.
+    async fn deleted_manifest(
+        &self,
+        metadata: &TableMetadata,
+        old: &LiveManifest,
+        snapshot_id: i64,
+        path: &Path,
+    ) -> Result<ManifestFile, LakeError> {
+        let encode = |error| self.encode("a manifest", error);
+        let memory = memory_file(self.objects(), path);
+        let output = memory.output().map_err(encode)?;
+        let spec = metadata
+            .partition_spec_by_id(old.file.partition_spec_id)
+            .map_or_else(
+                || old.manifest.metadata().partition_spec().clone(),
+                |spec| spec.as_ref().clone(),
+            );
+        let mut writer = ManifestWriterBuilder::new(
+            output,
+            Some(snapshot_id),
+            Arc::clone(old.manifest.metadata().schema()),
+            spec,
+        )
+        .build_v2_data();
+        for entry in old.entries() {
+            let (sequence_number, file_sequence_number) = old.sequence_numbers(entry);
+            writer
+                .add_delete_file(
+                    entry.data_file().clone(),
+                    sequence_number,
+                    Some(file_sequence_number),
+                )
+                .map_err(encode)?;
+        }
+        let manifest = writer.write_manifest_file().await.map_err(encode)?;
+        self.objects()
+            .put(path, memory.content().await.map_err(encode)?)
+            .await?;
+        Ok(manifest)
+    }
+
+    fn summary(&self, number: u64, replaces: bool, replaced: &[LiveManifest]) -> Summary {
+        let files = self.files;
+        let mut properties: HashMap<String, String> = self
+            .info
+            .summary
+            .iter()
+            .map(|(key, value)| (format!("lakegate.{key}"), value.clone()))
+            .collect();
+        let mut set = |key: &str, value: String| {
+            properties.insert(key.to_owned(), value);
+        };
+        if let Some(export) = &self.info.export {
+            set(summary::EXPORT, export.clone());
+        }
+        set(summary::RUN, files.run_id.clone());
+        set(summary::ATTEMPT, files.attempt_id.clone());
+        set(summary::VERSION, number.to_string());
+        set(summary::DIRECTORY, self.directory());
+        set(summary::FILES, files.files().to_string());
+        set(summary::ROWS, files.rows().to_string());
+        set(summary::BYTES, files.bytes().to_string());
+        let old = replaced
+            .iter()
+            .filter(|manifest| !manifest.is_delete())
+            .flat_map(LiveManifest::entries);
+        let (mut old_files, mut old_rows, mut old_bytes) = (0_u64, 0_u64, 0_u64);
+        for entry in old {
+            old_files += 1;
+            old_rows += entry.record_count();
+            old_bytes += entry.file_size_in_bytes();
+        }
+        if old_files > 0 {
+            set("deleted-data-files", old_files.to_string());
+            set("deleted-records", old_rows.to_string());
+            set("removed-files-size", old_bytes.to_string());
+        }
+        set("total-data-files", files.files().to_string());
+        set(summary::TOTAL_ROWS, files.rows().to_string());
+        set("total-files-size", files.bytes().to_string());
+        for key in [
+            "total-delete-files",
+            "total-position-deletes",
+            "total-equality-deletes",
+        ] {
+            set(key, "0".to_owned());
+        }
+        Summary {
+            operation: if replaces {
+                Operation::Overwrite
+            } else {
+                Operation::Append
+            },
+            additional_properties: properties,
+        }
+    }
+
+    /// The commit itself.
+    ///
+    /// After any error the owner of the version decides, not the error: a store may apply a request whose reply it
+    /// loses, and answer its own retry, or a mere conflict, with "already exists".
+    async fn create(&self, prepared: &Prepared) -> Outcome {
+        let objects = self.objects();
+        let mut last = None;
+        for attempt in 1..=CREATES {
+            let error = match objects.create(&prepared.path, prepared.content.clone()).await {
+                Ok(()) => return Outcome::Won,
+                Err(error) => error,
+            };
+            let exists = matches!(error, object_store::Error::AlreadyExists { .. });
+            let error = objects.error("create", &prepared.path, error);
+            match objects.get(&prepared.path).await {
+                Ok(Some(content)) => {
+                    return match serde_json::from_slice::<TableMetadata>(&content) {
+                        Ok(there) if there.snapshot_by_id(prepared.snapshot_id).is_some() => Outcome::Won,
+                        Ok(_) => Outcome::Lost,
+                        Err(error) => Outcome::Failed(objects.corrupt(&prepared.path, error)),
+                    };
+                }
+                Ok(None) if objects.failures_are_final && !exists => return Outcome::Failed(error),
+                Ok(None) => {
+                    last = Some(error);
+                    pause(attempt).await;
+                }
+                Err(_) => return Outcome::Unknown(error),
+            }
+        }
+        Outcome::Unknown(last.unwrap_or_else(|| LakeError::TooManyRaces {
+            table: self.files.table.clone(),
+            run_id: self.files.run_id.clone(),
+            times: CREATES,
+        }))
+    }
+
+    fn encode(
+        &self,
+        what: &'static str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> LakeError {
+        LakeError::Encode {
+            table: self.files.table.clone(),
+            what,
+            source: error.into(),
+        }
+    }
+}
+
+struct Prepared {
+    path: Path,
+    content: Bytes,
+    snapshot_id: i64,
+}
+
+/// `path` below `root`.
+pub(crate) fn relative(root: &Path, path: &Path) -> String {
+    path.prefix_match(root)
+        .map(|parts| {
+            parts
+                .map(|part| part.as_ref().to_owned())
+                .collect::<Vec<_>>()
+                .join("/")
+        })
+        .unwrap_or_default()
+}
+
+/// Positive, as Iceberg's readers expect.
+pub(crate) fn random_id() -> i64 {
+    let (high, _) = uuid::Uuid::new_v4().as_u64_pair();
+    (high >> 1) as i64
+}
+
+fn unused_snapshot_id(metadata: &TableMetadata) -> i64 {
+    loop {
+        let id = random_id();
+        if metadata.snapshot_by_id(id).is_none() {
+            return id;
+        }
+    }
+}
+
+/// A file in the iceberg crate's memory store, under its real URI: the crate writes manifests only through its own
+/// `FileIO`, which must not reach our store. Dropped after the copy.
+struct MemoryFile {
+    io: FileIO,
+    uri: String,
+}
+
+fn memory_file(objects: &Objects, path: &Path) -> MemoryFile {
+    MemoryFile {
+        io: FileIO::new_with_memory(),
+        uri: objects.uri(path),
+    }
+}
+
+impl MemoryFile {
+    fn output(&self) -> iceberg::Result<iceberg::io::OutputFile> {
+        self.io.new_output(&self.uri)
+    }
+
+    async fn writer(&self) -> iceberg::Result<Box<dyn iceberg::io::FileWrite>> {
+        self.output()?.writer().await
+    }
+
+    async fn content(&self) -> iceberg::Result<Bytes> {
+        self.io.new_input(&self.uri)?.read().await
+    }
+}

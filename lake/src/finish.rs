@@ -1,0 +1,229 @@
+//! What follows a commit: the version hint, the run manifest and `_SUCCESS`.
+//!
+//! None of it decides anything, so whoever finds a committed run without it writes it, an attempt that was not the
+//! winner included.
+
+use bytes::Bytes;
+use iceberg::spec::SnapshotRef;
+use object_store::path::Path;
+use object_store::{GetOptions, ObjectStore};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::commit::relative;
+use crate::error::LakeError;
+use crate::name::LakeTableName;
+use crate::types::WrittenFiles;
+use crate::versions::{TablePaths, Version, Versions, property, summary};
+use crate::writer::hex;
+
+/// `_runs/<run>.json`: what a run published. Who reads plain Parquet reads `directory` of the newest one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunManifest {
+    pub run_id: String,
+    pub attempt_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<String>,
+    /// `schema.table`.
+    pub table: String,
+    pub snapshot_id: i64,
+    /// N of `vN.metadata.json`.
+    pub version: u64,
+    /// RFC 3339.
+    pub committed_at: String,
+    /// Directory of the data files, relative to the table.
+    pub directory: String,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: Vec<RunFile>,
+    /// SHA-256 of the schema as JSON, in hexadecimal: equal as long as columns, types and field ids are.
+    pub schema_hash: String,
+    pub columns: Vec<RunColumn>,
+}
+
+/// A data file of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunFile {
+    /// Relative to the table.
+    pub path: String,
+    pub size: u64,
+    pub rows: u64,
+    /// Of the whole file, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A column of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunColumn {
+    /// Iceberg field id.
+    pub id: i32,
+    pub name: String,
+    /// Iceberg type; nested ones as JSON.
+    pub data_type: serde_json::Value,
+    pub required: bool,
+}
+
+/// Writes what is missing of the commit of `snapshot`. `files` are the winner's, when they are at hand.
+pub(crate) async fn finish(
+    versions: &Versions,
+    version: &Version,
+    snapshot: &SnapshotRef,
+    files: Option<&WrittenFiles>,
+) -> Result<(), LakeError> {
+    let objects = &versions.objects;
+    let paths = TablePaths::new(&version.table);
+    let run_id = property(snapshot, summary::RUN).unwrap_or_default();
+    let unfinished = |what: &str, error: LakeError| LakeError::CommitUnfinished {
+        table: version.table.clone(),
+        run_id: run_id.to_owned(),
+        what: what.to_owned(),
+        source: Box::new(error),
+    };
+    // The hint is a lower bound: two writers may still put it back by one or two versions, and readers probe on.
+    let hint = versions
+        .hint(&paths)
+        .await
+        .map_err(|error| unfinished("the version hint", error))?;
+    if hint.is_none_or(|hint| hint < version.number) {
+        // digits only: DuckDB and PyIceberg fail on a line feed
+        let content = Bytes::from(version.number.to_string());
+        objects
+            .put(&paths.hint(), content)
+            .await
+            .map_err(|error| unfinished("the version hint", error))?;
+    }
+    let manifest = paths.run_manifest(run_id);
+    let directory = property(snapshot, summary::DIRECTORY).unwrap_or_default();
+    let report = async {
+        if objects.head(&manifest).await?.is_none() {
+            let files = match files {
+                Some(files) => files
+                    .files
+                    .iter()
+                    .map(|file| RunFile {
+                        path: relative(&paths.root, &file.path),
+                        size: file.size,
+                        rows: file.metrics.rows,
+                        sha256: file.sha256.clone(),
+                    })
+                    .collect(),
+                None => hash_files(versions, version, snapshot).await?,
+            };
+            let content =
+                run_manifest(version, snapshot, directory, files).map_err(|source| LakeError::Encode {
+                    table: version.table.clone(),
+                    what: "the run manifest",
+                    source: Box::new(source),
+                })?;
+            objects.put(&manifest, content.into()).await?;
+        }
+        Ok(())
+    };
+    report
+        .await
+        .map_err(|error| unfinished("the run manifest", error))?;
+    let success = paths
+        .root
+        .parts()
+        .chain(Path::from(directory).parts())
+        .collect::<Path>()
+        .join("_SUCCESS");
+    objects
+        .put(&success, Bytes::new())
+        .await
+        .map_err(|error| unfinished("_SUCCESS", error))
+}
+
+fn run_manifest(
+    version: &Version,
+    snapshot: &SnapshotRef,
+    directory: &str,
+    files: Vec<RunFile>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let schema = snapshot
+        .schema(&version.metadata)
+        .unwrap_or_else(|_| version.schema.clone());
+    let columns = schema
+        .as_struct()
+        .fields()
+        .iter()
+        .map(|field| {
+            Ok(RunColumn {
+                id: field.id,
+                name: field.name.clone(),
+                data_type: serde_json::to_value(&field.field_type)?,
+                required: field.required,
+            })
+        })
+        .collect::<Result<Vec<_>, serde_json::Error>>()?;
+    let text = |key| property(snapshot, key).map(str::to_owned);
+    serde_json::to_vec_pretty(&RunManifest {
+        run_id: text(summary::RUN).unwrap_or_default(),
+        attempt_id: text(summary::ATTEMPT).unwrap_or_default(),
+        export: text(summary::EXPORT),
+        table: version.table.to_string(),
+        snapshot_id: snapshot.snapshot_id(),
+        version: text(summary::VERSION)
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default(),
+        committed_at: jiff::Timestamp::from_millisecond(snapshot.timestamp_ms())
+            .map(|time| time.to_string())
+            .unwrap_or_default(),
+        directory: directory.to_owned(),
+        rows: files.iter().map(|file| file.rows).sum(),
+        bytes: files.iter().map(|file| file.size).sum(),
+        files,
+        schema_hash: hex(&Sha256::digest(serde_json::to_vec(&columns)?)),
+        columns,
+    })
+}
+
+/// The files a snapshot added, hashed by reading them again: for a winner that died before its run manifest.
+async fn hash_files(
+    versions: &Versions,
+    version: &Version,
+    snapshot: &SnapshotRef,
+) -> Result<Vec<RunFile>, LakeError> {
+    let table: &LakeTableName = &version.table;
+    let root = TablePaths::new(table).root;
+    let mut hashed = Vec::new();
+    for file in versions
+        .manifest_list(table, snapshot, version.metadata.format_version())
+        .await?
+    {
+        if file.added_snapshot_id != snapshot.snapshot_id() || !file.has_added_files() {
+            continue;
+        }
+        let manifest = versions.manifest(table, &file).await?;
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            let path = versions.objects.path_of(table, entry.file_path())?;
+            hashed.push(RunFile {
+                path: relative(&root, &path),
+                size: entry.file_size_in_bytes(),
+                rows: entry.record_count(),
+                sha256: hash_object(versions, &path).await?,
+            });
+        }
+    }
+    Ok(hashed)
+}
+
+async fn hash_object(versions: &Versions, path: &Path) -> Result<String, LakeError> {
+    use futures::TryStreamExt;
+    let read = |error| versions.objects.error("read", path, error);
+    let mut content = versions
+        .objects
+        .store
+        .get_opts(path, GetOptions::default())
+        .await
+        .map_err(read)?
+        .into_stream();
+    let mut hash = Sha256::new();
+    while let Some(part) = content.try_next().await.map_err(read)? {
+        hash.update(&part);
+    }
+    Ok(hex(&hash.finalize()))
+}

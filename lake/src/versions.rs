@@ -1,0 +1,346 @@
+//! Which version of a table is the newest, and what it says.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use futures::{StreamExt, TryStreamExt};
+use iceberg::spec::{
+    DataContentType, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestFile, ManifestList,
+    ManifestStatus, Schema as IcebergSchema, SnapshotRef, TableMetadata,
+};
+use object_store::path::Path;
+use tokio::sync::OnceCell;
+
+use crate::error::LakeError;
+use crate::live::LiveFiles;
+use crate::name::LakeTableName;
+use crate::objects::Objects;
+use crate::portable::{ArrowForm, arrow_schema};
+use crate::types::Commit;
+
+/// Keys of the snapshot summary.
+pub(crate) mod summary {
+    pub const RUN: &str = "lakegate.run-id";
+    pub const ATTEMPT: &str = "lakegate.attempt-id";
+    pub const EXPORT: &str = "lakegate.export";
+    pub const VERSION: &str = "lakegate.version";
+    /// The attempt's data directory, relative to the table.
+    pub const DIRECTORY: &str = "lakegate.data-directory";
+    pub const ROWS: &str = "added-records";
+    pub const BYTES: &str = "added-files-size";
+    pub const FILES: &str = "added-data-files";
+    pub const TOTAL_ROWS: &str = "total-records";
+}
+
+/// Manifests read at the same time.
+const PARALLEL_READS: usize = 8;
+
+/// The directories and files of one table.
+#[derive(Debug, Clone)]
+pub(crate) struct TablePaths {
+    pub root: Path,
+}
+
+impl TablePaths {
+    pub fn new(table: &LakeTableName) -> Self {
+        Self {
+            root: Path::default()
+                .join(table.schema.as_str())
+                .join(table.name.as_str()),
+        }
+    }
+
+    pub fn metadata(&self) -> Path {
+        self.root.clone().join("metadata")
+    }
+
+    /// Where the manifests of a run go.
+    pub fn run_metadata(&self, run_id: &str) -> Path {
+        self.metadata().join(run_id)
+    }
+
+    pub fn version(&self, number: u64) -> Path {
+        self.metadata().join(format!("v{number}.metadata.json"))
+    }
+
+    pub fn hint(&self) -> Path {
+        self.metadata().join("version-hint.text")
+    }
+
+    pub fn run_data(&self, run_id: &str) -> Path {
+        self.root.clone().join("data").join(run_id)
+    }
+
+    pub fn run_manifest(&self, run_id: &str) -> Path {
+        self.root.clone().join("_runs").join(format!("{run_id}.json"))
+    }
+}
+
+/// N of `vN.metadata.json`.
+pub(crate) fn version_of(file_name: &str) -> Option<u64> {
+    file_name
+        .strip_prefix('v')?
+        .strip_suffix(".metadata.json")?
+        .parse()
+        .ok()
+}
+
+/// One committed version of a table, immutable.
+#[derive(Debug)]
+pub(crate) struct Version {
+    pub table: LakeTableName,
+    pub number: u64,
+    /// Tells a dropped and created-again table from the same one.
+    e_tag: Option<String>,
+    pub metadata: TableMetadata,
+    /// The current snapshot's schema, with ids.
+    pub schema: Arc<IcebergSchema>,
+    /// The columns as queries see them.
+    pub arrow: SchemaRef,
+    pub live: OnceCell<Arc<LiveFiles>>,
+}
+
+impl Version {
+    /// The commit of a run, in whichever snapshot.
+    pub fn find_run(&self, run_id: &str) -> Option<(&SnapshotRef, Commit)> {
+        self.metadata
+            .snapshots()
+            .find(|snapshot| property(snapshot, summary::RUN) == Some(run_id))
+            .map(|snapshot| (snapshot, self.commit_of(snapshot, true)))
+    }
+
+    pub fn commit_of(&self, snapshot: &SnapshotRef, already: bool) -> Commit {
+        let number = |key| {
+            property(snapshot, key)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_default()
+        };
+        Commit {
+            snapshot_id: snapshot.snapshot_id(),
+            version: number(summary::VERSION),
+            rows: number(summary::ROWS),
+            bytes: number(summary::BYTES),
+            files: number(summary::FILES),
+            already,
+        }
+    }
+}
+
+pub(crate) fn property<'a>(snapshot: &'a SnapshotRef, key: &str) -> Option<&'a str> {
+    snapshot
+        .summary()
+        .additional_properties
+        .get(key)
+        .map(String::as_str)
+}
+
+/// Finds and caches the newest version of each table.
+#[derive(Debug)]
+pub(crate) struct Versions {
+    pub objects: Objects,
+    cache: Mutex<HashMap<LakeTableName, Arc<Version>>>,
+}
+
+impl Versions {
+    pub fn new(objects: Objects) -> Self {
+        Self {
+            objects,
+            cache: Mutex::default(),
+        }
+    }
+
+    /// The newest committed version; `None` when there is none.
+    ///
+    /// With a cached version this costs two look-ups: that it is still the same object, and that no newer exists.
+    pub async fn newest(&self, table: &LakeTableName) -> Result<Option<Arc<Version>>, LakeError> {
+        let paths = TablePaths::new(table);
+        let cached = self.cache().get(table).cloned();
+        if let Some(cached) = cached {
+            let (here, next) = (paths.version(cached.number), paths.version(cached.number + 1));
+            let (here, next) = futures::join!(self.objects.head(&here), self.objects.head(&next));
+            if here?.is_some_and(|meta| meta.e_tag == cached.e_tag) {
+                if next?.is_none() {
+                    return Ok(Some(cached));
+                }
+                return self.read_from(table, &paths, cached.number + 1).await;
+            }
+            self.forget(table);
+        }
+        // A dropped table may vanish between two requests: then look again.
+        match self.lower_bound(&paths).await? {
+            None => Ok(None),
+            Some(number) => self.read_from(table, &paths, number).await,
+        }
+    }
+
+    pub fn forget(&self, table: &LakeTableName) {
+        self.cache().remove(table);
+    }
+
+    fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<LakeTableName, Arc<Version>>> {
+        // the map is replaced entry by entry, so a panic elsewhere leaves it whole
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A version that exists: by the hint, which may lag, else by listing (the first commit may have died before
+    /// its hint).
+    async fn lower_bound(&self, paths: &TablePaths) -> Result<Option<u64>, LakeError> {
+        if let Some(hint) = self.hint(paths).await?
+            && self.objects.head(&paths.version(hint)).await?.is_some()
+        {
+            return Ok(Some(hint));
+        }
+        let listed = self.objects.children(Some(&paths.metadata())).await?;
+        Ok(listed
+            .objects
+            .iter()
+            .filter_map(|object| version_of(object.location.filename()?))
+            .max())
+    }
+
+    pub async fn hint(&self, paths: &TablePaths) -> Result<Option<u64>, LakeError> {
+        let content = self.objects.get(&paths.hint()).await?;
+        Ok(content.and_then(|content| std::str::from_utf8(&content).ok()?.trim().parse().ok()))
+    }
+
+    async fn read_from(
+        &self,
+        table: &LakeTableName,
+        paths: &TablePaths,
+        mut number: u64,
+    ) -> Result<Option<Arc<Version>>, LakeError> {
+        while self.objects.head(&paths.version(number + 1)).await?.is_some() {
+            number += 1;
+        }
+        let path = paths.version(number);
+        let e_tag = self.objects.head(&path).await?.and_then(|meta| meta.e_tag);
+        let Some(content) = self.objects.get(&path).await? else {
+            return Ok(None);
+        };
+        let version = Arc::new(self.parse(table, number, e_tag, &path, &content)?);
+        self.cache().insert(table.clone(), Arc::clone(&version));
+        Ok(Some(version))
+    }
+
+    fn parse(
+        &self,
+        table: &LakeTableName,
+        number: u64,
+        e_tag: Option<String>,
+        path: &Path,
+        content: &[u8],
+    ) -> Result<Version, LakeError> {
+        let metadata: TableMetadata =
+            serde_json::from_slice(content).map_err(|error| self.objects.corrupt(path, error))?;
+        let schema = match metadata.current_snapshot() {
+            Some(snapshot) => snapshot
+                .schema(&metadata)
+                .map_err(|error| self.objects.corrupt(path, error))?,
+            None => Arc::clone(metadata.current_schema()),
+        };
+        let arrow = arrow_schema(&schema, ArrowForm::Read);
+        Ok(Version {
+            table: table.clone(),
+            number,
+            e_tag,
+            metadata,
+            schema,
+            arrow,
+            live: OnceCell::new(),
+        })
+    }
+
+    /// The manifests of a snapshot.
+    pub async fn manifest_list(
+        &self,
+        table: &LakeTableName,
+        snapshot: &SnapshotRef,
+        format: FormatVersion,
+    ) -> Result<Vec<ManifestFile>, LakeError> {
+        let (path, content) = self.read_uri(table, snapshot.manifest_list()).await?;
+        let list = ManifestList::parse_with_version(&content, format)
+            .map_err(|error| self.objects.corrupt(&path, error))?;
+        Ok(list.entries().to_vec())
+    }
+
+    pub async fn manifest(&self, table: &LakeTableName, file: &ManifestFile) -> Result<Manifest, LakeError> {
+        let (path, content) = self.read_uri(table, &file.manifest_path).await?;
+        Manifest::parse_avro(&content).map_err(|error| self.objects.corrupt(&path, error))
+    }
+
+    async fn read_uri(&self, table: &LakeTableName, uri: &str) -> Result<(Path, bytes::Bytes), LakeError> {
+        let path = self.objects.path_of(table, uri)?;
+        match self.objects.get(&path).await? {
+            Some(content) => Ok((path, content)),
+            None => {
+                let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+                Err(self.objects.error("find", &path, missing))
+            }
+        }
+    }
+
+    /// The data manifests of a version's current snapshot that have live files, each with its live entries.
+    ///
+    /// Row-level deletes are refused: leaving them out would bring deleted rows back.
+    pub async fn live_manifests(&self, version: &Version) -> Result<Vec<LiveManifest>, LakeError> {
+        let Some(snapshot) = version.metadata.current_snapshot() else {
+            return Ok(Vec::new());
+        };
+        let files = self
+            .manifest_list(&version.table, snapshot, version.metadata.format_version())
+            .await?;
+        futures::stream::iter(files.into_iter().filter(may_have_live_files))
+            .map(|file| async move {
+                let manifest = self.manifest(&version.table, &file).await?;
+                Ok::<_, LakeError>(LiveManifest { file, manifest })
+            })
+            .buffered(PARALLEL_READS)
+            .try_filter(|live| futures::future::ready(live.entries().next().is_some()))
+            .try_collect()
+            .await
+    }
+}
+
+fn may_have_live_files(file: &ManifestFile) -> bool {
+    // absent counts mean unknown
+    file.added_files_count != Some(0) || file.existing_files_count != Some(0)
+}
+
+/// A manifest and what the list says about it.
+#[derive(Debug)]
+pub(crate) struct LiveManifest {
+    pub file: ManifestFile,
+    pub manifest: Manifest,
+}
+
+impl LiveManifest {
+    pub fn entries(&self) -> impl Iterator<Item = &ManifestEntry> {
+        self.manifest
+            .entries()
+            .iter()
+            .map(AsRef::as_ref)
+            .filter(|entry| entry.is_alive())
+    }
+
+    pub fn is_delete(&self) -> bool {
+        self.file.content == ManifestContentType::Deletes
+            || self
+                .entries()
+                .any(|entry| entry.content_type() != DataContentType::Data)
+    }
+
+    /// Data and file sequence number of an entry: those that are absent are the manifest's own.
+    pub fn sequence_numbers(&self, entry: &ManifestEntry) -> (i64, i64) {
+        debug_assert_ne!(entry.status(), ManifestStatus::Deleted);
+        let inherited = self.file.sequence_number;
+        (
+            entry.sequence_number().unwrap_or(inherited),
+            entry.file_sequence_number.unwrap_or(inherited),
+        )
+    }
+
+    pub fn snapshot_id(&self, entry: &ManifestEntry) -> i64 {
+        entry.snapshot_id().unwrap_or(self.file.added_snapshot_id)
+    }
+}

@@ -1,0 +1,4 @@
+//! Lake tables on a real directory, and on stores that fail in every way a store can.
+
+mod commit;
+mod support;

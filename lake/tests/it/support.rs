@@ -1,0 +1,464 @@
+//! What the tests share: temporary lakes, small tables, and a store that misbehaves on demand.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::util::pretty::pretty_format_batches;
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::stream::BoxStream;
+use lakegate_lake::{Commit, CommitInfo, Lake, LakeError, WriteOptions, WrittenFiles};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
+};
+
+pub fn directory() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub async fn lake(directory: &FilePath) -> Arc<Lake> {
+    Lake::open_directory(directory).await.unwrap()
+}
+
+/// A lake in a directory, through a store that fails as `faults` says.
+pub fn faulty_lake(directory: &FilePath, faults: &Arc<Faults>, failures_are_final: bool) -> Arc<Lake> {
+    let inner = LocalFileSystem::new_with_prefix(directory).unwrap();
+    let store = FaultyStore {
+        inner: Arc::new(inner),
+        faults: Arc::clone(faults),
+    };
+    let base = format!("file://{}", directory.display());
+    Lake::open_store(Arc::new(store), base, failures_are_final).unwrap()
+}
+
+pub fn people_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("name", DataType::Utf8, true),
+    ]))
+}
+
+/// Rows `first..first + rows`, named `<label><id>`.
+pub fn people(label: &str, first: i64, rows: i64) -> RecordBatch {
+    let ids = Int64Array::from_iter_values(first..first + rows);
+    let names = StringArray::from_iter_values((first..first + rows).map(|id| format!("{label}{id}")));
+    RecordBatch::try_new(people_schema(), vec![Arc::new(ids), Arc::new(names)]).unwrap()
+}
+
+pub fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
+        .unwrap()
+}
+
+pub fn options(run: &str) -> WriteOptions {
+    WriteOptions::new(run, "1")
+}
+
+pub fn info(run: &str) -> CommitInfo {
+    CommitInfo {
+        run_id: run.to_owned(),
+        export: Some("default/people".to_owned()),
+        ..CommitInfo::default()
+    }
+}
+
+pub async fn write(
+    lake: &Lake,
+    options: WriteOptions,
+    batch: &RecordBatch,
+) -> Result<WrittenFiles, LakeError> {
+    let mut writer = lake.write("shop", "people", batch.schema(), options).await?;
+    writer.write(batch.clone()).await?;
+    writer.close().await
+}
+
+/// One whole run.
+pub async fn run(lake: &Lake, run: &str, batch: &RecordBatch) -> Result<Commit, LakeError> {
+    let files = write(lake, options(run), batch).await?;
+    lake.replace(files, info(run)).await
+}
+
+pub async fn context(lake: &Arc<Lake>) -> SessionContext {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+    let table = lake
+        .load("shop", "people")
+        .await
+        .unwrap()
+        .expect("the table exists");
+    context
+        .register_table("people", lake.provider(&table).await.unwrap())
+        .unwrap();
+    context
+}
+
+pub async fn query(context: &SessionContext, sql: &str) -> String {
+    let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
+    pretty_format_batches(&batches).unwrap().to_string()
+}
+
+/// Every row of the table, sorted by id, as text.
+pub async fn rows(lake: &Arc<Lake>) -> String {
+    query(&context(lake).await, "select * from people order by id").await
+}
+
+/// Sum of the ids and number of rows: tells which runs a table holds.
+pub async fn count_and_sum(lake: &Arc<Lake>) -> (i64, i64) {
+    let batches = context(lake)
+        .await
+        .sql("select count(id) as n, coalesce(sum(id), 0) as s from people")
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
+    let number = |column: usize| {
+        batches[0]
+            .column(column)
+            .as_any()
+            .downcast_ref::<Int64Array>()
+            .unwrap()
+            .value(0)
+    };
+    (number(0), number(1))
+}
+
+/// Files below a directory, relative to it, sorted; directories are not listed.
+pub fn tree(directory: &FilePath) -> Vec<String> {
+    fn walk(root: &FilePath, directory: &FilePath, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(root, &path, found);
+            } else {
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(directory, directory, &mut found);
+    found.sort();
+    found
+}
+
+pub fn data_files(directory: &FilePath) -> Vec<String> {
+    tree(directory)
+        .into_iter()
+        .filter(|file| file.contains("/data/") && file.ends_with(".parquet"))
+        .collect()
+}
+
+pub fn python() -> PathBuf {
+    std::env::var_os("LAKEGATE_TEST_PYTHON").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/lakegate/venv/bin/python"),
+        PathBuf::from,
+    )
+}
+
+/// One changing request, as the fault plan sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub kind: Kind,
+    pub path: String,
+    /// Counts changing requests from 1.
+    pub number: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Put,
+    Create,
+    Complete,
+    Delete,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing happens, an error is returned.
+    Before,
+    /// It happens, and an error is returned: the reply was lost.
+    After,
+    /// It happens, and the store answers its own retry with "already exists".
+    Conflict,
+    /// It does not happen, and the store says "already exists", as S3 does for two writers at the same time.
+    FalseConflict,
+    /// The process dies before it: nothing works from here on.
+    DieBefore,
+    /// The process dies after it.
+    DieAfter,
+    /// No space is left.
+    Full,
+}
+
+type Plan = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
+
+pub struct Faults {
+    plan: Box<Plan>,
+    requests: Mutex<Vec<Request>>,
+    dead: AtomicBool,
+    /// Reads fail too.
+    blind: AtomicBool,
+    /// Bytes that uploads may still take.
+    space: AtomicUsize,
+}
+
+impl fmt::Debug for Faults {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Faults")
+            .field("dead", &self.dead)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Faults {
+    pub fn new(plan: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) -> Arc<Self> {
+        Arc::new(Self {
+            plan: Box::new(plan),
+            requests: Mutex::default(),
+            dead: AtomicBool::new(false),
+            blind: AtomicBool::new(false),
+            space: AtomicUsize::new(usize::MAX),
+        })
+    }
+
+    pub fn none() -> Arc<Self> {
+        Self::new(|_| None)
+    }
+
+    pub fn with_space(bytes: usize) -> Arc<Self> {
+        let faults = Self::none();
+        faults.space.store(bytes, Ordering::SeqCst);
+        faults
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::SeqCst)
+    }
+
+    pub fn set_blind(&self, blind: bool) {
+        self.blind.store(blind, Ordering::SeqCst);
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().unwrap().clone()
+    }
+
+    fn alive(&self) -> Result<()> {
+        if self.is_dead() {
+            Err(failure("the process is dead"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn readable(&self) -> Result<()> {
+        self.alive()?;
+        if self.blind.load(Ordering::SeqCst) {
+            Err(failure("the network is gone"))
+        } else {
+            Ok(())
+        }
+    }
+
+    fn take_space(&self, bytes: usize) -> Result<()> {
+        let left = self.space.load(Ordering::SeqCst);
+        if bytes > left {
+            return Err(full());
+        }
+        if left != usize::MAX {
+            self.space.fetch_sub(bytes, Ordering::SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Decides what happens to a request; `Ok(Some(error))` is to be returned after it was performed.
+    fn before(&self, kind: Kind, path: &Path) -> Result<Option<object_store::Error>> {
+        self.alive()?;
+        let request = {
+            let mut requests = self.requests.lock().unwrap();
+            let request = Request {
+                kind,
+                path: path.to_string(),
+                number: requests.len() + 1,
+            };
+            requests.push(request.clone());
+            request
+        };
+        match (self.plan)(&request) {
+            None => Ok(None),
+            Some(Fault::Before) => Err(failure("the request was not sent")),
+            Some(Fault::After) => Ok(Some(failure("the reply was lost"))),
+            Some(Fault::Conflict) => Ok(Some(exists(path))),
+            Some(Fault::FalseConflict) => Err(exists(path)),
+            Some(Fault::DieBefore) => {
+                self.dead.store(true, Ordering::SeqCst);
+                self.alive().map(|()| None)
+            }
+            Some(Fault::DieAfter) => Ok(Some(failure("the process is dead"))),
+            Some(Fault::Full) => Err(full()),
+        }
+    }
+
+    fn after(&self, error: Option<object_store::Error>) -> Result<()> {
+        match error {
+            None => Ok(()),
+            Some(error) => {
+                if error.to_string().contains("is dead") {
+                    self.dead.store(true, Ordering::SeqCst);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+fn failure(text: &'static str) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "test",
+        source: text.into(),
+    }
+}
+
+fn full() -> object_store::Error {
+    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    object_store::Error::Generic {
+        store: "test",
+        source: Box::new(source),
+    }
+}
+
+fn exists(path: &Path) -> object_store::Error {
+    object_store::Error::AlreadyExists {
+        path: path.to_string(),
+        source: "it exists".into(),
+    }
+}
+
+#[derive(Debug)]
+pub struct FaultyStore {
+    pub inner: Arc<dyn ObjectStore>,
+    pub faults: Arc<Faults>,
+}
+
+impl fmt::Display for FaultyStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("faulty")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for FaultyStore {
+    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        let kind = if options.mode == PutMode::Create {
+            Kind::Create
+        } else {
+            Kind::Put
+        };
+        let error = self.faults.before(kind, path)?;
+        self.faults.take_space(payload.content_length())?;
+        let result = self.inner.put_opts(path, payload, options).await?;
+        self.faults.after(error)?;
+        Ok(result)
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.faults.alive()?;
+        let inner = self.inner.put_multipart_opts(path, options).await?;
+        Ok(Box::new(FaultyUpload {
+            inner,
+            path: path.clone(),
+            faults: Arc::clone(&self.faults),
+        }))
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.faults.readable()?;
+        self.inner.get_opts(path, options).await
+    }
+
+    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.faults.readable()?;
+        self.inner.get_ranges(path, ranges).await
+    }
+
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        use futures::{StreamExt, TryStreamExt};
+        let (inner, faults) = (Arc::clone(&self.inner), Arc::clone(&self.faults));
+        paths
+            .and_then(move |path| {
+                let (inner, faults) = (Arc::clone(&inner), Arc::clone(&faults));
+                async move {
+                    use object_store::ObjectStoreExt;
+                    let error = faults.before(Kind::Delete, &path)?;
+                    inner.delete(&path).await?;
+                    faults.after(error)?;
+                    Ok(path)
+                }
+            })
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        use futures::StreamExt;
+        if let Err(error) = self.faults.readable() {
+            return futures::stream::once(async { Err(error) }).boxed();
+        }
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.faults.readable()?;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.faults.alive()?;
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+#[derive(Debug)]
+struct FaultyUpload {
+    inner: Box<dyn MultipartUpload>,
+    path: Path,
+    faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl MultipartUpload for FaultyUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let allowed = self
+            .faults
+            .alive()
+            .and_then(|()| self.faults.take_space(data.content_length()));
+        match allowed {
+            Ok(()) => self.inner.put_part(data),
+            Err(error) => Box::pin(async { Err(error) }),
+        }
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let error = self.faults.before(Kind::Complete, &self.path)?;
+        let result = self.inner.complete().await?;
+        self.faults.after(error)?;
+        Ok(result)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.faults.alive()?;
+        self.inner.abort().await
+    }
+}
