@@ -19,6 +19,9 @@ pub enum LakeError {
     /// Accepted by the API, served by no code yet.
     #[error("{what} is not implemented yet: {remedy}")]
     NotImplemented { what: String, remedy: String },
+    /// A lake is in one place.
+    #[error("spec.lake must have exactly one of directory and s3")]
+    AmbiguousSpec,
     /// A schema, table, run or attempt name that cannot be part of an object's key.
     #[error("{kind} name {name:?} cannot be used in a lake: {problem}")]
     BadName {
@@ -164,6 +167,7 @@ impl LakeError {
     pub fn is_terminal(&self) -> bool {
         match self {
             Self::NotImplemented { .. }
+            | Self::AmbiguousSpec
             | Self::BadName { .. }
             | Self::ColumnCollision { .. }
             | Self::NoColumns { .. }

@@ -41,6 +41,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::object_store::ObjectStoreUrl;
+use lakegate_crds::LakeSpec;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 
@@ -69,6 +70,27 @@ pub struct Lake {
 }
 
 impl Lake {
+    /// Opens the lake that a DataSource describes, creating its directory when absent.
+    ///
+    /// A relative path is resolved against `base_dir`, the manifest's folder; a directory without path is
+    /// `<state_dir>/lake`.
+    pub async fn open(spec: &LakeSpec, base_dir: &Path, state_dir: &Path) -> Result<Arc<Self>, LakeError> {
+        match (&spec.directory, &spec.s3) {
+            (Some(directory), None) => {
+                let path = match &directory.path {
+                    Some(path) => base_dir.join(path),
+                    None => state_dir.join("lake"),
+                };
+                Self::open_directory(&path).await
+            }
+            (None, Some(_)) => Err(LakeError::NotImplemented {
+                what: "a lake on S3 (spec.lake.s3)".to_owned(),
+                remedy: "use spec.lake.directory".to_owned(),
+            }),
+            _ => Err(LakeError::AmbiguousSpec),
+        }
+    }
+
     /// Opens a lake in a local directory, creating the directory when absent. The file system must support hard
     /// links: they are what makes a commit atomic.
     pub async fn open_directory(path: &Path) -> Result<Arc<Self>, LakeError> {

@@ -1,4 +1,5 @@
 //! Lake tables on a real directory, and on stores that fail in every way a store can.
 
 mod commit;
+mod roundtrip;
 mod support;
