@@ -16,11 +16,14 @@ mod data_source;
 mod duration;
 mod export;
 mod export_run;
+mod generated;
 mod kind;
+pub mod manifest;
 mod mask;
 mod quantity;
 mod retention_policy;
 pub mod schedule;
+pub mod validation;
 mod view;
 
 pub use common::{
@@ -46,6 +49,7 @@ pub use export_run::{
     CursorRange, ExportRun, ExportRunSpec, ExportRunStatus, FailureStatus, ProgressStatus, RunCause,
     RunState, RunWindow, WorkerStatus,
 };
+pub use generated::{crds, file_name, generated, render};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 pub use kind::{
     API_VERSION, AnyResource, CAUSE_LABEL, DEFAULT_NAMESPACE, EXPORT_LABEL, GROUP, Kind, LakegateResource,

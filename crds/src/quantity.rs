@@ -128,6 +128,11 @@ impl FromStr for Memory {
 /// Both amounts read and write alike; only their unit differs.
 macro_rules! quantity {
     ($type:ident, $field:ident, $pattern:literal) => {
+        impl $type {
+            /// Pattern that the schema of such an amount carries.
+            pub(crate) const PATTERN: &'static str = $pattern;
+        }
+
         impl PartialEq for $type {
             fn eq(&self, other: &Self) -> bool {
                 self.$field == other.$field

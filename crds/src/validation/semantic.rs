@@ -1,0 +1,177 @@
+//! What neither the schema nor CEL can express.
+
+use std::{collections::HashMap, time::Duration as StdDuration};
+
+use super::Problem;
+use crate::{
+    AnyResource, DataSource, DiscoverySpec, Export, FileFormat, MaskSpec, PartitionField, RetentionPolicy,
+    ScheduleSpec, schedule,
+};
+
+pub(super) fn check(resource: &AnyResource) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    match resource {
+        AnyResource::DataSource(object) => data_source(object, &mut problems),
+        AnyResource::Export(object) => export(object, &mut problems),
+        AnyResource::RetentionPolicy(object) => retention(object, &mut problems),
+        AnyResource::View(object) => {
+            if object.spec.sql.trim().is_empty() {
+                problems.push(Problem::invalid("spec.sql", "must not be empty"));
+            }
+        }
+        AnyResource::ExportRun(_) => {}
+    }
+    problems
+}
+
+fn check_schedule(spec: Option<&ScheduleSpec>, problems: &mut Vec<Problem>) {
+    let Some(spec) = spec else { return };
+    if let Err(error) = spec.parse() {
+        problems.push(Problem::invalid("spec.schedule.cron", error.to_string()));
+    }
+    check_zone(spec.time_zone.as_deref(), "spec.schedule.timeZone", problems);
+}
+
+fn check_zone(name: Option<&str>, field: &str, problems: &mut Vec<Problem>) {
+    if let Some(Err(error)) = name.map(schedule::parse_zone) {
+        problems.push(Problem::invalid(field, error.to_string()));
+    }
+}
+
+fn data_source(object: &DataSource, problems: &mut Vec<Problem>) {
+    let spec = &object.spec;
+    if let Some(DiscoverySpec {
+        interval: Some(interval),
+        ..
+    }) = &spec.discovery
+        && interval.get() < StdDuration::from_mins(1)
+    {
+        problems.push(Problem::invalid("spec.discovery.interval", "must be at least 1m"));
+    }
+    for (index, table) in spec.object_store.iter().flat_map(|it| &it.tables).enumerate() {
+        let field = |name: &str| format!("spec.objectStore.tables[{index}].{name}");
+        if table.csv.is_some() && !matches!(table.format, Some(FileFormat::Csv) | None) {
+            problems.push(Problem::invalid(
+                field("csv"),
+                "belongs to format Csv; remove it or set format: Csv",
+            ));
+        }
+        if table.format == Some(FileFormat::Parquet) && table.compression.is_some() {
+            problems.push(Problem::invalid(
+                field("compression"),
+                "belongs to text files; Parquet files are compressed inside",
+            ));
+        }
+        for (name, text) in [
+            (
+                "csv.delimiter",
+                table.csv.as_ref().and_then(|it| it.delimiter.as_deref()),
+            ),
+            ("csv.quote", table.csv.as_ref().and_then(|it| it.quote.as_deref())),
+            (
+                "csv.escape",
+                table.csv.as_ref().and_then(|it| it.escape.as_deref()),
+            ),
+        ] {
+            if text.is_some_and(|text| !text.is_ascii()) {
+                problems.push(Problem::invalid(field(name), "must be one ASCII character"));
+            }
+        }
+    }
+}
+
+fn export(object: &Export, problems: &mut Vec<Problem>) {
+    let spec = &object.spec;
+    check_schedule(spec.schedule.as_ref(), problems);
+    if spec
+        .timeout
+        .as_ref()
+        .is_some_and(|it| it.get() < StdDuration::from_secs(1))
+    {
+        problems.push(Problem::invalid("spec.timeout", "must be at least 1s"));
+    }
+    let columns = spec.columns.as_deref().unwrap_or_default();
+
+    // Engines compare names of columns without regard to case.
+    let mut outputs: HashMap<String, (usize, Option<&MaskSpec>)> = HashMap::new();
+    for (index, column) in columns.iter().enumerate() {
+        if column.mask.as_ref().is_some_and(|mask| mask.drop.is_some()) {
+            continue;
+        }
+        let Some(name) = column.output_name() else {
+            continue;
+        };
+        if let Some((first, _)) = outputs.insert(name.to_lowercase(), (index, column.mask.as_ref())) {
+            let field = if column.r#as.is_some() { "as" } else { "name" };
+            problems.push(Problem::invalid(
+                format!("spec.columns[{index}].{field}"),
+                format!(
+                    "\"{name}\" is the name of spec.columns[{first}] already, but for case perhaps; set another as"
+                ),
+            ));
+        }
+    }
+    if !columns.is_empty() && outputs.is_empty() {
+        problems.push(Problem::invalid(
+            "spec.columns",
+            "every column is dropped; keep at least one",
+        ));
+    }
+
+    for (index, PartitionField { column, .. }) in spec.destination.partition_by.iter().enumerate() {
+        let field = format!("spec.destination.partitionBy[{index}].column");
+        match outputs.get(&column.to_lowercase()) {
+            Some((_, Some(_))) => problems.push(Problem::invalid(
+                field,
+                format!("\"{column}\" is masked; a table cannot be partitioned by a masked column"),
+            )),
+            None if !columns.is_empty() => problems.push(Problem::invalid(
+                field,
+                format!("\"{column}\" is not an exported column; name one of spec.columns as it is exported"),
+            )),
+            _ => {}
+        }
+    }
+
+    if let Some(incremental) = &spec.incremental {
+        let except = spec
+            .all_columns
+            .as_ref()
+            .map(|it| it.except.as_slice())
+            .unwrap_or_default();
+        for (index, key) in incremental.key_columns.iter().enumerate() {
+            let exported = if spec.columns.is_some() {
+                columns.iter().any(|column| {
+                    column.name.as_ref() == Some(key)
+                        && column.mask.as_ref().is_none_or(|mask| mask.drop.is_none())
+                })
+            } else {
+                !except.contains(key)
+            };
+            if !exported {
+                problems.push(Problem::invalid(
+                    format!("spec.incremental.keyColumns[{index}]"),
+                    format!("\"{key}\" is not exported; a key column must be, masked or not"),
+                ));
+            }
+        }
+    }
+}
+
+fn retention(object: &RetentionPolicy, problems: &mut Vec<Problem>) {
+    let spec = &object.spec;
+    check_schedule(spec.schedule.as_ref(), problems);
+    if let Some(rows) = &spec.rows {
+        check_zone(rows.time_zone.as_deref(), "spec.rows.timeZone", problems);
+    }
+    if let Some(files) = &spec.files {
+        for (index, pair) in files.tiers.windows(2).enumerate() {
+            if pair[1].after.get() <= pair[0].after.get() {
+                problems.push(Problem::invalid(
+                    format!("spec.files.tiers[{}].after", index + 1),
+                    "must be longer than that of the tier before",
+                ));
+            }
+        }
+    }
+}

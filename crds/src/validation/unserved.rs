@@ -1,0 +1,161 @@
+//! Fields and kinds that the API accepts but no code serves yet.
+//!
+//! A resource that uses one is refused with the reason NotImplemented and starts nothing; above
+//! all, an export with a mask that is not served must never write clear values. Each line goes
+//! when its capability comes.
+
+use super::Problem;
+use crate::{
+    AnyResource, DataSourceSpec, DeletionPolicy, ExportRunSpec, ExportSpec, FileFormat, OnCastError,
+    OnNewColumn, Profile, SourceKind, TableFormat, ViewSpec, conditions::Reason,
+};
+
+/// Every field (or the kind) of a resource that is not served yet.
+pub fn unserved(resource: &AnyResource) -> Vec<Problem> {
+    let mut found = Unserved(Vec::new());
+    match resource {
+        AnyResource::DataSource(object) => found.data_source(&object.spec),
+        AnyResource::Export(object) => found.export(&object.spec),
+        AnyResource::ExportRun(object) => found.export_run(&object.spec),
+        AnyResource::RetentionPolicy(_) => found.add("", "RetentionPolicy is not served by this version yet"),
+        AnyResource::View(object) => found.view(&object.spec),
+    }
+    found.0
+}
+
+struct Unserved(Vec<Problem>);
+
+impl Unserved {
+    fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem::new(field, Reason::NotImplemented, message));
+    }
+
+    /// Reports a field, by its last name, where it is set.
+    fn field(&mut self, set: bool, field: impl Into<String>) {
+        if set {
+            let field = field.into();
+            let name = field.rsplit('.').next().unwrap_or_default().to_owned();
+            self.add(
+                field,
+                format!("{name} is not served by this version yet; remove it"),
+            );
+        }
+    }
+
+    fn data_source(&mut self, spec: &DataSourceSpec) {
+        if let Some(kind) = spec.source_kind()
+            && matches!(
+                kind,
+                SourceKind::Mysql | SourceKind::Redis | SourceKind::Elasticsearch | SourceKind::Spreadsheet
+            )
+        {
+            let field = kind.field();
+            self.add(
+                format!("spec.{field}"),
+                format!("{field} is not served by this version yet"),
+            );
+        }
+        if let Some(postgres) = &spec.postgres {
+            self.field(!postgres.replicas.is_empty(), "spec.postgres.replicas");
+            self.field(postgres.max_replica_lag.is_some(), "spec.postgres.maxReplicaLag");
+            self.field(postgres.on_replica_lag.is_some(), "spec.postgres.onReplicaLag");
+            self.field(
+                postgres.primary.write_credentials.is_some(),
+                "spec.postgres.primary.writeCredentials",
+            );
+        }
+        if let Some(store) = &spec.object_store {
+            self.field(store.s3.is_some(), "spec.objectStore.s3");
+            for (index, table) in store.tables.iter().enumerate() {
+                if table.format == Some(FileFormat::AlbLog) {
+                    self.add(
+                        format!("spec.objectStore.tables[{index}].format"),
+                        "format AlbLog is not served by this version yet; use Parquet, Csv or JsonLines",
+                    );
+                }
+            }
+        }
+        if let Some(lake) = &spec.lake {
+            self.field(lake.s3.is_some(), "spec.lake.s3");
+        }
+        if let Some(access) = &spec.access {
+            self.field(access.query == Some(false), "spec.access.query");
+            self.field(access.export == Some(false), "spec.access.export");
+        }
+        self.field(spec.is_suspended(), "spec.suspend");
+    }
+
+    fn export(&mut self, spec: &ExportSpec) {
+        self.field(spec.from.index.is_some(), "spec.from.index");
+        self.field(spec.from.keyspace.is_some(), "spec.from.keyspace");
+        for (index, column) in spec.columns.iter().flatten().enumerate() {
+            if column.mask.is_some() {
+                self.add(
+                    format!("spec.columns[{index}].mask"),
+                    "masks are not served by this version yet; remove the column, so that no clear value is exported",
+                );
+            }
+            if column.on_cast_error == Some(OnCastError::Null) {
+                self.add(
+                    format!("spec.columns[{index}].onCastError"),
+                    "onCastError Null is not served by this version yet; use Fail",
+                );
+            }
+        }
+        if matches!(spec.on_new_column, Some(OnNewColumn::Fail | OnNewColumn::Include)) {
+            self.add(
+                "spec.onNewColumn",
+                "only onNewColumn Drop is served by this version",
+            );
+        }
+        self.field(spec.incremental.is_some(), "spec.incremental");
+        self.field(spec.assert.is_some(), "spec.assert");
+        if spec.effective_deletion_policy() == DeletionPolicy::Delete {
+            self.add(
+                "spec.deletionPolicy",
+                "only deletionPolicy Retain is served by this version",
+            );
+        }
+        let destination = &spec.destination;
+        self.field(
+            !destination.partition_by.is_empty(),
+            "spec.destination.partitionBy",
+        );
+        if destination.profile() != Profile::Portable {
+            self.add(
+                "spec.destination.profile",
+                "only profile Portable is served by this version",
+            );
+        }
+        if destination.format() != TableFormat::Iceberg {
+            self.add(
+                "spec.destination.format",
+                "only format Iceberg is served by this version",
+            );
+        }
+        self.field(
+            destination.target_file_size.is_some(),
+            "spec.destination.targetFileSize",
+        );
+    }
+
+    fn export_run(&mut self, spec: &ExportRunSpec) {
+        self.field(spec.retention_policy_ref.is_some(), "spec.retentionPolicyRef");
+        self.field(spec.window.is_some(), "spec.window");
+        if let Some(resolved) = &spec.resolved {
+            // A run carries its Export's spec: the same refusals hold, so that no worker ever
+            // gets a spec that it would serve only in part.
+            let mut inner = Self(Vec::new());
+            inner.export(resolved);
+            self.0.extend(inner.0.into_iter().map(|problem| Problem {
+                field: problem.field.replacen("spec", "spec.resolved", 1),
+                ..problem
+            }));
+        }
+    }
+
+    fn view(&mut self, spec: &ViewSpec) {
+        self.field(!spec.parameters.is_empty(), "spec.parameters");
+        self.field(spec.is_suspended(), "spec.suspend");
+    }
+}
