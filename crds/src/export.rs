@@ -116,7 +116,7 @@ pub struct ExportSpec {
     /// Longest time a run may take, over all its attempts. Default: 6h.
     #[schemars(extend("x-kubernetes-validations" = [{
         "rule": "!self.matches('^([0-9]{1,3}ms|0+s)$')",
-        "message": "timeout must be at least 1s",
+        "message": "must be at least 1s",
     }]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
@@ -150,7 +150,7 @@ pub struct ExportSpec {
     /// Compute of each run. Default: 1 cpu and 512Mi of memory.
     #[schemars(extend("x-kubernetes-validations" = [{
         "rule": "!has(self.limits) || !has(self.limits.memory) || quantity(string(self.limits.memory)).compareTo(quantity('256Mi')) >= 0",
-        "message": "resources.limits.memory must be at least 256Mi",
+        "message": "must be at least 256Mi",
         "fieldPath": ".limits.memory",
     }]))]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,35 +7,32 @@ use serde_json::{Map, Value, json};
 
 use crate::Kind;
 
-/// Rules over a whole object, which see its name. A rule of a spec cannot.
+/// Rules over a whole object, which see its name. A rule of a spec cannot. All of them are about
+/// the name; they carry no `fieldPath`, because the API server takes only paths that the schema
+/// declares, and `metadata` it does not.
 fn root_rules(kind: Kind) -> Value {
     match kind {
         Kind::DataSource => json!([
             {
                 "rule": "has(self.spec.catalogName) || self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",
                 "message": "the name cannot serve as a catalog name (at most 63 letters, digits and -, beginning with a letter); set spec.catalogName",
-                "fieldPath": ".metadata.name",
             },
             {
                 "rule": "has(self.spec.catalogName) || (!(self.metadata.name in ['lakegate', 'views', 'information-schema']) && !self.metadata.name.startsWith('pg-'))",
                 "message": "the names lakegate, views, information-schema and those that begin with pg- are reserved catalog names; set spec.catalogName",
-                "fieldPath": ".metadata.name",
             },
         ]),
         Kind::Export | Kind::RetentionPolicy => json!([{
             "rule": "self.metadata.name.size() <= 40",
             "message": "the name has at most 40 characters, because the names of runs begin with it",
-            "fieldPath": ".metadata.name",
         }]),
         Kind::ExportRun => json!([{
             "rule": "self.metadata.name.size() <= 63",
             "message": "the name of a run has at most 63 characters",
-            "fieldPath": ".metadata.name",
         }]),
         Kind::View => json!([{
             "rule": "has(self.spec.name) || self.metadata.name.matches('^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$')",
             "message": "the name cannot serve as a name in SQL (at most 63 letters, digits and -, beginning with a letter); set spec.name",
-            "fieldPath": ".metadata.name",
         }]),
     }
 }
@@ -45,6 +42,7 @@ fn complete(schema: &mut Value) {
     let Value::Object(node) = schema else { return };
     // Without `nullable` the API server drops a null, which then means "absent", as the types do.
     node.remove("nullable");
+    node.remove("title");
     // Formats that it does not know make it warn at each write.
     if node
         .get("format")

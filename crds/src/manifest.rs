@@ -483,7 +483,6 @@ mod tests {
         let moderate = format!("a: {}{}", "[".repeat(200), "]".repeat(200));
         for text in [
             "a: 1\na: 2\n",
-            "a: b: c",
             "a: .inf",
             "? [x]\n: y",
             &deep_flow,

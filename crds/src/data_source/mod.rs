@@ -149,7 +149,7 @@ pub struct DiscoverySpec {
     /// Time between two looks at the store's tables and columns, at least 1m. Default: 10m.
     #[schemars(extend("x-kubernetes-validations" = [{
         "rule": "!self.matches('^[0-9]{1,4}ms$') && !self.matches('^[0-5]?[0-9]s$')",
-        "message": "discovery.interval must be at least 1m",
+        "message": "must be at least 1m",
     }]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<Duration>,

@@ -11,7 +11,7 @@ mod semantic;
 mod set;
 mod unserved;
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use serde_json::Value;
 
@@ -91,6 +91,9 @@ pub fn validate(value: &Value, old: Option<&Value>) -> Result<AnyResource, Vec<P
     match AnyResource::from_value(kind, object) {
         Ok(resource) => {
             problems.extend(semantic::check(&resource));
+            // A rule of the schema that is coarse (CEL knows no days) may be stated exactly again.
+            let mut seen = HashSet::new();
+            problems.retain(|problem| seen.insert(problem.clone()));
             if problems.is_empty() {
                 Ok(resource)
             } else {

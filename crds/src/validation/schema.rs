@@ -498,7 +498,11 @@ pub(super) fn rules(kind: Kind, object: &Value, old: Option<&Value>) -> Vec<Prob
             .into_vec()
             .into_iter()
             .map(|error| {
-                let field = error.field_path.trim_start_matches('.').to_owned();
+                // Rules of the whole object are about its name: `generated::root_rules`.
+                let field = match error.field_path.trim_start_matches('.') {
+                    "" => "metadata.name".to_owned(),
+                    path => path.to_owned(),
+                };
                 match error.kind {
                     ErrorKind::ValidationFailure => Problem::invalid(field, error.message),
                     _ => Problem::new(

@@ -34,13 +34,19 @@ fn expectations(text: &str) -> Vec<Expected> {
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("# expect: "))
         .map(|line| {
-            let (field, rest) = line.split_once(": ").unwrap_or_else(|| panic!("no message in: {line}"));
+            let (field, rest) = line
+                .split_once(": ")
+                .unwrap_or_else(|| panic!("no message in: {line}"));
             let (reason, message) = match rest.split_once(": ") {
                 Some((word, message)) if word.parse::<Reason>().is_ok() => (word.parse().ok(), message),
                 _ => (None, rest),
             };
             let field = if field == "object" { "" } else { field };
-            Expected { field: field.to_owned(), reason, message: message.to_owned() }
+            Expected {
+                field: field.to_owned(),
+                reason,
+                message: message.to_owned(),
+            }
         })
         .collect()
 }
@@ -56,7 +62,10 @@ fn problems(texts: &[String]) -> Vec<(usize, Problem)> {
             let document = match parsed {
                 Ok(document) => document,
                 Err(problem) => {
-                    found.push((problem.line, Problem::new("", Reason::Unreadable, problem.message)));
+                    found.push((
+                        problem.line,
+                        Problem::new("", Reason::Unreadable, problem.message),
+                    ));
                     continue;
                 }
             };
@@ -75,7 +84,10 @@ fn problems(texts: &[String]) -> Vec<(usize, Problem)> {
                     }
                 }
                 Err(all) => {
-                    found.extend(all.into_iter().map(|problem| (document.line_of(&problem.field), problem)));
+                    found.extend(
+                        all.into_iter()
+                            .map(|problem| (document.line_of(&problem.field), problem)),
+                    );
                 }
             }
         }
@@ -93,8 +105,10 @@ fn problems(texts: &[String]) -> Vec<(usize, Problem)> {
 
 fn corpus(name: &str) -> Vec<PathBuf> {
     let folder = crate::crate_folder().join("../tests/manifests").join(name);
-    let mut entries: Vec<PathBuf> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     entries.sort();
     entries
 }
@@ -102,9 +116,15 @@ fn corpus(name: &str) -> Vec<PathBuf> {
 /// The texts of a file, or of the files of a folder.
 fn texts(path: &Path) -> Vec<String> {
     if path.is_dir() {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(path).unwrap().map(|it| it.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+            .unwrap()
+            .map(|it| it.unwrap().path())
+            .collect();
         files.sort();
-        files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+        files
+            .iter()
+            .map(|file| std::fs::read_to_string(file).unwrap())
+            .collect()
     } else {
         vec![std::fs::read_to_string(path).unwrap()]
     }
@@ -122,7 +142,12 @@ fn valid_manifests_have_no_problem() {
             .filter(|(_, problem)| problem.reason != Reason::NotImplemented)
             .map(|(line, problem)| format!("line {line}: {problem}"))
             .collect();
-        assert!(unexpected.is_empty(), "{}:\n{}", path.display(), unexpected.join("\n"));
+        assert!(
+            unexpected.is_empty(),
+            "{}:\n{}",
+            path.display(),
+            unexpected.join("\n")
+        );
     }
 }
 
@@ -172,7 +197,10 @@ fn invalid_manifests_have_exactly_their_problems() {
         }
         for index in unmatched {
             let (line, problem) = &found[index];
-            wrong.push(format!("not expected: line {line}: {problem} ({})", problem.reason));
+            wrong.push(format!(
+                "not expected: line {line}: {problem} ({})",
+                problem.reason
+            ));
         }
         if !wrong.is_empty() {
             failures.push(format!("{}:\n  {}", path.display(), wrong.join("\n  ")));
@@ -184,7 +212,9 @@ fn invalid_manifests_have_exactly_their_problems() {
 #[test]
 fn problems_know_their_lines() {
     for (file, expected) in [("cron-six-fields.yaml", 13), ("unknown-field-nested.yaml", 11)] {
-        let path = crate::crate_folder().join("../tests/manifests/invalid").join(file);
+        let path = crate::crate_folder()
+            .join("../tests/manifests/invalid")
+            .join(file);
         let found = problems(&texts(&path));
         assert_eq!(found[0].0, expected, "{file}: {found:?}");
     }

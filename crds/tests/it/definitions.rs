@@ -26,7 +26,10 @@ fn definitions_stay_small() {
     for kind in Kind::ALL {
         let yaml = render(kind).len();
         let json = serde_json::to_string(&crds()[kind as usize]).unwrap().len();
-        assert!(yaml < 100 * 1024 && json < 100 * 1024, "{kind}: {yaml} bytes as YAML, {json} as JSON");
+        assert!(
+            yaml < 100 * 1024 && json < 100 * 1024,
+            "{kind}: {yaml} bytes as YAML, {json} as JSON"
+        );
     }
 }
 
@@ -41,7 +44,14 @@ fn definitions_have_what_clients_rely_on() {
         assert_eq!(at("/spec/names/categories"), serde_json::json!(["data"]));
         assert_eq!(at("/spec/scope"), "Namespaced");
         assert!(at("/spec/versions/0/subresources/status").is_object(), "{kind}");
-        assert!(at("/spec/versions/0/additionalPrinterColumns").as_array().unwrap().len() >= 5, "{kind}");
+        assert!(
+            at("/spec/versions/0/additionalPrinterColumns")
+                .as_array()
+                .unwrap()
+                .len()
+                >= 5,
+            "{kind}"
+        );
         let schema = "/spec/versions/0/schema/openAPIV3Schema";
         assert_eq!(
             at(&format!("{schema}/properties/status/default")),
@@ -49,7 +59,9 @@ fn definitions_have_what_clients_rely_on() {
             "{kind}"
         );
         assert_eq!(
-            at(&format!("{schema}/properties/status/properties/conditions/x-kubernetes-list-map-keys")),
+            at(&format!(
+                "{schema}/properties/status/properties/conditions/x-kubernetes-list-map-keys"
+            )),
             serde_json::json!(["type"]),
             "{kind}"
         );
@@ -78,17 +90,33 @@ fn schemas_are_structural_bounded_and_explained() {
         let schema = value.pointer("/spec/versions/0/schema/openAPIV3Schema").unwrap();
         walk(schema, kind.as_str(), &mut |path, node| {
             let is_int_or_string = node.get("x-kubernetes-int-or-string").is_some();
-            assert!(node["type"].is_string() || is_int_or_string, "{path} has no type: {node}");
-            for forbidden in ["oneOf", "allOf", "$ref", "nullable", "definitions", "const", "title"] {
+            assert!(
+                node["type"].is_string() || is_int_or_string,
+                "{path} has no type: {node}"
+            );
+            for forbidden in [
+                "oneOf",
+                "allOf",
+                "$ref",
+                "nullable",
+                "definitions",
+                "const",
+                "title",
+            ] {
                 assert!(node.get(forbidden).is_none(), "{path} has {forbidden}");
             }
-            assert!(node.get("anyOf").is_none() || is_int_or_string, "{path} has anyOf");
+            assert!(
+                node.get("anyOf").is_none() || is_int_or_string,
+                "{path} has anyOf"
+            );
             let in_spec = path.starts_with(&format!("{kind}.spec"));
             // Unbounded texts and lists make the API server refuse rules over them as too dear.
             if in_spec {
                 let bounded = match node["type"].as_str() {
                     Some("string") => {
-                        node.get("maxLength").is_some() || node.get("enum").is_some() || node["format"] == "date-time"
+                        node.get("maxLength").is_some()
+                            || node.get("enum").is_some()
+                            || node["format"] == "date-time"
                     }
                     Some("array") => node.get("maxItems").is_some(),
                     _ => true,
@@ -97,10 +125,16 @@ fn schemas_are_structural_bounded_and_explained() {
                 // Argo CD and Flux see a difference for ever where a list's item has a default.
                 assert!(node.get("default").is_none(), "{path} has a default");
                 let is_item = path.ends_with("[]");
-                assert!(is_item || node["description"].is_string(), "{path} has no description");
+                assert!(
+                    is_item || node["description"].is_string(),
+                    "{path} has no description"
+                );
             }
             for rule in node["x-kubernetes-validations"].as_array().into_iter().flatten() {
-                assert!(rule["message"].as_str().is_some_and(|text| !text.contains('\n')), "{path}: {rule}");
+                assert!(
+                    rule["message"].as_str().is_some_and(|text| !text.contains('\n')),
+                    "{path}: {rule}"
+                );
             }
         });
     }

@@ -21,7 +21,10 @@ fn words_are_those_of_the_golden_file() {
 fn reasons_fit_the_api() {
     for word in Reason::ALL {
         let text = word.as_str();
-        assert!(text.len() <= 1024 && text.chars().next().unwrap().is_ascii_uppercase(), "{text}");
+        assert!(
+            text.len() <= 1024 && text.chars().next().unwrap().is_ascii_uppercase(),
+            "{text}"
+        );
         assert!(text.chars().all(|c| c.is_ascii_alphanumeric()), "{text}");
     }
 }
