@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
-use crate::Problem;
 use lakegate_crds::Kind;
+use lakegate_crds::validation::{Problem, summary};
 
 use crate::Key;
 
@@ -50,7 +50,7 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    #[error("{kind}/{key} is invalid: {}", list(problems))]
+    #[error("{kind}/{key} is invalid: {}", summary(problems))]
     Invalid {
         kind: Kind,
         key: Key,
@@ -78,18 +78,4 @@ impl StoreError {
                 | Self::Locked { .. }
         )
     }
-}
-
-fn list(problems: &[Problem]) -> String {
-    problems
-        .iter()
-        .map(|problem| {
-            if problem.field.is_empty() {
-                problem.message.clone()
-            } else {
-                format!("{}: {}", problem.field, problem.message)
-            }
-        })
-        .collect::<Vec<_>>()
-        .join("; ")
 }

@@ -11,9 +11,9 @@
 //! resolves secrets and keeps notices. The code above never learns which home it has: [`contract`] is the one
 //! suite that every home passes.
 
+pub mod contract;
 mod error;
-mod problem;
-
+pub mod folder;
 pub mod memory;
 mod notices;
 mod object;
@@ -23,11 +23,11 @@ mod shelf;
 pub mod state;
 
 pub use error::StoreError;
-pub use lakegate_crds::{DEFAULT_NAMESPACE, MANIFEST_ANNOTATION};
-pub use problem::Problem;
-
+pub use folder::{FileProblem, FolderOptions, FolderStore, Severity};
+pub use lakegate_crds::{DEFAULT_NAMESPACE, MANIFEST_ANNOTATION, validation::Problem};
 pub use memory::MemoryStore;
 pub use notices::{NOTICES_KEPT, Notice, NoticeType, Notices};
 pub use resource::{Created, Entry, Event, Key, Rejected, ResourceStore, Store, StoreOf};
 pub use secrets::{Redactor, SecretError, SecretValue, Secrets};
+pub use shelf::Shelved;
 pub use state::StateDir;

@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use crate::Problem;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
+use lakegate_crds::validation::Problem;
 
 use crate::{
     Created, Entry, Event, Key, Notice, Notices, Redactor, Rejected, SecretError, SecretValue, Secrets,

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::Problem;
-use jiff::{Timestamp, Unit};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use lakegate_crds::LakegateResource;
 use lakegate_crds::conditions::Reason;
+use lakegate_crds::validation::{Problem, validate};
 use serde_json::Value;
 
 use crate::{Key, Redactor, StoreError};
 
 /// Kubernetes times have whole seconds; a finer one would change when it is written and read back.
 pub(crate) fn creation_time(now: Timestamp) -> Timestamp {
-    now.round(Unit::Second).unwrap_or(now)
+    lakegate_crds::conditions::time(now).0
 }
 
 /// Fills the metadata that the store owns.
@@ -31,6 +31,10 @@ pub(crate) fn fill<K: LakegateResource>(
     meta.uid = Some(uid.to_owned());
     meta.generation = Some(generation);
     meta.creation_timestamp = Some(Time(created));
+    // A manifest printed by kubectl carries what another home filled in.
+    meta.resource_version = None;
+    meta.deletion_timestamp = None;
+    meta.managed_fields = None;
     object.set_status(status);
 }
 
@@ -78,14 +82,9 @@ pub(crate) fn prepare_create<K: LakegateResource>(mut object: K) -> Result<(Key,
         key: key.clone(),
         problems,
     };
-    let value = serde_json::to_value(&object).map_err(|error| {
-        invalid(vec![Problem {
-            field: String::new(),
-            message: error.to_string(),
-            reason: Reason::InvalidSpec,
-        }])
-    })?;
-
+    let value = serde_json::to_value(&object)
+        .map_err(|error| invalid(vec![Problem::invalid("", error.to_string())]))?;
+    validate(&value, None).map_err(invalid)?;
     Ok((key, object))
 }
 
@@ -100,11 +99,7 @@ pub(crate) fn clean_status<K: LakegateResource>(
     let unfit = |error: serde_json::Error| StoreError::Invalid {
         kind: K::KIND,
         key: key.clone(),
-        problems: vec![Problem {
-            field: "status".to_owned(),
-            message: error.to_string(),
-            reason: Reason::InternalError,
-        }],
+        problems: vec![Problem::new("status", Reason::InternalError, error.to_string())],
     };
     let mut value = serde_json::to_value(&status).map_err(unfit)?;
     redactor.redact_messages(&mut value);

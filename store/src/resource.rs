@@ -1,8 +1,8 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
-use crate::Problem;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use lakegate_crds::validation::{Problem, summary};
 use lakegate_crds::{
     DEFAULT_NAMESPACE, DataSource, Export, ExportRun, LakegateResource, RetentionPolicy, View,
 };
@@ -77,15 +77,7 @@ pub struct Rejected {
 /// `orders.yaml:12: spec.schedule.cron: message; …`
 impl fmt::Display for Rejected {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.origin)?;
-        for (index, problem) in self.problems.iter().enumerate() {
-            formatter.write_str(if index == 0 { ": " } else { "; " })?;
-            if !problem.field.is_empty() {
-                write!(formatter, "{}: ", problem.field)?;
-            }
-            formatter.write_str(&problem.message)?;
-        }
-        Ok(())
+        write!(formatter, "{}: {}", self.origin, summary(&self.problems))
     }
 }
 

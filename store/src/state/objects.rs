@@ -1,8 +1,8 @@
 use std::fmt;
 
-use crate::Problem;
 use jiff::Timestamp;
 use lakegate_crds::Kind;
+use lakegate_crds::validation::Problem;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::Row;

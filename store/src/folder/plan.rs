@@ -1,0 +1,331 @@
+//! From what the folder asks for and what the state knows to what is to be known. Pure.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use lakegate_crds::conditions::Reason;
+use lakegate_crds::validation::{Problem, validate};
+use lakegate_crds::{AnyResource, Kind};
+
+use super::{
+    desired::{Desired, FileProblem, Found, duplicate_message, problem},
+    scan::Scan,
+};
+use crate::{Key, Rejected, object::creation_time, state::ObjectRecord};
+
+/// What a scan changes.
+#[derive(Default)]
+pub(crate) struct Plan {
+    /// Records that are new or differ from the state's, statuses aside.
+    pub changed: Vec<ObjectRecord>,
+
+    /// The good version of each living object, by uid.
+    pub resources: HashMap<String, AnyResource>,
+
+    /// Everything that is wrong, in the order of files.
+    pub problems: Vec<FileProblem>,
+
+    /// Whether an object vanishes or an edit is refused: what a half-written file looks like.
+    pub is_destructive: bool,
+}
+
+/// `resources` are those of the plan before: an unchanged manifest is not validated again.
+pub(crate) fn plan(
+    scan: &Scan,
+    desired: &Desired,
+    records: &BTreeMap<String, ObjectRecord>,
+    resources: &HashMap<String, AnyResource>,
+    now: Timestamp,
+    mut new_uid: impl FnMut() -> String,
+) -> Plan {
+    let mut plan = Plan {
+        problems: desired.problems.clone(),
+        ..Plan::default()
+    };
+    let mut living: BTreeMap<(Kind, Key), &ObjectRecord> = BTreeMap::new();
+    let mut vanished: BTreeMap<(Kind, Key), &ObjectRecord> = BTreeMap::new();
+    for record in records.values() {
+        let at = (record.kind, record.key.clone());
+        match record.vanished {
+            None => {
+                living.insert(at, record);
+            }
+            // The one that went last is the one that comes back.
+            Some(time) => {
+                let newest = vanished.entry(at).or_insert(record);
+                if newest.vanished < Some(time) {
+                    *newest = record;
+                }
+            }
+        }
+    }
+    let wanted = desired
+        .objects
+        .keys()
+        .filter(|(kind, _)| *kind != Kind::ExportRun);
+    let all: BTreeSet<&(Kind, Key)> = wanted.chain(living.keys()).collect();
+    for at in all {
+        let old = living.get(at).copied();
+        let next = match desired.objects.get(at).map(Vec::as_slice) {
+            None | Some([]) => {
+                let Some(old) = old else { continue };
+                Some(absent(scan, desired, old, now))
+            }
+            Some([found]) => {
+                let cached = old.and_then(|old| resources.get(&old.uid));
+                let (record, resource, problems) = present(
+                    at,
+                    found,
+                    old,
+                    vanished.get(at).copied(),
+                    cached,
+                    now,
+                    &mut new_uid,
+                );
+                plan.problems.extend(problems);
+                if let Some(resource) = resource {
+                    plan.resources.insert(record.uid.clone(), resource);
+                }
+                Some(record)
+            }
+            Some(several) => {
+                let (record, problems) =
+                    conflict(at, several, old.or(vanished.get(at).copied()), now, &mut new_uid);
+                plan.problems.extend(problems);
+                record
+            }
+        };
+        let Some(record) = next else { continue };
+        // An object that keeps its last good version keeps its resource too.
+        if record.vanished.is_none()
+            && let Some(manifest) = &record.manifest
+            && !plan.resources.contains_key(&record.uid)
+        {
+            let kept = resources
+                .get(&record.uid)
+                .cloned()
+                .or_else(|| validate(manifest, None).ok());
+            if let Some(resource) = kept {
+                plan.resources.insert(record.uid.clone(), resource);
+            }
+        }
+        let before = records.get(&record.uid);
+        if before != Some(&record) {
+            plan.is_destructive |= record.vanished.is_some()
+                || record.rejected.is_some()
+                    && before.is_none_or(|before| before.rejected != record.rejected);
+            plan.changed.push(record);
+        }
+    }
+    plan.problems.sort_by(|left, right| {
+        (&left.file, left.line, &left.field).cmp(&(&right.file, right.line, &right.field))
+    });
+    plan
+}
+
+/// No document defines the object: gone, unless it may stand where we cannot see.
+fn absent(scan: &Scan, desired: &Desired, old: &ObjectRecord, now: Timestamp) -> ObjectRecord {
+    let mut record = old.clone();
+    let files = [Some(&old.place), old.good_place.as_ref()];
+    for file in files.into_iter().flatten().map(|place| place.file.as_str()) {
+        let hidden = scan
+            .is_hidden(file)
+            .map(|message| (message.to_owned(), file.to_owned()))
+            .or_else(|| {
+                desired
+                    .broken
+                    .get(file)
+                    .map(|broken| (broken.message.clone(), broken.origin(file)))
+            });
+        if let Some((message, origin)) = hidden {
+            record.rejected = Some(Rejected {
+                problems: vec![Problem::invalid("", message)],
+                origin,
+            });
+            return record;
+        }
+    }
+    record.rejected = None;
+    record.vanished = Some(now);
+    record
+}
+
+fn present(
+    at: &(Kind, Key),
+    found: &Found,
+    old: Option<&ObjectRecord>,
+    vanished: Option<&ObjectRecord>,
+    cached: Option<&AnyResource>,
+    now: Timestamp,
+    new_uid: &mut impl FnMut() -> String,
+) -> (ObjectRecord, Option<AnyResource>, Vec<FileProblem>) {
+    let value = &found.document.value;
+    if let (Some(old), Some(resource)) = (old, cached)
+        && old.manifest.as_ref() == Some(value)
+    {
+        let mut record = old.clone();
+        record.place = found.place.clone();
+        record.good_place = Some(found.place.clone());
+        record.rejected = None;
+        return (record, Some(resource.clone()), Vec::new());
+    }
+    let Some(old) = old else {
+        return appear(at, found, vanished, now, new_uid);
+    };
+    let mut record = old.clone();
+    record.place = found.place.clone();
+    match validate(value, old.manifest.as_ref()) {
+        Ok(resource) => {
+            accept(&mut record, found, &resource);
+            (record, Some(resource), Vec::new())
+        }
+        Err(problems) => {
+            let reported = refuse(&mut record, found, problems);
+            (record, None, reported)
+        }
+    }
+}
+
+/// A living record begins: one that vanished comes back, unless what comes is another object of the same name.
+fn appear(
+    at: &(Kind, Key),
+    found: &Found,
+    vanished: Option<&ObjectRecord>,
+    now: Timestamp,
+    new_uid: &mut impl FnMut() -> String,
+) -> (ObjectRecord, Option<AnyResource>, Vec<FileProblem>) {
+    let value = &found.document.value;
+    let checked = validate(value, None);
+    // Immutable fields changed while it was away: as with any API, deleted and made anew is a new object.
+    let returning = vanished.filter(|old| {
+        checked.is_err()
+            || old
+                .manifest
+                .as_ref()
+                .is_none_or(|manifest| validate(value, Some(manifest)).is_ok())
+    });
+    let mut record = match returning {
+        Some(old) => ObjectRecord {
+            place: found.place.clone(),
+            vanished: None,
+            rejected: None,
+            ..old.clone()
+        },
+        None => blank(at, found, now, new_uid),
+    };
+    match checked {
+        Ok(resource) => {
+            accept(&mut record, found, &resource);
+            (record, Some(resource), Vec::new())
+        }
+        Err(problems) => {
+            // It was gone: an invalid document does not bring the old version back to life.
+            record.manifest = None;
+            record.good_place = None;
+            let reported = refuse(&mut record, found, problems);
+            (record, None, reported)
+        }
+    }
+}
+
+fn blank(
+    at: &(Kind, Key),
+    found: &Found,
+    now: Timestamp,
+    new_uid: &mut impl FnMut() -> String,
+) -> ObjectRecord {
+    ObjectRecord {
+        kind: at.0,
+        key: at.1.clone(),
+        uid: new_uid(),
+        generation: 0,
+        created: creation_time(now),
+        manifest: None,
+        place: found.place.clone(),
+        good_place: None,
+        rejected: None,
+        status: None,
+        vanished: None,
+    }
+}
+
+fn accept(record: &mut ObjectRecord, found: &Found, resource: &AnyResource) {
+    let value = &found.document.value;
+    let is_same_spec = record.manifest.as_ref().is_some_and(|manifest| {
+        manifest.get("spec") == value.get("spec")
+            || super::typed::decode(record.kind, manifest)
+                .is_some_and(|old| super::typed::spec(&old) == super::typed::spec(resource))
+    });
+    if !is_same_spec {
+        record.generation += 1;
+    }
+    record.manifest = Some(value.clone());
+    record.good_place = Some(found.place.clone());
+    record.rejected = None;
+}
+
+fn refuse(record: &mut ObjectRecord, found: &Found, problems: Vec<Problem>) -> Vec<FileProblem> {
+    let line = |field: &str| found.document.line_of(field);
+    let file = &found.place.file;
+    let reported = problems
+        .iter()
+        .map(|wrong| {
+            let named = (record.kind.to_string(), record.key.to_string());
+            problem(
+                file,
+                line(&wrong.field),
+                (&named.0, &named.1),
+                &wrong.field,
+                wrong.message.clone(),
+                wrong.reason,
+            )
+        })
+        .collect();
+    let first = problems
+        .first()
+        .map_or(found.place.line, |wrong| line(&wrong.field));
+    record.rejected = Some(Rejected {
+        problems,
+        origin: format!("{file}:{first}"),
+    });
+    reported
+}
+
+/// Several documents define the object: none is applied, the last good version stays if there was one.
+fn conflict(
+    at: &(Kind, Key),
+    several: &[Found],
+    old: Option<&ObjectRecord>,
+    now: Timestamp,
+    new_uid: &mut impl FnMut() -> String,
+) -> (Option<ObjectRecord>, Vec<FileProblem>) {
+    let Some(first) = several.iter().min_by(|left, right| left.place.cmp(&right.place)) else {
+        return (None, Vec::new());
+    };
+    let message = duplicate_message(several.iter().map(|found| &found.place));
+    let mut record = old.cloned().unwrap_or_else(|| blank(at, first, now, new_uid));
+    if record.vanished.take().is_some() {
+        record.manifest = None;
+        record.good_place = None;
+    }
+    record.place = first.place.clone();
+    record.rejected = Some(Rejected {
+        problems: vec![Problem::new("", Reason::DuplicateObject, message.clone())],
+        origin: first.place.to_string(),
+    });
+    let named = (record.kind.to_string(), record.key.to_string());
+    let reported = several
+        .iter()
+        .map(|found| {
+            problem(
+                &found.place.file,
+                found.place.line,
+                (&named.0, &named.1),
+                "",
+                message.clone(),
+                Reason::DuplicateObject,
+            )
+        })
+        .collect();
+    (Some(record), reported)
+}
