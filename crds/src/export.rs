@@ -171,7 +171,7 @@ pub struct ExportSpec {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "[has(self.table), has(self.query), has(self.index), has(self.keyspace)].filter(set, set).size() == 1",
+        "rule": "[has(self.table), has(self.query), has(self.index), has(self.keyspace)].filter(it, it).size() == 1",
         "message": "set exactly one of table, query, index and keyspace",
     },
     {

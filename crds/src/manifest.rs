@@ -192,12 +192,26 @@ fn parse_chunk(chunk: &str, first_line: usize) -> Result<Vec<Document>, ParsePro
     Ok(documents)
 }
 
-/// The parser recurses on nesting, so text that nests absurdly deep would exhaust its stack.
+/// The parser recurses on nesting, so text that nests absurdly deep would exhaust its stack. The
+/// count takes brackets in texts for nesting, which errs on the safe side.
 fn check_nesting(chunk: &str, first_line: usize) -> Result<(), ParseProblem> {
+    const MAX_FLOW: usize = 512;
+    const MAX_INDENT: usize = 1024;
+    let mut open = 0_usize;
     for (index, line) in chunk.lines().enumerate() {
-        let flow = line.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count();
-        let indent = line.len() - line.trim_start_matches([' ', '-', '?']).len();
-        if flow > 4096 || indent > 4096 {
+        let mut deepest = open;
+        for byte in line.bytes() {
+            match byte {
+                b'[' | b'{' => {
+                    open += 1;
+                    deepest = deepest.max(open);
+                }
+                b']' | b'}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+        }
+        let indent = line.len() - line.trim_start_matches([' ', '\t', '-', '?', ':']).len();
+        if deepest > MAX_FLOW || indent > MAX_INDENT {
             return Err(ParseProblem {
                 line: first_line + index,
                 message: "not a manifest: nested too deeply".to_owned(),
@@ -480,12 +494,16 @@ mod tests {
     fn unreadable_text_is_an_error_not_a_crash() {
         let deep_flow = "[".repeat(100_000);
         let deep_block = "- ".repeat(100_000);
+        let deep_lines = "[\n".repeat(100_000);
+        let deep_allowed = "[".repeat(500);
         let moderate = format!("a: {}{}", "[".repeat(200), "]".repeat(200));
         for text in [
             "a: 1\na: 2\n",
             "a: .inf",
             "? [x]\n: y",
             &deep_flow,
+            &deep_lines,
+            &deep_allowed,
             &deep_block,
             &moderate,
         ] {

@@ -9,7 +9,7 @@ use crate::{Duration, SecretKeyReference};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.drop), has(self.__null__), has(self.constant), has(self.redact), has(self.hmac), has(self.partial), has(self.email), has(self.phone), has(self.round), has(self.bucket), has(self.truncate), has(self.dateShift), has(self.noise), has(self.tokenize), has(self.ipPrefix), has(self.regexReplace), has(self.jsonPath)].filter(set, set).size() == 1",
+    "rule": "[has(self.drop), has(self.__null__), has(self.constant), has(self.redact), has(self.hmac), has(self.partial), has(self.email), has(self.phone), has(self.round), has(self.bucket), has(self.truncate), has(self.dateShift), has(self.noise), has(self.tokenize), has(self.ipPrefix), has(self.regexReplace), has(self.jsonPath)].filter(it, it).size() == 1",
     "message": "set exactly one mask method: drop, null, constant, redact, hmac, partial, email, phone, round, bucket, truncate, dateShift, noise, tokenize, ipPrefix, regexReplace or jsonPath",
 }]))]
 pub struct MaskSpec {

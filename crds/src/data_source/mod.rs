@@ -64,7 +64,7 @@ use crate::Duration;
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "[has(self.postgres), has(self.mysql), has(self.sqlite), has(self.redis), has(self.elasticsearch), has(self.objectStore), has(self.spreadsheet), has(self.lake)].filter(set, set).size() == 1",
+        "rule": "[has(self.postgres), has(self.mysql), has(self.sqlite), has(self.redis), has(self.elasticsearch), has(self.objectStore), has(self.spreadsheet), has(self.lake)].filter(it, it).size() == 1",
         "message": "set exactly one of postgres, mysql, sqlite, redis, elasticsearch, objectStore, spreadsheet and lake",
     },
     {

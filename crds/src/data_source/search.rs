@@ -133,7 +133,7 @@ pub struct ElasticsearchSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "[has(self.basic), has(self.apiKey), has(self.awsSigV4)].filter(set, set).size() == 1",
+    "rule": "[has(self.basic), has(self.apiKey), has(self.awsSigV4)].filter(it, it).size() == 1",
     "message": "set exactly one of basic, apiKey and awsSigV4",
 }]))]
 pub struct ElasticsearchCredentials {

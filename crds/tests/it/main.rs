@@ -2,6 +2,7 @@
 
 mod corpus;
 mod definitions;
+mod robust;
 mod vocabulary;
 
 use std::path::PathBuf;
