@@ -177,6 +177,8 @@ pub trait LakegateResource:
 }
 
 /// A resource of any kind.
+// Held one at a time while a manifest is read, never in large numbers: a box would only cost.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnyResource {
     DataSource(DataSource),

@@ -1,12 +1,17 @@
 //! Export: what to read, how to shape it, when, and the lake table it becomes.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+mod destination;
+mod status;
+
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use destination::{DestinationSpec, PartitionField, PartitionTransform, Profile, TableFormat};
+pub use status::{ExportStatus, RunSummary, SnapshotSummary};
+
 use crate::{
-    Compression, Duration, HistorySpec, MaskSpec, Memory, ResourceReference, ResourceRequirements, RetrySpec,
+    Duration, HistorySpec, MaskSpec, Memory, ResourceReference, ResourceRequirements, RetrySpec,
     ScheduleSpec, TableReference,
 };
 
@@ -331,145 +336,6 @@ pub struct IncrementalSpec {
     pub overlap: Option<Duration>,
 }
 
-/// The lake table that an Export becomes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "self.lakeRef == oldSelf.lakeRef && self.schema == oldSelf.schema && self.table == oldSelf.table",
-        "message": "lakeRef, schema and table are immutable, because readers name the table; create another Export",
-    },
-    {
-        "rule": "!has(self.profile) || self.profile != 'Hive3' || (has(self.format) && self.format == 'Parquet')",
-        "message": "profile Hive3 needs format Parquet",
-        "fieldPath": ".profile",
-    },
-]))]
-pub struct DestinationSpec {
-    /// The DataSource of kind lake to write to, in the same namespace. Immutable.
-    pub lake_ref: ResourceReference,
-
-    /// Schema of the lake table. Immutable.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
-    pub schema: String,
-
-    /// Name of the lake table. Immutable.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
-    pub table: String,
-
-    /// How the table is cut into partitions, by exported columns.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 8))]
-    pub partition_by: Vec<PartitionField>,
-
-    /// Codec of the data files: `Zstd` (the default) or `Snappy`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub compression: Option<Compression>,
-
-    /// Which types are written: `Portable` (the default) are those that every engine reads alike,
-    /// `Iceberg` allows all of Iceberg's, `Hive3` those of Hive 3 with `format: Parquet`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub profile: Option<Profile>,
-
-    /// `Iceberg` (the default) is an Iceberg table, `Parquet` only a directory of files per run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<TableFormat>,
-
-    /// Size at which a data file is closed. Default: 128Mi.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target_file_size: Option<Memory>,
-}
-
-impl DestinationSpec {
-    /// Codec in force.
-    pub fn compression(&self) -> Compression {
-        self.compression.unwrap_or_default()
-    }
-
-    /// Profile in force.
-    pub fn profile(&self) -> Profile {
-        self.profile.unwrap_or_default()
-    }
-
-    /// Format in force.
-    pub fn format(&self) -> TableFormat {
-        self.format.unwrap_or_default()
-    }
-
-    /// Size at which a data file is closed, in bytes.
-    pub fn target_file_size(&self) -> u64 {
-        self.target_file_size.as_ref().map_or(128 << 20, Memory::bytes)
-    }
-}
-
-/// One partition of a lake table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [
-    {
-        "rule": "has(self.buckets) == (self.by == 'Bucket')",
-        "message": "set buckets with by: Bucket, and only then",
-        "fieldPath": ".buckets",
-    },
-    {
-        "rule": "has(self.width) == (self.by == 'Truncate')",
-        "message": "set width with by: Truncate, and only then",
-        "fieldPath": ".width",
-    },
-]))]
-pub struct PartitionField {
-    /// Column of the lake table, by its exported name.
-    #[schemars(length(min = 1, max = 128))]
-    pub column: String,
-
-    /// How a value becomes a partition: Identity, Year, Month, Day, Hour, Bucket or Truncate.
-    pub by: PartitionTransform,
-
-    /// Number of hash buckets, with `by: Bucket`.
-    #[schemars(range(min = 1, max = 65536))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub buckets: Option<u32>,
-
-    /// Width of the cut, with `by: Truncate`.
-    #[schemars(range(min = 1, max = 1_000_000_000))]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub width: Option<u32>,
-}
-
-/// How a value becomes a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum PartitionTransform {
-    Identity,
-    Year,
-    Month,
-    Day,
-    Hour,
-    Bucket,
-    Truncate,
-}
-
-/// Which types are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Profile {
-    /// Types that every engine reads alike.
-    #[default]
-    Portable,
-    /// All types of Iceberg v2.
-    Iceberg,
-    /// Types of Hive 3.
-    Hive3,
-}
-
-/// What an export writes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum TableFormat {
-    /// An Iceberg v2 table.
-    #[default]
-    Iceberg,
-    /// A directory of Parquet files per run.
-    Parquet,
-}
-
 /// What happens to data when its resource is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
@@ -570,127 +436,6 @@ impl ExportSpec {
     pub fn is_suspended(&self) -> bool {
         self.suspend.unwrap_or(false)
     }
-}
-
-/// What Lakegate knows about the export.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExportStatus {
-    /// Generation of the spec that this status describes; -1 before the first look.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-
-    /// Ready, LastRunSucceeded, Suspended, Reconciling, Stalled.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-
-    /// Last value of the annotation `lakegate.dev/requestedAt` that started a run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_handled_reconcile_at: Option<String>,
-
-    /// Newest slot of the schedule that was acted upon.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_schedule_time: Option<Time>,
-
-    /// Next slot of the schedule.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub next_schedule_time: Option<Time>,
-
-    /// End of the newest successful run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_successful_time: Option<Time>,
-
-    /// The newest ended run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_run: Option<RunSummary>,
-
-    /// Name of the run that is active.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub active_run: Option<String>,
-
-    /// Value of `runToken` for which a run was last started.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_run_token: Option<String>,
-
-    /// The uid for which `runOnCreate` has been done.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_on_create_uid: Option<String>,
-
-    /// Cursor up to which rows are published, of an incremental export.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-
-    /// The published snapshot.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub snapshot: Option<SnapshotSummary>,
-
-    /// Runs that failed since the last success.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub consecutive_failures: Option<i64>,
-
-    /// Slots that were not run, since the resource was created.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub missed_runs: Option<i64>,
-}
-
-/// An ended run in short.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RunSummary {
-    /// Name of the ExportRun.
-    pub name: String,
-
-    /// `Succeeded`, or the reason of the failure.
-    pub outcome: String,
-
-    /// Rows written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<i64>,
-
-    /// Bytes written.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<i64>,
-
-    /// Time from start to end, such as `1m30s`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub duration: Option<String>,
-
-    /// Start of the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<Time>,
-
-    /// End of the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finish_time: Option<Time>,
-
-    /// What failed and what to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-}
-
-/// The published snapshot of a lake table.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SnapshotSummary {
-    /// Iceberg snapshot id, as text because it may not fit a JSON number.
-    pub id: String,
-
-    /// Rows of the table.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rows: Option<i64>,
-
-    /// Bytes of the table's data files.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<i64>,
-
-    /// Data files of the table.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub files: Option<i64>,
-
-    /// When it was published.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time: Option<Time>,
 }
 
 #[cfg(test)]
