@@ -1,0 +1,591 @@
+//! Statements as the engine below can plan them, with PostgreSQL's meaning.
+//!
+//! General rules over the syntax tree, no fingerprints of particular clients:
+//!
+//! * `pg_catalog.` before a function, type or operator is taken off, `OPERATOR(pg_catalog.~)` becomes `~`;
+//! * casts to `regclass`, `regtype`, `regnamespace`, `regrole`: a literal becomes the OID, an OID the name;
+//! * a subquery or a SELECT over a catalog that is always empty here is that: NULL, or no rows;
+//! * `ARRAY(SELECT …)` becomes an aggregate; a correlated scalar subquery becomes a left join;
+//! * CURRENT_USER and its kin become function calls.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::{
+    ast::{
+        BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+        FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
+        ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value,
+        Visit, VisitMut, Visitor, VisitorMut,
+    },
+    tokenizer::Span,
+};
+
+use super::names;
+
+/// Rewrite a statement; see the module's rules.
+pub fn rewrite(statement: &mut Statement) {
+    let mut rules = Rules { joins: 0 };
+    let _: ControlFlow<()> = VisitMut::visit(statement, &mut rules);
+    if let Statement::Query(query) = statement {
+        names::name_columns(query);
+    }
+}
+
+struct Rules {
+    /// Joins made so far, for names that are distinct.
+    joins: usize,
+}
+
+impl VisitorMut for Rules {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Some(better) = expression_rule(expression) {
+            *expression = better;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        // Before the expressions: what is never evaluated need not be planned.
+        if matches!(query.body.as_ref(), SetExpr::Select(select) if never_evaluated(select)) {
+            // ORDER BY may name what the projection no longer computes.
+            query.order_by = query.order_by.take().filter(|order| match &order.kind {
+                OrderByKind::Expressions(expressions) => {
+                    expressions.iter().all(|one| matches!(&one.expr, Expr::Value(_)))
+                }
+                OrderByKind::All(_) => true,
+            });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        if never_evaluated(select) {
+            for item in &mut select.projection {
+                nullify(item);
+            }
+            select.selection = None;
+            select.distinct = None;
+        } else {
+            self.join_subqueries(select);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for table in &mut select.from {
+            table_rule(&mut table.relation);
+            for join in &mut table.joins {
+                table_rule(&mut join.relation);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `pg_catalog.generate_series(…)` as a table.
+fn table_rule(table: &mut TableFactor) {
+    match table {
+        TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => strip_catalog(name),
+        _ => {}
+    }
+}
+
+fn is_catalog(part: &ObjectNamePart) -> bool {
+    matches!(part, ObjectNamePart::Identifier(identifier) if identifier.value.eq_ignore_ascii_case("pg_catalog"))
+}
+
+fn strip_catalog(name: &mut ObjectName) {
+    if name.0.len() == 2 && is_catalog(&name.0[0]) {
+        name.0.remove(0);
+    }
+}
+
+fn null() -> Expr {
+    Expr::Value(Value::Null.with_span(Span::empty()))
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+fn is_text_literal(expression: &Expr) -> bool {
+    matches!(expression, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_)))
+}
+
+fn cast(expression: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expression), data_type, array: false, format: None }
+}
+
+fn expression_rule(expression: &mut Expr) -> Option<Expr> {
+    match expression {
+        Expr::Function(function) => function_rule(function),
+        Expr::BinaryOp { op, .. } => {
+            if let BinaryOperator::PGCustomBinaryOperator(parts) = op
+                && let Some(plain) = parts.last().and_then(|symbol| operator(symbol))
+            {
+                *op = plain;
+            }
+            None
+        }
+        Expr::Collate { expr, collation } => {
+            let name = collation.0.last().map(ToString::to_string).unwrap_or_default();
+            let name = name.trim_matches('"');
+            // The engine compares text by bytes, which is what these collations do here.
+            matches!(name, "default" | "C" | "POSIX" | "ucs_basic").then(|| expr.as_ref().clone())
+        }
+        Expr::Cast { expr, data_type, .. } => cast_rule(expr, data_type),
+        Expr::Subquery(query) if is_empty_query(query) => Some(null()),
+        _ => None,
+    }
+}
+
+fn operator(symbol: &str) -> Option<BinaryOperator> {
+    Some(match symbol {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "~~*" => BinaryOperator::PGILikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "!~~*" => BinaryOperator::PGNotILikeMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        "*" => BinaryOperator::Multiply,
+        "/" => BinaryOperator::Divide,
+        "%" => BinaryOperator::Modulo,
+        "||" => BinaryOperator::StringConcat,
+        _ => return None,
+    })
+}
+
+fn function_rule(function: &mut Function) -> Option<Expr> {
+    strip_catalog(&mut function.name);
+    let name = function.name.to_string().to_lowercase();
+    match (&name[..], &function.args) {
+        (
+            "current_user" | "session_user" | "user" | "current_catalog" | "current_schema" | "current_role",
+            FunctionArguments::None,
+        ) => Some(call(if name == "current_role" { "current_user" } else { &name }, Vec::new())),
+        ("array", FunctionArguments::Subquery(query)) => array_of(query),
+        _ => None,
+    }
+}
+
+/// `ARRAY(SELECT x …)` as `(SELECT array_agg(x) FROM (SELECT x …))`.
+fn array_of(query: &Query) -> Option<Expr> {
+    if is_empty_query(query) {
+        return Some(null());
+    }
+    let mut inner = query.clone();
+    let SetExpr::Select(select) = inner.body.as_mut() else { return None };
+    let [item] = select.projection.as_mut_slice() else { return None };
+    let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item else {
+        return None;
+    };
+    *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: Ident::new("lakegate_element") };
+    let text = format!("select array_agg(lakegate_element) from ({inner}) lakegate_elements");
+    match lakegate_federation::parse(&text).ok()?.pop()? {
+        Statement::Query(query) => Some(Expr::Subquery(query)),
+        _ => None,
+    }
+}
+
+/// The name of a type without `pg_catalog`, for the types that the engine does not know.
+fn custom_name(data_type: &DataType) -> Option<String> {
+    match data_type {
+        DataType::Regclass => Some("regclass".into()),
+        DataType::Custom(name, _) => match name.0.last()? {
+            ObjectNamePart::Identifier(identifier) => Some(identifier.value.to_lowercase()),
+            ObjectNamePart::Function(_) => None,
+        },
+        _ => None,
+    }
+}
+
+/// A type of ours for a type that only PostgreSQL names.
+fn plain_type(name: &str) -> Option<DataType> {
+    Some(match name {
+        "text" | "name" | "bpchar" | "varchar" | "char" | "regproc" | "regprocedure" | "regoper" | "pg_node_tree" | "cstring"
+        | "json" | "jsonb" | "unknown" => DataType::Text,
+        "oid" | "xid" | "int8" => DataType::BigInt(None),
+        "int2" => DataType::SmallInt(None),
+        "int4" => DataType::Integer(None),
+        "float4" => DataType::Real,
+        "float8" => DataType::DoublePrecision,
+        "bool" => DataType::Boolean,
+        "numeric" => DataType::Numeric(datafusion::sql::sqlparser::ast::ExactNumberInfo::None),
+        "date" => DataType::Date,
+        _ => return None,
+    })
+}
+
+fn cast_rule(expression: &Expr, data_type: &mut DataType) -> Option<Expr> {
+    // `"char"` and `char`: text, without the one-character cut that nobody asks of a catalog.
+    if let DataType::Char(None | Some(CharacterLength::IntegerLength { length: 1, .. })) = data_type {
+        *data_type = DataType::Text;
+        return None;
+    }
+    let name = custom_name(data_type)?;
+    match &name[..] {
+        "regclass" | "regtype" | "regnamespace" => {
+            let way = if is_text_literal(expression) { "in" } else { "out" };
+            Some(call(&format!("lakegate_{name}_{way}"), vec![expression.clone()]))
+        }
+        "regrole" => Some(call("lakegate_regrole_out", vec![expression.clone()])),
+        "oid" => match expression {
+            // `format(…)::regclass::oid`: the OID of the name, not the name of an OID.
+            Expr::Function(function) if function.name.to_string() == "lakegate_regclass_out" => {
+                let FunctionArguments::List(list) = &function.args else { return None };
+                match list.args.first()? {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => {
+                        Some(call("lakegate_regclass_in", vec![argument.clone()]))
+                    }
+                    _ => None,
+                }
+            }
+            _ => Some(cast(expression.clone(), DataType::BigInt(None))),
+        },
+        "regproc" | "regprocedure" => {
+            // Functions are known by name: `'pg_catalog.array_in'::regproc` is `array_in`.
+            match expression {
+                Expr::Value(value) => match &value.value {
+                    Value::SingleQuotedString(text) => {
+                        let bare = text.strip_prefix("pg_catalog.").unwrap_or(text).to_owned();
+                        Some(Expr::Value(Value::SingleQuotedString(bare).with_span(Span::empty())))
+                    }
+                    _ => None,
+                },
+                other => Some(cast(other.clone(), DataType::Text)),
+            }
+        }
+        _ => plain_type(&name).map(|plain| cast(expression.clone(), plain)),
+    }
+}
+
+/// Catalogs that never have a row here, since Lakegate has nothing of the kind.
+const EMPTY: &[&str] = &[
+    "pg_attrdef", "pg_policy", "pg_policies", "pg_statistic_ext", "pg_publication", "pg_publication_rel",
+    "pg_publication_namespace", "pg_publication_tables", "pg_inherits", "pg_trigger", "pg_rewrite", "pg_rules",
+    "pg_foreign_table", "pg_foreign_server", "pg_foreign_data_wrapper", "pg_sequence", "pg_sequences", "pg_enum",
+    "pg_partitioned_table", "pg_event_trigger", "pg_extension", "pg_largeobject", "pg_largeobject_metadata", "pg_seclabel",
+    "pg_shseclabel", "pg_subscription", "pg_depend", "pg_shdepend", "pg_default_acl", "pg_init_privs", "pg_cast",
+    "pg_conversion", "pg_aggregate", "pg_statistic", "pg_transform", "pg_ts_config", "pg_ts_dict", "pg_ts_parser",
+    "pg_user_mapping", "pg_user_mappings", "pg_db_role_setting", "pg_prepared_xacts",
+];
+
+fn is_empty_table(table: &TableFactor) -> bool {
+    let TableFactor::Table { name, args: None, .. } = table else { return false };
+    let [.., last] = name.0.as_slice() else { return false };
+    let qualified = match name.0.as_slice() {
+        [_] => true,
+        [schema, _] | [_, schema, _] => is_catalog(schema),
+        _ => false,
+    };
+    qualified && matches!(last, ObjectNamePart::Identifier(identifier) if EMPTY.contains(&identifier.value.to_lowercase().as_str()))
+}
+
+/// Whether a FROM clause yields no row whatever else is in it: an empty catalog on a side that joins keep only
+/// where the other side matches.
+fn is_empty_from(from: &[TableWithJoins]) -> bool {
+    from.iter().any(|table| {
+        let mut empty = is_empty_table(&table.relation);
+        for join in &table.joins {
+            match &join.join_operator {
+                JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) => {
+                    empty |= is_empty_table(&join.relation);
+                }
+                JoinOperator::Left(_) | JoinOperator::LeftOuter(_) => {}
+                // A right or full join keeps the rows of the other side.
+                _ => empty = false,
+            }
+        }
+        empty
+    })
+}
+
+fn is_plain(select: &Select) -> bool {
+    let grouped = match &select.group_by {
+        GroupByExpr::Expressions(expressions, modifiers) => !expressions.is_empty() || !modifiers.is_empty(),
+        GroupByExpr::All(_) => true,
+    };
+    !grouped && select.having.is_none() && !select.projection.iter().any(has_aggregate)
+}
+
+fn has_aggregate(item: &SelectItem) -> bool {
+    struct Aggregates(bool);
+    impl Visitor for Aggregates {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            if let Expr::Function(function) = expression {
+                let name = function.name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase();
+                // Of an empty input these have a row.
+                self.0 |= matches!(
+                    &name[..],
+                    "count" | "sum" | "min" | "max" | "avg" | "string_agg" | "array_agg" | "bool_or" | "bool_and" | "every"
+                        | "json_agg" | "jsonb_agg" | "json_object_agg" | "stddev" | "variance"
+                );
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut aggregates = Aggregates(false);
+    let _: ControlFlow<()> = Visit::visit(item, &mut aggregates);
+    aggregates.0
+}
+
+/// A SELECT whose expressions no row ever reaches.
+fn never_evaluated(select: &Select) -> bool {
+    is_empty_from(&select.from) && is_plain(select)
+}
+
+fn is_empty_query(query: &Query) -> bool {
+    query.with.is_none() && matches!(query.body.as_ref(), SetExpr::Select(select) if never_evaluated(select))
+}
+
+/// Replace an expression that is never evaluated by a NULL of the same name.
+fn nullify(item: &mut SelectItem) {
+    match item {
+        SelectItem::UnnamedExpr(expression) if !matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+            let mut named = [item.clone()];
+            names::name_items(&mut named);
+            let [named] = named;
+            *item = named;
+            nullify(item);
+        }
+        SelectItem::ExprWithAlias { expr, .. } => *expr = cast(null(), DataType::Text),
+        _ => {}
+    }
+}
+
+impl Rules {
+    /// Correlated scalar subqueries of the projection as left joins: the engine decorrelates equalities of
+    /// aggregates only. A subquery that gives two rows is an error in PostgreSQL and two rows here; catalogs are
+    /// keyed by what clients correlate on.
+    fn join_subqueries(&mut self, select: &mut Select) {
+        let outer = aliases(&select.from);
+        if outer.is_empty() || !is_plain(select) {
+            return;
+        }
+        for item in &mut select.projection {
+            let (expression, alias) = match item {
+                SelectItem::UnnamedExpr(expression) => {
+                    let mut named = [SelectItem::UnnamedExpr(expression.clone())];
+                    names::name_items(&mut named);
+                    let alias = match &named[0] {
+                        SelectItem::ExprWithAlias { alias, .. } => Some(alias.clone()),
+                        _ => None,
+                    };
+                    (expression, alias)
+                }
+                SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
+                _ => continue,
+            };
+            let Expr::Subquery(query) = expression else { continue };
+            if is_empty_query(query) {
+                continue;
+            }
+            let Some((joins, value)) = self.as_join(query, &outer) else { continue };
+            let Some(last) = select.from.last_mut() else { continue };
+            last.joins.extend(joins);
+            *item = match alias {
+                Some(alias) => SelectItem::ExprWithAlias { expr: value, alias },
+                None => SelectItem::UnnamedExpr(value),
+            };
+        }
+        // A join written after `FROM a, b` sees only b: all of them become one chain.
+        if select.from.len() > 1 && select.from.iter().any(|table| table.joins.iter().any(is_ours)) {
+            let mut tables = std::mem::take(&mut select.from).into_iter();
+            if let Some(mut first) = tables.next() {
+                let mut ours = Vec::new();
+                for table in tables {
+                    first.joins.push(Join {
+                        relation: table.relation,
+                        global: false,
+                        join_operator: JoinOperator::CrossJoin(JoinConstraint::None),
+                    });
+                    for join in table.joins {
+                        if is_ours(&join) { ours.push(join) } else { first.joins.push(join) }
+                    }
+                }
+                first.joins.extend(ours);
+                select.from = vec![first];
+            }
+        }
+    }
+
+    /// `(SELECT e FROM x, y WHERE p)` as `LEFT JOIN (x CROSS JOIN y) ON p` with the value `e`.
+    fn as_join(&mut self, query: &Query, outer: &[String]) -> Option<(Vec<Join>, Expr)> {
+        let plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+        let SetExpr::Select(select) = query.body.as_ref() else { return None };
+        if !plain || !is_plain(select) || select.distinct.is_some() || !refers_to(select, outer) {
+            return None;
+        }
+        let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] = select.projection.as_slice()
+        else {
+            return None;
+        };
+        let mut from = select.from.clone();
+        let mut value = value.clone();
+        let mut condition = select.selection.clone()?;
+        self.joins += 1;
+        let inner = aliases(&from);
+        let mut rename = Rename { names: &inner, suffix: self.joins };
+        for table in &mut from {
+            rename.table(&mut table.relation);
+            for join in &mut table.joins {
+                rename.table(&mut join.relation);
+            }
+            let _: ControlFlow<()> = VisitMut::visit(table, &mut rename);
+        }
+        let _: ControlFlow<()> = VisitMut::visit(&mut value, &mut rename);
+        let _: ControlFlow<()> = VisitMut::visit(&mut condition, &mut rename);
+        let mut tables = from.into_iter();
+        let mut first = tables.next()?;
+        for table in tables {
+            first.joins.push(Join {
+                relation: table.relation,
+                global: false,
+                join_operator: JoinOperator::CrossJoin(JoinConstraint::None),
+            });
+            first.joins.extend(table.joins);
+        }
+        let relation = if first.joins.is_empty() {
+            first.relation
+        } else {
+            TableFactor::NestedJoin { table_with_joins: Box::new(first), alias: None }
+        };
+        let join = Join {
+            relation,
+            global: false,
+            join_operator: JoinOperator::LeftOuter(JoinConstraint::On(condition)),
+        };
+        Some((vec![join], value))
+    }
+}
+
+/// The marker of a relation that a rule brought into a FROM clause.
+const OURS: &str = "lakegate_sub";
+
+fn is_ours(join: &Join) -> bool {
+    fn table(table: &TableFactor) -> bool {
+        match table {
+            TableFactor::Table { alias: Some(alias), .. } => alias.name.value.starts_with(OURS),
+            TableFactor::NestedJoin { table_with_joins, .. } => self::is_ours_table(&table_with_joins.relation),
+            _ => false,
+        }
+    }
+    table(&join.relation)
+}
+
+fn is_ours_table(table: &TableFactor) -> bool {
+    matches!(table, TableFactor::Table { alias: Some(alias), .. } if alias.name.value.starts_with(OURS))
+}
+
+fn alias_of(table: &TableFactor) -> Option<String> {
+    match table {
+        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
+            Some(alias.name.value.to_lowercase())
+        }
+        TableFactor::Table { name, .. } => match name.0.last()? {
+            ObjectNamePart::Identifier(identifier) => Some(identifier.value.to_lowercase()),
+            ObjectNamePart::Function(_) => None,
+        },
+        _ => None,
+    }
+}
+
+fn aliases(from: &[TableWithJoins]) -> Vec<String> {
+    from.iter()
+        .flat_map(|table| std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)))
+        .filter_map(alias_of)
+        .collect()
+}
+
+/// Whether a subquery names a table of the query around it.
+fn refers_to(select: &Select, outer: &[String]) -> bool {
+    struct Finder<'a>(&'a [String], &'a [String], bool);
+    impl Visitor for Finder<'_> {
+        type Break = ();
+
+        fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+            if let Expr::CompoundIdentifier(parts) = expression
+                && let Some(table) = parts.len().checked_sub(2).and_then(|index| parts.get(index))
+            {
+                let table = table.value.to_lowercase();
+                self.2 |= self.0.contains(&table) && !self.1.contains(&table);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let inner = aliases(&select.from);
+    let mut finder = Finder(outer, &inner, false);
+    let _: ControlFlow<()> = Visit::visit(select, &mut finder);
+    finder.2
+}
+
+/// Gives the tables of a subquery names that the query around it does not use.
+struct Rename<'a> {
+    names: &'a [String],
+    suffix: usize,
+}
+
+impl Rename<'_> {
+    fn name(&self, old: &str) -> String {
+        format!("{OURS}{}_{old}", self.suffix)
+    }
+
+    fn table(&self, table: &mut TableFactor) {
+        let Some(old) = alias_of(table) else { return };
+        if let TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } = table {
+            let columns = alias.as_ref().map(|alias| alias.columns.clone()).unwrap_or_default();
+            *alias = Some(datafusion::sql::sqlparser::ast::TableAlias {
+                explicit: true,
+                name: Ident::new(self.name(&old)),
+                columns,
+                at: None,
+            });
+        }
+    }
+}
+
+impl VisitorMut for Rename<'_> {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expression
+            && let Some(index) = parts.len().checked_sub(2)
+        {
+            let table = parts[index].value.to_lowercase();
+            if self.names.contains(&table) {
+                let name = self.name(&table);
+                let column = parts.pop();
+                *parts = vec![Ident::new(name)];
+                parts.extend(column);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
