@@ -35,7 +35,10 @@ impl Current {
     pub fn relation(&self, name: &str) -> Option<i64> {
         let parts = identifiers(name)?;
         let find = |schema: &str, table: &str| {
-            self.snapshot.relations.get(&(schema.to_owned(), table.to_owned())).copied()
+            self.snapshot
+                .relations
+                .get(&(schema.to_owned(), table.to_owned()))
+                .copied()
         };
         match parts.as_slice() {
             [table] => std::iter::once("pg_catalog")
@@ -60,7 +63,11 @@ impl Current {
             None => oid.to_string(),
             Some(described) if self.visible(oid) == Some(true) => quote_identifier(&described.name),
             Some(described) => {
-                format!("{}.{}", quote_identifier(&described.schema), quote_identifier(&described.name))
+                format!(
+                    "{}.{}",
+                    quote_identifier(&described.schema),
+                    quote_identifier(&described.name)
+                )
             }
         }
     }
@@ -98,7 +105,9 @@ struct Row<'a>(&'a [ScalarValue]);
 impl Row<'_> {
     fn text(&self, index: usize) -> Option<String> {
         match self.0.get(index)? {
-            ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => text.clone(),
+            ScalarValue::Utf8(text) | ScalarValue::LargeUtf8(text) | ScalarValue::Utf8View(text) => {
+                text.clone()
+            }
             other if other.is_null() => None,
             other => Some(other.to_string()),
         }
@@ -125,7 +134,10 @@ fn boolean(value: Option<bool>) -> ScalarValue {
 }
 
 fn texts(values: Vec<String>) -> ScalarValue {
-    let values: Vec<ScalarValue> = values.into_iter().map(|value| ScalarValue::Utf8(Some(value))).collect();
+    let values: Vec<ScalarValue> = values
+        .into_iter()
+        .map(|value| ScalarValue::Utf8(Some(value)))
+        .collect();
     ScalarValue::List(ScalarValue::new_list_nullable(&values, &DataType::Utf8))
 }
 
@@ -138,18 +150,25 @@ fn described<'a>(current: &'a Current, row: &Row<'_>) -> Option<&'a Described> {
 }
 
 fn index_definition(current: &Current, row: &Row<'_>) -> ScalarValue {
-    let Some(described) = described(current, row) else { return ScalarValue::Utf8(None) };
+    let Some(described) = described(current, row) else {
+        return ScalarValue::Utf8(None);
+    };
     match row.integer(1) {
-        Some(column) if column > 0 => {
-            optional(usize::try_from(column - 1).ok().and_then(|index| described.key.get(index)).map(|name| quote_identifier(name)))
-        }
+        Some(column) if column > 0 => optional(
+            usize::try_from(column - 1)
+                .ok()
+                .and_then(|index| described.key.get(index))
+                .map(|name| quote_identifier(name)),
+        ),
         _ => optional(described.clause.clone()),
     }
 }
 
 fn pretty_size(current: &Current, row: &Row<'_>) -> ScalarValue {
     let _ = current;
-    let Some(bytes) = row.integer(0) else { return ScalarValue::Utf8(None) };
+    let Some(bytes) = row.integer(0) else {
+        return ScalarValue::Utf8(None);
+    };
     let mut size = bytes;
     for unit in ["bytes", "kB", "MB", "GB", "TB"] {
         if size.abs() < 10_240 || unit == "TB" {
@@ -161,8 +180,13 @@ fn pretty_size(current: &Current, row: &Row<'_>) -> ScalarValue {
 }
 
 fn type_name(_: &Current, row: &Row<'_>) -> ScalarValue {
-    let Some(oid) = row.integer(0) else { return ScalarValue::Utf8(None) };
-    let typmod = row.integer(1).and_then(|typmod| i32::try_from(typmod).ok()).unwrap_or(-1);
+    let Some(oid) = row.integer(0) else {
+        return ScalarValue::Utf8(None);
+    };
+    let typmod = row
+        .integer(1)
+        .and_then(|typmod| i32::try_from(typmod).ok())
+        .unwrap_or(-1);
     let known = u32::try_from(oid).ok().and_then(types::by_oid);
     optional(Some(match known {
         Some(pg_type) => types::PgType { typmod, ..pg_type }.sql_name(),
@@ -173,52 +197,107 @@ fn type_name(_: &Current, row: &Row<'_>) -> ScalarValue {
 
 fn user_name(current: &Current, row: &Row<'_>) -> ScalarValue {
     optional(row.integer(0).map(|oid| {
-        if oid == OWNER_OID { OWNER.to_owned() } else if oid == user_oid(current) { current.context.user.clone() } else { format!("unknown (OID={oid})") }
+        if oid == OWNER_OID {
+            OWNER.to_owned()
+        } else if oid == user_oid(current) {
+            current.context.user.clone()
+        } else {
+            format!("unknown (OID={oid})")
+        }
     }))
 }
 
 /// The OID of the session's own role.
 pub fn user_oid(current: &Current) -> i64 {
-    if current.context.user == OWNER { OWNER_OID } else { OWNER_OID + 1 }
+    if current.context.user == OWNER {
+        OWNER_OID
+    } else {
+        OWNER_OID + 1
+    }
 }
 
 fn column_comment(current: &Current, row: &Row<'_>) -> ScalarValue {
     let column = row.integer(1).and_then(|number| usize::try_from(number - 1).ok());
-    optional(column.and_then(|column| described(current, row)?.column_comments.get(column).cloned().flatten()))
+    optional(column.and_then(|column| {
+        described(current, row)?
+            .column_comments
+            .get(column)
+            .cloned()
+            .flatten()
+    }))
+}
+
+fn comment(current: &Current, row: &Row<'_>) -> ScalarValue {
+    optional(row.integer(0).and_then(|oid| {
+        let described = current
+            .snapshot
+            .described
+            .get(&oid)
+            .and_then(|described| described.comment.clone());
+        described.or_else(|| current.snapshot.comments.get(&oid).cloned())
+    }))
 }
 
 fn setting(current: &Current, row: &Row<'_>) -> ScalarValue {
-    optional(row.text(0).and_then(|name| current.context.settings.get(&name).map(str::to_owned)))
+    optional(
+        row.text(0)
+            .and_then(|name| current.context.settings.get(&name).map(str::to_owned)),
+    )
 }
 
 fn search_path(current: &Current, implicit: bool) -> Vec<String> {
     let path = current.context.search_path.iter().cloned();
-    if implicit { std::iter::once("pg_catalog".to_owned()).chain(path).collect() } else { path.collect() }
+    if implicit {
+        std::iter::once("pg_catalog".to_owned()).chain(path).collect()
+    } else {
+        path.collect()
+    }
 }
 
 fn regclass_in(current: &Current, row: &Row<'_>) -> ScalarValue {
-    ScalarValue::Int64(row.text(0).and_then(|name| name.parse().ok().or_else(|| current.relation(&name))))
+    ScalarValue::Int64(
+        row.text(0)
+            .and_then(|name| name.parse().ok().or_else(|| current.relation(&name))),
+    )
 }
 
 fn regtype_in(_: &Current, row: &Row<'_>) -> ScalarValue {
-    let Some(name) = row.text(0) else { return ScalarValue::Int64(None) };
+    let Some(name) = row.text(0) else {
+        return ScalarValue::Int64(None);
+    };
     let name = name.trim().to_lowercase();
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name);
-    let (element, array) = name.strip_suffix("[]").map_or((name, false), |element| (element, true));
-    let found = types::BASE_TYPES.iter().find(|base| base.name == element || base.sql_name == element);
+    let (element, array) = name
+        .strip_suffix("[]")
+        .map_or((name, false), |element| (element, true));
+    let found = types::BASE_TYPES
+        .iter()
+        .find(|base| base.name == element || base.sql_name == element);
     ScalarValue::Int64(found.map(|base| i64::from(if array { base.array_oid } else { base.oid })))
 }
 
 fn namespace_in(current: &Current, row: &Row<'_>) -> ScalarValue {
-    let name = row.text(0).and_then(|name| identifiers(&name)).and_then(|mut parts| parts.pop());
+    let name = row
+        .text(0)
+        .and_then(|name| identifiers(&name))
+        .and_then(|mut parts| parts.pop());
     ScalarValue::Int64(name.and_then(|name| {
-        current.snapshot.namespaces.iter().find(|(_, found)| **found == name).map(|(oid, _)| *oid)
+        current
+            .snapshot
+            .namespaces
+            .iter()
+            .find(|(_, found)| **found == name)
+            .map(|(oid, _)| *oid)
     }))
 }
 
 fn namespace_out(current: &Current, row: &Row<'_>) -> ScalarValue {
     optional(row.integer(0).map(|oid| {
-        current.snapshot.namespaces.get(&oid).map_or_else(|| oid.to_string(), |name| quote_identifier(name))
+        current
+            .snapshot
+            .namespaces
+            .get(&oid)
+            .map_or_else(|| oid.to_string(), |name| quote_identifier(name))
     }))
 }
 
@@ -239,30 +318,65 @@ fn nothing(_: &Current, _: &Row<'_>) -> ScalarValue {
 fn all() -> Vec<(&'static str, DataType, Body)> {
     use DataType::{Boolean, Int32, Int64, Utf8};
     let privilege: Body = |_, row| {
-        let privilege = row.text(row.0.len().saturating_sub(1)).unwrap_or_default().to_uppercase();
-        boolean(Some(privilege.split(',').any(|one| matches!(one.trim(), "SELECT" | "USAGE" | "CONNECT" | "EXECUTE" | "MEMBER"))))
+        let privilege = row
+            .text(row.0.len().saturating_sub(1))
+            .unwrap_or_default()
+            .to_uppercase();
+        boolean(Some(privilege.split(',').any(|one| {
+            matches!(one.trim(), "SELECT" | "USAGE" | "CONNECT" | "EXECUTE" | "MEMBER")
+        })))
     };
     vec![
         ("version", Utf8, |_, _| {
-            text(format!("PostgreSQL {SERVER_VERSION} (Lakegate {}) on {}", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH))
+            text(format!(
+                "PostgreSQL {SERVER_VERSION} (Lakegate {}) on {}",
+                env!("CARGO_PKG_VERSION"),
+                std::env::consts::ARCH
+            ))
         }),
-        ("current_database", Utf8, |current, _| text(&current.context.current_database)),
-        ("current_catalog", Utf8, |current, _| text(&current.context.current_database)),
-        ("current_schema", Utf8, |current, _| optional(current.context.search_path.first().cloned())),
+        ("current_database", Utf8, |current, _| {
+            text(&current.context.current_database)
+        }),
+        ("current_catalog", Utf8, |current, _| {
+            text(&current.context.current_database)
+        }),
+        ("current_schema", Utf8, |current, _| {
+            optional(current.context.search_path.first().cloned())
+        }),
         ("current_schemas", text_list(), |current, row| {
-            texts(search_path(current, row.text(0).is_some_and(|implicit| implicit == "true")))
+            texts(search_path(
+                current,
+                row.text(0).is_some_and(|implicit| implicit == "true"),
+            ))
         }),
         ("current_user", Utf8, |current, _| text(&current.context.user)),
         ("session_user", Utf8, |current, _| text(&current.context.user)),
         ("user", Utf8, |current, _| text(&current.context.user)),
-        ("pg_backend_pid", Int32, |current, _| ScalarValue::Int32(Some(current.backend))),
+        ("pg_backend_pid", Int32, |current, _| {
+            ScalarValue::Int32(Some(current.backend))
+        }),
         ("current_setting", Utf8, setting),
         ("pg_is_in_recovery", Boolean, no),
         ("pg_get_userbyid", Utf8, user_name),
-        ("pg_encoding_to_char", Utf8, |_, row| optional(row.integer(0).map(|encoding| if encoding == 6 { "UTF8".into() } else { String::new() }))),
-        ("pg_char_to_encoding", Int32, |_, row| ScalarValue::Int32(row.text(0).map(|name| if name.eq_ignore_ascii_case("utf8") { 6 } else { -1 }))),
+        ("pg_encoding_to_char", Utf8, |_, row| {
+            optional(row.integer(0).map(|encoding| {
+                if encoding == 6 {
+                    "UTF8".into()
+                } else {
+                    String::new()
+                }
+            }))
+        }),
+        ("pg_char_to_encoding", Int32, |_, row| {
+            ScalarValue::Int32(
+                row.text(0)
+                    .map(|name| if name.eq_ignore_ascii_case("utf8") { 6 } else { -1 }),
+            )
+        }),
         ("pg_client_encoding", Utf8, |_, _| text("UTF8")),
-        ("pg_table_is_visible", Boolean, |current, row| boolean(row.integer(0).and_then(|oid| current.visible(oid)))),
+        ("pg_table_is_visible", Boolean, |current, row| {
+            boolean(row.integer(0).and_then(|oid| current.visible(oid)))
+        }),
         ("pg_type_is_visible", Boolean, yes),
         ("pg_function_is_visible", Boolean, yes),
         ("pg_operator_is_visible", Boolean, yes),
@@ -278,20 +392,24 @@ fn all() -> Vec<(&'static str, DataType, Body)> {
         ("pg_get_function_arguments", Utf8, nothing),
         ("pg_get_function_identity_arguments", Utf8, nothing),
         ("pg_get_indexdef", Utf8, index_definition),
-        ("pg_get_constraintdef", Utf8, |current, row| optional(described(current, row).and_then(|described| described.clause.clone()))),
+        ("pg_get_constraintdef", Utf8, |current, row| {
+            optional(described(current, row).and_then(|described| described.clause.clone()))
+        }),
         ("pg_get_viewdef", Utf8, |current, row| {
             let oid = row.integer(0).or_else(|| current.relation(&row.text(0)?));
             optional(oid.and_then(|oid| current.snapshot.described.get(&oid)?.definition.clone()))
         }),
         ("pg_table_size", Int64, |_, _| ScalarValue::Int64(Some(0))),
         ("pg_relation_size", Int64, |_, _| ScalarValue::Int64(Some(0))),
-        ("pg_total_relation_size", Int64, |_, _| ScalarValue::Int64(Some(0))),
+        ("pg_total_relation_size", Int64, |_, _| {
+            ScalarValue::Int64(Some(0))
+        }),
         ("pg_indexes_size", Int64, |_, _| ScalarValue::Int64(Some(0))),
         ("pg_database_size", Int64, |_, _| ScalarValue::Int64(Some(0))),
         ("pg_size_pretty", Utf8, pretty_size),
         ("format_type", Utf8, type_name),
-        ("obj_description", Utf8, |current, row| optional(described(current, row).and_then(|described| described.comment.clone()))),
-        ("shobj_description", Utf8, nothing),
+        ("obj_description", Utf8, comment),
+        ("shobj_description", Utf8, comment),
         ("col_description", Utf8, column_comment),
         ("has_table_privilege", Boolean, privilege),
         ("has_column_privilege", Boolean, privilege),
@@ -300,15 +418,26 @@ fn all() -> Vec<(&'static str, DataType, Body)> {
         ("has_database_privilege", Boolean, privilege),
         ("has_function_privilege", Boolean, privilege),
         ("pg_has_role", Boolean, yes),
-        ("quote_ident", Utf8, |_, row| optional(row.text(0).map(|name| quote_identifier(&name)))),
-        ("quote_literal", Utf8, |_, row| optional(row.text(0).map(|value| format!("'{}'", value.replace('\'', "''"))))),
+        ("quote_ident", Utf8, |_, row| {
+            optional(row.text(0).map(|name| quote_identifier(&name)))
+        }),
+        ("quote_literal", Utf8, |_, row| {
+            optional(
+                row.text(0)
+                    .map(|value| format!("'{}'", value.replace('\'', "''"))),
+            )
+        }),
         ("to_regclass", Int64, regclass_in),
         ("to_regtype", Int64, regtype_in),
         ("to_regnamespace", Int64, namespace_in),
         ("lakegate_regclass_in", Int64, regclass_in),
-        ("lakegate_regclass_out", Utf8, |current, row| optional(row.integer(0).map(|oid| current.display(oid)))),
+        ("lakegate_regclass_out", Utf8, |current, row| {
+            optional(row.integer(0).map(|oid| current.display(oid)))
+        }),
         ("lakegate_regtype_in", Int64, regtype_in),
-        ("lakegate_regtype_out", Utf8, |current, row| type_name(current, &Row(&row.0[..row.0.len().min(1)]))),
+        ("lakegate_regtype_out", Utf8, |current, row| {
+            type_name(current, &Row(&row.0[..row.0.len().min(1)]))
+        }),
         ("lakegate_regnamespace_in", Int64, namespace_in),
         ("lakegate_regnamespace_out", Utf8, namespace_out),
         ("lakegate_regrole_out", Utf8, user_name),
@@ -331,7 +460,10 @@ struct CatalogFunction {
 
 impl fmt::Debug for CatalogFunction {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("CatalogFunction").field("name", &self.name).finish_non_exhaustive()
+        formatter
+            .debug_struct("CatalogFunction")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -365,7 +497,9 @@ impl ScalarUDFImpl for CatalogFunction {
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let guard = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        let current = guard.as_ref().ok_or_else(|| exec_datafusion_err!("{} outside of a session", self.name))?;
+        let current = guard
+            .as_ref()
+            .ok_or_else(|| exec_datafusion_err!("{} outside of a session", self.name))?;
         let scalars: Option<Vec<ScalarValue>> = arguments
             .args
             .iter()
@@ -416,7 +550,6 @@ pub fn register(state: &mut SessionState, current: &Arc<RwLock<Option<Current>>>
     }
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,8 @@ use std::{
 
 use arrow::{
     array::{
-        ArrayRef, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, ListBuilder,
-        RecordBatch, StringBuilder, new_null_array,
+        ArrayRef, BooleanBuilder, Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder,
+        ListBuilder, RecordBatch, StringBuilder, new_null_array,
     },
     datatypes::{DataType, Field, IntervalUnit, Schema, SchemaRef, TimeUnit},
     error::ArrowError,
@@ -99,21 +99,35 @@ pub static LAYOUT: LazyLock<Layout> = LazyLock::new(|| {
     let mut columns: BTreeMap<(&str, &str), (&str, Vec<RelationColumn>)> = BTreeMap::new();
     for line in include_str!("data/relations.tsv").lines() {
         let mut fields = line.split('\t');
-        let (Some(schema), Some(relation), Some(kind), Some(name), Some(type_name), Some(not_null)) =
-            (fields.next(), fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-        else {
+        let (Some(schema), Some(relation), Some(kind), Some(name), Some(type_name), Some(not_null)) = (
+            fields.next(),
+            fields.next(),
+            fields.next(),
+            fields.next(),
+            fields.next(),
+            fields.next(),
+        ) else {
             continue;
         };
-        columns.entry((schema, relation)).or_insert_with(|| (kind, Vec::new())).1.push(RelationColumn {
-            name,
-            type_name: base_of_domain(type_name),
-            not_null: not_null == "t",
-        });
+        columns
+            .entry((schema, relation))
+            .or_insert_with(|| (kind, Vec::new()))
+            .1
+            .push(RelationColumn {
+                name,
+                type_name: base_of_domain(type_name),
+                not_null: not_null == "t",
+            });
     }
     let mut layout = Layout::new();
     for ((schema, name), (kind, columns)) in columns {
         let fields: Vec<Field> = columns.iter().map(field).collect();
-        let relation = Relation { name, kind, columns, schema: Arc::new(Schema::new(fields)) };
+        let relation = Relation {
+            name,
+            kind,
+            columns,
+            schema: Arc::new(Schema::new(fields)),
+        };
         layout.entry(schema).or_default().insert(name, relation);
     }
     layout
@@ -152,8 +166,10 @@ pub fn arrow_type(type_name: &str) -> DataType {
 }
 
 fn field(column: &RelationColumn) -> Field {
-    Field::new(column.name, arrow_type(column.type_name), true)
-        .with_metadata(HashMap::from([(PG_TYPE_METADATA.to_owned(), column.type_name.to_owned())]))
+    Field::new(column.name, arrow_type(column.type_name), true).with_metadata(HashMap::from([(
+        PG_TYPE_METADATA.to_owned(),
+        column.type_name.to_owned(),
+    )]))
 }
 
 /// Rows as one batch of the relation's schema. Columns that no row has are NULL.
@@ -174,7 +190,10 @@ fn array(column: &RelationColumn, rows: &[HashMap<&'static str, Cell>]) -> Resul
     let data_type = arrow_type(column.type_name);
     let cells = rows.iter().map(|row| row.get(column.name).unwrap_or(&Cell::Null));
     let wrong = |cell: &Cell| {
-        ArrowError::SchemaError(format!("catalog column {} of type {} cannot hold {cell:?}", column.name, column.type_name))
+        ArrowError::SchemaError(format!(
+            "catalog column {} of type {} cannot hold {cell:?}",
+            column.name, column.type_name
+        ))
     };
     macro_rules! build {
         ($builder:expr, $($pattern:pat => $value:expr),+) => {{
@@ -195,8 +214,12 @@ fn array(column: &RelationColumn, rows: &[HashMap<&'static str, Cell>]) -> Resul
         DataType::Int16 => build!(Int16Builder::new(), Cell::Int(value) => *value as i16),
         DataType::Int32 => build!(Int32Builder::new(), Cell::Int(value) => *value as i32),
         DataType::Int64 => build!(Int64Builder::new(), Cell::Int(value) => *value),
-        DataType::Float32 => build!(Float32Builder::new(), Cell::Float(value) => *value as f32, Cell::Int(value) => *value as f32),
-        DataType::Float64 => build!(Float64Builder::new(), Cell::Float(value) => *value, Cell::Int(value) => *value as f64),
+        DataType::Float32 => {
+            build!(Float32Builder::new(), Cell::Float(value) => *value as f32, Cell::Int(value) => *value as f32)
+        }
+        DataType::Float64 => {
+            build!(Float64Builder::new(), Cell::Float(value) => *value, Cell::Int(value) => *value as f64)
+        }
         DataType::Utf8 => build!(StringBuilder::new(), Cell::Text(value) => value),
         DataType::List(item) => {
             macro_rules! lists {
@@ -235,7 +258,10 @@ fn all_null(
     column: &RelationColumn,
     wrong: impl Fn(&Cell) -> ArrowError,
 ) -> Result<ArrayRef, ArrowError> {
-    match rows.iter().find_map(|row| row.get(column.name).filter(|cell| **cell != Cell::Null)) {
+    match rows
+        .iter()
+        .find_map(|row| row.get(column.name).filter(|cell| **cell != Cell::Null))
+    {
         Some(cell) => Err(wrong(cell)),
         None => Ok(new_null_array(data_type, rows.len())),
     }
@@ -262,7 +288,11 @@ fn parse_cell(data_type: &DataType, field: &str) -> Cell {
         DataType::Int16 | DataType::Int32 | DataType::Int64 => field.parse().map_or(Cell::Null, Cell::Int),
         DataType::Float32 | DataType::Float64 => field.parse().map_or(Cell::Null, Cell::Float),
         DataType::List(item) if item.data_type().is_integer() => Cell::Ints(
-            field.trim_matches(['{', '}']).split([',', ' ']).filter_map(|number| number.parse().ok()).collect(),
+            field
+                .trim_matches(['{', '}'])
+                .split([',', ' '])
+                .filter_map(|number| number.parse().ok())
+                .collect(),
         ),
         DataType::Utf8 => Cell::Text(field.to_owned()),
         _ => Cell::Null,

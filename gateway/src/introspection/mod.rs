@@ -17,3 +17,81 @@ mod snapshot;
 
 pub use names::shown;
 pub use provider::{PgCatalog, SessionCatalog};
+
+#[cfg(test)]
+mod tests {
+    use arrow::util::pretty::pretty_format_batches;
+    use futures::StreamExt as _;
+    use lakegate_federation::{Federation, FederationOptions, Session, SessionIdentity};
+
+    use super::*;
+
+    struct Client {
+        session: Session,
+        catalog: SessionCatalog,
+    }
+
+    impl Client {
+        fn connect() -> Self {
+            let federation = Federation::new(FederationOptions::default()).expect("a federation");
+            let catalog = PgCatalog::install(&federation);
+            let identity = SessionIdentity {
+                user: "ana".into(),
+                database: "lakegate".into(),
+            };
+            let session = federation.session(identity).expect("a session");
+            let catalog = SessionCatalog::attach(&catalog, &session, 7).expect("functions");
+            Self { session, catalog }
+        }
+
+        async fn ask(&self, sql: &str) -> Result<String, String> {
+            let mut statement = lakegate_federation::parse(sql)
+                .map_err(|error| error.to_string())?
+                .remove(0);
+            self.catalog.prepare(&self.session, &mut statement);
+            let plan = self
+                .session
+                .plan(statement, &[])
+                .await
+                .map_err(|error| error.to_string())?;
+            let mut stream = self
+                .session
+                .execute(plan, sql)
+                .map_err(|error| error.to_string())?;
+            let mut batches = Vec::new();
+            while let Some(batch) = stream.next().await {
+                batches.push(batch.map_err(|error| error.to_string())?);
+            }
+            let table = pretty_format_batches(&batches).map_err(|error| error.to_string())?;
+            Ok(table.to_string())
+        }
+    }
+
+    #[tokio::test]
+    async fn every_statement_of_psql_is_answered() {
+        let client = Client::connect();
+        let oid = client
+            .ask("select 'pg_catalog.pg_class'::regclass::oid as relation")
+            .await
+            .expect("an oid");
+        let oid: String = oid.chars().filter(char::is_ascii_digit).collect();
+        let statements = include_str!("../../tests/data/psql.sql");
+        let mut failures = Vec::new();
+        for statement in statements.split(";\n") {
+            let statement = statement.replace("'OID'", &format!("'{oid}'"));
+            if statement.trim().is_empty() {
+                continue;
+            }
+            match client.ask(&statement).await {
+                Ok(_) => {}
+                Err(error) => failures.push(format!("{statement}\n  {error}")),
+            }
+        }
+        assert!(
+            failures.is_empty(),
+            "{} failures:\n{}",
+            failures.len(),
+            failures.join("\n\n")
+        );
+    }
+}

@@ -7,7 +7,8 @@
 //! Source of the rule: `FigureColname` in PostgreSQL's parse_target.c.
 
 use datafusion::sql::sqlparser::ast::{
-    DataType, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TrimWhereField, Value,
+    DataType, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TrimWhereField,
+    Value,
 };
 use std::collections::HashSet;
 
@@ -47,11 +48,22 @@ pub(super) fn name_items(items: &mut [SelectItem]) {
                 if plain && !repeated {
                     continue;
                 }
-                let alias = if repeated { distinct(&name, &mut taken) } else { name };
-                *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: Ident::with_quote('"', alias) };
+                let alias = if repeated {
+                    distinct(&name, &mut taken)
+                } else {
+                    name
+                };
+                *item = SelectItem::ExprWithAlias {
+                    expr: expression.clone(),
+                    alias: Ident::with_quote('"', alias),
+                };
             }
             SelectItem::ExprWithAlias { alias, .. } => {
-                let name = if alias.quote_style.is_none() { alias.value.to_lowercase() } else { alias.value.clone() };
+                let name = if alias.quote_style.is_none() {
+                    alias.value.to_lowercase()
+                } else {
+                    alias.value.clone()
+                };
                 if !taken.insert(name.clone()) {
                     *alias = Ident::with_quote('"', distinct(&name, &mut taken));
                 }
@@ -73,7 +85,11 @@ fn distinct(name: &str, taken: &mut HashSet<String>) -> String {
 }
 
 fn folded(identifier: &Ident) -> String {
-    if identifier.quote_style.is_none() { identifier.value.to_lowercase() } else { identifier.value.clone() }
+    if identifier.quote_style.is_none() {
+        identifier.value.to_lowercase()
+    } else {
+        identifier.value.clone()
+    }
 }
 
 fn last(name: &ObjectName) -> Option<String> {
@@ -90,17 +106,18 @@ fn column_name(expression: &Expr) -> Option<String> {
         Expr::Identifier(identifier) => Some(folded(identifier)),
         Expr::CompoundIdentifier(parts) => parts.last().map(folded),
         Expr::Function(Function { name, .. }) => last(name),
-        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } | Expr::CompoundFieldAccess { root: inner, .. } => {
-            column_name(inner)
-        }
+        Expr::Nested(inner)
+        | Expr::Collate { expr: inner, .. }
+        | Expr::CompoundFieldAccess { root: inner, .. } => column_name(inner),
         Expr::Cast { expr, data_type, .. } => match strong_name(expr) {
             Some(name) => Some(name),
             None => type_name(data_type),
         },
         Expr::TypedString(typed) => type_name(&typed.data_type),
-        Expr::Case { else_result, .. } => {
-            else_result.as_deref().and_then(strong_name).or_else(|| word("case"))
-        }
+        Expr::Case { else_result, .. } => else_result
+            .as_deref()
+            .and_then(strong_name)
+            .or_else(|| word("case")),
         Expr::Exists { .. } => word("exists"),
         Expr::Array(_) => word("array"),
         Expr::Tuple(_) => word("row"),
@@ -133,7 +150,9 @@ fn strong_name(expression: &Expr) -> Option<String> {
 }
 
 fn subquery_name(query: &Query) -> Option<String> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
     match select.projection.first()? {
         SelectItem::UnnamedExpr(expression) => column_name(expression),
         SelectItem::ExprWithAlias { alias, .. } => Some(folded(alias)),
@@ -192,24 +211,46 @@ mod tests {
             ("select 1, 2", "?column?,?column?"),
             ("select count(*), count(a) from t", "count,count"),
             ("select a, t.A, \"B\" from t", "a,a,B"),
-            ("select a::text, 1::int, '1'::bigint, date '2020-01-01' from t", "a,int4,int8,date"),
-            ("select upper(a)::varchar(3), 'x'::timestamptz from t", "upper,timestamptz"),
-            ("select case when a then 1 else b end, case when a then 1 end from t", "b,case"),
-            ("select coalesce(a, b), nullif(a, b), a + b, -a, a is null from t", "coalesce,nullif,?column?,?column?,?column?"),
-            ("select exists(select 1), (select max(a) from t), array[1], true", "exists,max,array,bool"),
-            ("select extract(year from a), trim(a), a at time zone 'UTC' from t", "extract,btrim,timezone"),
+            (
+                "select a::text, 1::int, '1'::bigint, date '2020-01-01' from t",
+                "a,int4,int8,date",
+            ),
+            (
+                "select upper(a)::varchar(3), 'x'::timestamptz from t",
+                "upper,timestamptz",
+            ),
+            (
+                "select case when a then 1 else b end, case when a then 1 end from t",
+                "b,case",
+            ),
+            (
+                "select coalesce(a, b), nullif(a, b), a + b, -a, a is null from t",
+                "coalesce,nullif,?column?,?column?,?column?",
+            ),
+            (
+                "select exists(select 1), (select max(a) from t), array[1], true",
+                "exists,max,array,bool",
+            ),
+            (
+                "select extract(year from a), trim(a), a at time zone 'UTC' from t",
+                "extract,btrim,timezone",
+            ),
             ("select current_date, now()", "current_date,now"),
             ("select a as x, b as x from t", "x,x"),
             ("select NULL, NULL union select a, b from t", "?column?,?column?"),
         ] {
             let mut statements = lakegate_federation::parse(sql).expect(sql);
-            let Some(Statement::Query(query)) = statements.first_mut() else { panic!("{sql}") };
+            let Some(Statement::Query(query)) = statements.first_mut() else {
+                panic!("{sql}")
+            };
             name_columns(query);
             let mut body = query.body.as_ref();
             while let SetExpr::SetOperation { left, .. } = body {
                 body = left;
             }
-            let SetExpr::Select(select) = body else { panic!("{sql}") };
+            let SetExpr::Select(select) = body else {
+                panic!("{sql}")
+            };
             let names: Vec<String> = select
                 .projection
                 .iter()

@@ -68,7 +68,14 @@ mod tests {
 
     #[test]
     fn oids_depend_on_names_alone() {
-        let path = |name: &str| vec!["table".to_owned(), "shop".to_owned(), "public".to_owned(), name.to_owned()];
+        let path = |name: &str| {
+            vec![
+                "table".to_owned(),
+                "shop".to_owned(),
+                "public".to_owned(),
+                name.to_owned(),
+            ]
+        };
         let one = Oids::assign([path("orders"), path("items")]);
         let other = Oids::assign([path("items"), path("customers"), path("orders")]);
         let orders = ["table", "shop", "public", "orders"];

@@ -44,7 +44,11 @@ impl SchemaExtension for PgCatalog {
     fn schema(&self, name: &str, context: &SchemaContext) -> Option<Arc<dyn SchemaProvider>> {
         let (schema, _) = LAYOUT.get_key_value(name)?;
         let snapshot = self.snapshots.get(&context.metadata, &context.database)?;
-        Some(Arc::new(CatalogSchema { schema, snapshot, context: context.clone() }))
+        Some(Arc::new(CatalogSchema {
+            schema,
+            snapshot,
+            context: context.clone(),
+        }))
     }
 }
 
@@ -57,7 +61,10 @@ struct CatalogSchema {
 
 impl fmt::Debug for CatalogSchema {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("CatalogSchema").field("schema", &self.schema).finish_non_exhaustive()
+        formatter
+            .debug_struct("CatalogSchema")
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
     }
 }
 
@@ -125,17 +132,29 @@ impl CatalogSchema {
 #[async_trait]
 impl SchemaProvider for CatalogSchema {
     fn table_names(&self) -> Vec<String> {
-        LAYOUT.get(self.schema).into_iter().flat_map(|relations| relations.keys()).map(|name| (*name).to_owned()).collect()
+        LAYOUT
+            .get(self.schema)
+            .into_iter()
+            .flat_map(|relations| relations.keys())
+            .map(|name| (*name).to_owned())
+            .collect()
     }
 
     async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        let Some(batch) = self.snapshot.batch(self.schema, name, &self.session_rows(name)) else { return Ok(None) };
+        let Some(batch) = self.snapshot.batch(self.schema, name, &self.session_rows(name)) else {
+            return Ok(None);
+        };
         let batch = batch?;
-        Ok(Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]])?)))
+        Ok(Some(Arc::new(MemTable::try_new(
+            batch.schema(),
+            vec![vec![batch]],
+        )?)))
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        LAYOUT.get(self.schema).is_some_and(|relations| relations.contains_key(name))
+        LAYOUT
+            .get(self.schema)
+            .is_some_and(|relations| relations.contains_key(name))
     }
 }
 
@@ -157,7 +176,11 @@ impl SessionCatalog {
         let mut registered = Ok(());
         session.customize(|state| registered = functions::register(state, &current));
         registered?;
-        Ok(Self { catalog: Arc::clone(catalog), current, backend })
+        Ok(Self {
+            catalog: Arc::clone(catalog),
+            current,
+            backend,
+        })
     }
 
     /// Make a statement ready to be planned, and the catalog functions answer as of now. Result columns must be
@@ -170,8 +193,15 @@ impl SessionCatalog {
     /// Make the catalog functions answer as of now; a prepared statement that runs again needs only this.
     pub fn refresh(&self, session: &Session) {
         let context = session.schema_context();
-        let snapshot = self.catalog.snapshots.get(&context.metadata, &context.current_database);
-        let current = snapshot.map(|snapshot| Current { context, snapshot, backend: self.backend });
+        let snapshot = self
+            .catalog
+            .snapshots
+            .get(&context.metadata, &context.current_database);
+        let current = snapshot.map(|snapshot| Current {
+            context,
+            snapshot,
+            backend: self.backend,
+        });
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
     }
 }

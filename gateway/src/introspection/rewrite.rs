@@ -13,9 +13,10 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::{
     ast::{
         BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
-        FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
-        ObjectNamePart, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value,
-        Visit, VisitMut, Visitor, VisitorMut,
+        FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator,
+        LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName, ObjectNamePart,
+        OneOrManyWithParens, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
+        TableWithJoins, Value, Visit, VisitMut, Visitor, VisitorMut,
     },
     tokenizer::Span,
 };
@@ -87,7 +88,10 @@ impl VisitorMut for Rules {
 /// `pg_catalog.generate_series(…)` as a table.
 fn table_rule(table: &mut TableFactor) {
     match table {
-        TableFactor::Table { name, args: Some(_), .. } | TableFactor::Function { name, .. } => strip_catalog(name),
+        TableFactor::Table {
+            name, args: Some(_), ..
+        }
+        | TableFactor::Function { name, .. } => strip_catalog(name),
         _ => {}
     }
 }
@@ -113,7 +117,10 @@ fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
+            args: arguments
+                .into_iter()
+                .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+                .collect(),
             clauses: Vec::new(),
         }),
         filter: None,
@@ -128,7 +135,13 @@ fn is_text_literal(expression: &Expr) -> bool {
 }
 
 fn cast(expression: Expr, data_type: DataType) -> Expr {
-    Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expression), data_type, array: false, format: None }
+    Expr::Cast {
+        kind: CastKind::DoubleColon,
+        expr: Box::new(expression),
+        data_type,
+        array: false,
+        format: None,
+    }
 }
 
 fn expression_rule(expression: &mut Expr) -> Option<Expr> {
@@ -187,7 +200,14 @@ fn function_rule(function: &mut Function) -> Option<Expr> {
         (
             "current_user" | "session_user" | "user" | "current_catalog" | "current_schema" | "current_role",
             FunctionArguments::None,
-        ) => Some(call(if name == "current_role" { "current_user" } else { &name }, Vec::new())),
+        ) => Some(call(
+            if name == "current_role" {
+                "current_user"
+            } else {
+                &name
+            },
+            Vec::new(),
+        )),
         ("array", FunctionArguments::Subquery(query)) => array_of(query),
         _ => None,
     }
@@ -196,20 +216,93 @@ fn function_rule(function: &mut Function) -> Option<Expr> {
 /// `ARRAY(SELECT x …)` as `(SELECT array_agg(x) FROM (SELECT x …))`.
 fn array_of(query: &Query) -> Option<Expr> {
     if is_empty_query(query) {
-        return Some(null());
+        return Some(call("make_array", Vec::new()));
+    }
+    if let Some(transformed) = array_map(query) {
+        return Some(transformed);
     }
     let mut inner = query.clone();
-    let SetExpr::Select(select) = inner.body.as_mut() else { return None };
-    let [item] = select.projection.as_mut_slice() else { return None };
-    let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item else {
+    let SetExpr::Select(select) = inner.body.as_mut() else {
         return None;
     };
-    *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias: Ident::new("lakegate_element") };
+    let [item] = select.projection.as_mut_slice() else {
+        return None;
+    };
+    let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item
+    else {
+        return None;
+    };
+    *item = SelectItem::ExprWithAlias {
+        expr: expression.clone(),
+        alias: Ident::new("lakegate_element"),
+    };
     let text = format!("select array_agg(lakegate_element) from ({inner}) lakegate_elements");
     match lakegate_federation::parse(&text).ok()?.pop()? {
         Statement::Query(query) => Some(Expr::Subquery(query)),
         _ => None,
     }
+}
+
+/// `ARRAY(SELECT f(x) FROM unnest(a) x)` as `array_transform(a, x -> f(x))`.
+fn array_map(query: &Query) -> Option<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return None;
+    };
+    let plain = query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none();
+    if !plain || !is_plain(select) || select.distinct.is_some() || select.selection.is_some() {
+        return None;
+    }
+    let [SelectItem::UnnamedExpr(body) | SelectItem::ExprWithAlias { expr: body, .. }] =
+        select.projection.as_slice()
+    else {
+        return None;
+    };
+    let [table] = select.from.as_slice() else {
+        return None;
+    };
+    let (array, variable) = match &table.relation {
+        TableFactor::UNNEST {
+            array_exprs,
+            alias: Some(alias),
+            with_offset: false,
+            with_ordinality: false,
+            ..
+        } => (array_exprs.as_slice().first()?.clone(), alias.name.clone()),
+        TableFactor::Table {
+            name,
+            args: Some(arguments),
+            alias: Some(alias),
+            with_ordinality: false,
+            ..
+        } => {
+            let ObjectNamePart::Identifier(last) = name.0.last()? else {
+                return None;
+            };
+            if !last.value.eq_ignore_ascii_case("unnest") {
+                return None;
+            }
+            match arguments.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => (array.clone(), alias.name.clone()),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    if !table.joins.is_empty() {
+        return None;
+    }
+    let lambda = Expr::Lambda(LambdaFunction {
+        params: OneOrManyWithParens::One(LambdaFunctionParameter {
+            name: variable,
+            data_type: None,
+        }),
+        body: Box::new(body.clone()),
+        syntax: LambdaSyntax::Arrow,
+    });
+    Some(call("array_transform", vec![array, lambda]))
 }
 
 /// The name of a type without `pg_catalog`, for the types that the engine does not know.
@@ -227,8 +320,8 @@ fn custom_name(data_type: &DataType) -> Option<String> {
 /// A type of ours for a type that only PostgreSQL names.
 fn plain_type(name: &str) -> Option<DataType> {
     Some(match name {
-        "text" | "name" | "bpchar" | "varchar" | "char" | "regproc" | "regprocedure" | "regoper" | "pg_node_tree" | "cstring"
-        | "json" | "jsonb" | "unknown" => DataType::Text,
+        "text" | "name" | "bpchar" | "varchar" | "char" | "regproc" | "regprocedure" | "regoper"
+        | "pg_node_tree" | "cstring" | "json" | "jsonb" | "unknown" => DataType::Text,
         "oid" | "xid" | "int8" => DataType::BigInt(None),
         "int2" => DataType::SmallInt(None),
         "int4" => DataType::Integer(None),
@@ -257,7 +350,9 @@ fn cast_rule(expression: &Expr, data_type: &mut DataType) -> Option<Expr> {
         "oid" => match expression {
             // `format(…)::regclass::oid`: the OID of the name, not the name of an OID.
             Expr::Function(function) if function.name.to_string() == "lakegate_regclass_out" => {
-                let FunctionArguments::List(list) = &function.args else { return None };
+                let FunctionArguments::List(list) = &function.args else {
+                    return None;
+                };
                 match list.args.first()? {
                     FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => {
                         Some(call("lakegate_regclass_in", vec![argument.clone()]))
@@ -273,7 +368,9 @@ fn cast_rule(expression: &Expr, data_type: &mut DataType) -> Option<Expr> {
                 Expr::Value(value) => match &value.value {
                     Value::SingleQuotedString(text) => {
                         let bare = text.strip_prefix("pg_catalog.").unwrap_or(text).to_owned();
-                        Some(Expr::Value(Value::SingleQuotedString(bare).with_span(Span::empty())))
+                        Some(Expr::Value(
+                            Value::SingleQuotedString(bare).with_span(Span::empty()),
+                        ))
                     }
                     _ => None,
                 },
@@ -286,24 +383,65 @@ fn cast_rule(expression: &Expr, data_type: &mut DataType) -> Option<Expr> {
 
 /// Catalogs that never have a row here, since Lakegate has nothing of the kind.
 const EMPTY: &[&str] = &[
-    "pg_attrdef", "pg_policy", "pg_policies", "pg_statistic_ext", "pg_publication", "pg_publication_rel",
-    "pg_publication_namespace", "pg_publication_tables", "pg_inherits", "pg_trigger", "pg_rewrite", "pg_rules",
-    "pg_foreign_table", "pg_foreign_server", "pg_foreign_data_wrapper", "pg_sequence", "pg_sequences", "pg_enum",
-    "pg_partitioned_table", "pg_event_trigger", "pg_extension", "pg_largeobject", "pg_largeobject_metadata", "pg_seclabel",
-    "pg_shseclabel", "pg_subscription", "pg_depend", "pg_shdepend", "pg_default_acl", "pg_init_privs", "pg_cast",
-    "pg_conversion", "pg_aggregate", "pg_statistic", "pg_transform", "pg_ts_config", "pg_ts_dict", "pg_ts_parser",
-    "pg_user_mapping", "pg_user_mappings", "pg_db_role_setting", "pg_prepared_xacts",
+    "pg_attrdef",
+    "pg_policy",
+    "pg_policies",
+    "pg_statistic_ext",
+    "pg_publication",
+    "pg_publication_rel",
+    "pg_publication_namespace",
+    "pg_publication_tables",
+    "pg_inherits",
+    "pg_trigger",
+    "pg_rewrite",
+    "pg_rules",
+    "pg_foreign_table",
+    "pg_foreign_server",
+    "pg_foreign_data_wrapper",
+    "pg_sequence",
+    "pg_sequences",
+    "pg_enum",
+    "pg_partitioned_table",
+    "pg_event_trigger",
+    "pg_extension",
+    "pg_largeobject",
+    "pg_largeobject_metadata",
+    "pg_seclabel",
+    "pg_shseclabel",
+    "pg_subscription",
+    "pg_depend",
+    "pg_shdepend",
+    "pg_default_acl",
+    "pg_init_privs",
+    "pg_cast",
+    "pg_conversion",
+    "pg_aggregate",
+    "pg_statistic",
+    "pg_transform",
+    "pg_ts_config",
+    "pg_ts_dict",
+    "pg_ts_parser",
+    "pg_user_mapping",
+    "pg_user_mappings",
+    "pg_auth_members",
+    "pg_db_role_setting",
+    "pg_prepared_xacts",
 ];
 
 fn is_empty_table(table: &TableFactor) -> bool {
-    let TableFactor::Table { name, args: None, .. } = table else { return false };
-    let [.., last] = name.0.as_slice() else { return false };
+    let TableFactor::Table { name, args: None, .. } = table else {
+        return false;
+    };
+    let [.., last] = name.0.as_slice() else {
+        return false;
+    };
     let qualified = match name.0.as_slice() {
         [_] => true,
         [schema, _] | [_, schema, _] => is_catalog(schema),
         _ => false,
     };
-    qualified && matches!(last, ObjectNamePart::Identifier(identifier) if EMPTY.contains(&identifier.value.to_lowercase().as_str()))
+    qualified
+        && matches!(last, ObjectNamePart::Identifier(identifier) if EMPTY.contains(&identifier.value.to_lowercase().as_str()))
 }
 
 /// Whether a FROM clause yields no row whatever else is in it: an empty catalog on a side that joins keep only
@@ -334,24 +472,56 @@ fn is_plain(select: &Select) -> bool {
 }
 
 fn has_aggregate(item: &SelectItem) -> bool {
-    struct Aggregates(bool);
+    /// Whether one was found, and how many subqueries deep the visitor is: an aggregate of a subquery is its own.
+    struct Aggregates(bool, usize);
     impl Visitor for Aggregates {
         type Break = ();
 
+        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.1 += 1;
+            ControlFlow::Continue(())
+        }
+
+        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+            self.1 -= 1;
+            ControlFlow::Continue(())
+        }
+
         fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            if let Expr::Function(function) = expression {
-                let name = function.name.0.last().map(ToString::to_string).unwrap_or_default().to_lowercase();
+            if let Expr::Function(function) = expression
+                && self.1 == 0
+            {
+                let name = function
+                    .name
+                    .0
+                    .last()
+                    .map(ToString::to_string)
+                    .unwrap_or_default()
+                    .to_lowercase();
                 // Of an empty input these have a row.
                 self.0 |= matches!(
                     &name[..],
-                    "count" | "sum" | "min" | "max" | "avg" | "string_agg" | "array_agg" | "bool_or" | "bool_and" | "every"
-                        | "json_agg" | "jsonb_agg" | "json_object_agg" | "stddev" | "variance"
+                    "count"
+                        | "sum"
+                        | "min"
+                        | "max"
+                        | "avg"
+                        | "string_agg"
+                        | "array_agg"
+                        | "bool_or"
+                        | "bool_and"
+                        | "every"
+                        | "json_agg"
+                        | "jsonb_agg"
+                        | "json_object_agg"
+                        | "stddev"
+                        | "variance"
                 );
             }
             ControlFlow::Continue(())
         }
     }
-    let mut aggregates = Aggregates(false);
+    let mut aggregates = Aggregates(false, 0);
     let _: ControlFlow<()> = Visit::visit(item, &mut aggregates);
     aggregates.0
 }
@@ -368,7 +538,9 @@ fn is_empty_query(query: &Query) -> bool {
 /// Replace an expression that is never evaluated by a NULL of the same name.
 fn nullify(item: &mut SelectItem) {
     match item {
-        SelectItem::UnnamedExpr(expression) if !matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => {
+        SelectItem::UnnamedExpr(expression)
+            if !matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) =>
+        {
             let mut named = [item.clone()];
             names::name_items(&mut named);
             let [named] = named;
@@ -403,12 +575,18 @@ impl Rules {
                 SelectItem::ExprWithAlias { expr, alias } => (expr, Some(alias.clone())),
                 _ => continue,
             };
-            let Expr::Subquery(query) = expression else { continue };
+            let Expr::Subquery(query) = expression else {
+                continue;
+            };
             if is_empty_query(query) {
                 continue;
             }
-            let Some((joins, value)) = self.as_join(query, &outer) else { continue };
-            let Some(last) = select.from.last_mut() else { continue };
+            let Some((joins, value)) = self.as_join(query, &outer) else {
+                continue;
+            };
+            let Some(last) = select.from.last_mut() else {
+                continue;
+            };
             last.joins.extend(joins);
             *item = match alias {
                 Some(alias) => SelectItem::ExprWithAlias { expr: value, alias },
@@ -427,7 +605,11 @@ impl Rules {
                         join_operator: JoinOperator::CrossJoin(JoinConstraint::None),
                     });
                     for join in table.joins {
-                        if is_ours(&join) { ours.push(join) } else { first.joins.push(join) }
+                        if is_ours(&join) {
+                            ours.push(join)
+                        } else {
+                            first.joins.push(join)
+                        }
                     }
                 }
                 first.joins.extend(ours);
@@ -439,11 +621,14 @@ impl Rules {
     /// `(SELECT e FROM x, y WHERE p)` as `LEFT JOIN (x CROSS JOIN y) ON p` with the value `e`.
     fn as_join(&mut self, query: &Query, outer: &[String]) -> Option<(Vec<Join>, Expr)> {
         let plain = query.with.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
-        let SetExpr::Select(select) = query.body.as_ref() else { return None };
+        let SetExpr::Select(select) = query.body.as_ref() else {
+            return None;
+        };
         if !plain || !is_plain(select) || select.distinct.is_some() || !refers_to(select, outer) {
             return None;
         }
-        let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] = select.projection.as_slice()
+        let [SelectItem::UnnamedExpr(value) | SelectItem::ExprWithAlias { expr: value, .. }] =
+            select.projection.as_slice()
         else {
             return None;
         };
@@ -452,7 +637,10 @@ impl Rules {
         let mut condition = select.selection.clone()?;
         self.joins += 1;
         let inner = aliases(&from);
-        let mut rename = Rename { names: &inner, suffix: self.joins };
+        let mut rename = Rename {
+            names: &inner,
+            suffix: self.joins,
+        };
         for table in &mut from {
             rename.table(&mut table.relation);
             for join in &mut table.joins {
@@ -475,7 +663,10 @@ impl Rules {
         let relation = if first.joins.is_empty() {
             first.relation
         } else {
-            TableFactor::NestedJoin { table_with_joins: Box::new(first), alias: None }
+            TableFactor::NestedJoin {
+                table_with_joins: Box::new(first),
+                alias: None,
+            }
         };
         let join = Join {
             relation,
@@ -492,8 +683,12 @@ const OURS: &str = "lakegate_sub";
 fn is_ours(join: &Join) -> bool {
     fn table(table: &TableFactor) -> bool {
         match table {
-            TableFactor::Table { alias: Some(alias), .. } => alias.name.value.starts_with(OURS),
-            TableFactor::NestedJoin { table_with_joins, .. } => self::is_ours_table(&table_with_joins.relation),
+            TableFactor::Table {
+                alias: Some(alias), ..
+            } => alias.name.value.starts_with(OURS),
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                self::is_ours_table(&table_with_joins.relation)
+            }
             _ => false,
         }
     }
@@ -506,9 +701,12 @@ fn is_ours_table(table: &TableFactor) -> bool {
 
 fn alias_of(table: &TableFactor) -> Option<String> {
     match table {
-        TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            Some(alias.name.value.to_lowercase())
+        TableFactor::Table {
+            alias: Some(alias), ..
         }
+        | TableFactor::Derived {
+            alias: Some(alias), ..
+        } => Some(alias.name.value.to_lowercase()),
         TableFactor::Table { name, .. } => match name.0.last()? {
             ObjectNamePart::Identifier(identifier) => Some(identifier.value.to_lowercase()),
             ObjectNamePart::Function(_) => None,
@@ -519,7 +717,9 @@ fn alias_of(table: &TableFactor) -> Option<String> {
 
 fn aliases(from: &[TableWithJoins]) -> Vec<String> {
     from.iter()
-        .flat_map(|table| std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation)))
+        .flat_map(|table| {
+            std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation))
+        })
         .filter_map(alias_of)
         .collect()
 }
@@ -560,7 +760,10 @@ impl Rename<'_> {
     fn table(&self, table: &mut TableFactor) {
         let Some(old) = alias_of(table) else { return };
         if let TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } = table {
-            let columns = alias.as_ref().map(|alias| alias.columns.clone()).unwrap_or_default();
+            let columns = alias
+                .as_ref()
+                .map(|alias| alias.columns.clone())
+                .unwrap_or_default();
             *alias = Some(datafusion::sql::sqlparser::ast::TableAlias {
                 explicit: true,
                 name: Ident::new(self.name(&old)),

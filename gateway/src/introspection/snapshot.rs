@@ -69,6 +69,8 @@ pub struct Snapshot {
     pub namespaces: HashMap<i64, String>,
     /// Database names by OID.
     pub databases: HashMap<i64, String>,
+    /// Comments on databases and schemas by OID.
+    pub comments: HashMap<i64, String>,
     /// Relations by schema and name.
     pub relations: HashMap<(String, String), i64>,
 }
@@ -114,12 +116,17 @@ fn paths(metadata: &Metadata) -> impl Iterator<Item = Path> + '_ {
     let path = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Path>();
     let system = LAYOUT.iter().flat_map(move |(schema, relations)| {
         let schema_path = path(&["namespace", "", schema]);
-        std::iter::once(schema_path).chain(relations.keys().map(move |name| path(&["relation", "", schema, name])))
+        std::iter::once(schema_path).chain(
+            relations
+                .keys()
+                .map(move |name| path(&["relation", "", schema, name])),
+        )
     });
     let users = metadata.databases.iter().flat_map(move |database| {
         let schemas = database.schemas.iter().flat_map(move |schema| {
             let tables = schema.tables.iter().flat_map(move |table| {
-                ["relation", "index", "constraint"].map(|kind| path(&[kind, &database.name, &schema.name, &table.name]))
+                ["relation", "index", "constraint"]
+                    .map(|kind| path(&[kind, &database.name, &schema.name, &table.name]))
             });
             std::iter::once(path(&["namespace", &database.name, &schema.name])).chain(tables)
         });
@@ -141,6 +148,7 @@ impl Snapshot {
                 described: HashMap::new(),
                 namespaces: HashMap::new(),
                 databases: HashMap::new(),
+                comments: HashMap::new(),
                 relations: HashMap::new(),
             },
         };
@@ -157,10 +165,19 @@ impl Snapshot {
     ///
     /// # Errors
     /// If a row does not fit its relation, which is a mistake of ours.
-    pub fn batch(&self, schema: &str, relation: &str, more: &[Row]) -> Option<Result<RecordBatch, ArrowError>> {
+    pub fn batch(
+        &self,
+        schema: &str,
+        relation: &str,
+        more: &[Row],
+    ) -> Option<Result<RecordBatch, ArrowError>> {
         let layout: &Relation = LAYOUT.get(schema)?.get(relation)?;
-        let mut rows: Vec<Row> =
-            self.rows.get(schema).and_then(|relations| relations.get(relation)).cloned().unwrap_or_default();
+        let mut rows: Vec<Row> = self
+            .rows
+            .get(schema)
+            .and_then(|relations| relations.get(relation))
+            .cloned()
+            .unwrap_or_default();
         rows.extend_from_slice(more);
         Some(layout::batch(layout, &rows))
     }
@@ -174,7 +191,13 @@ struct Builder<'a> {
 
 impl Builder<'_> {
     fn push(&mut self, schema: &'static str, relation: &'static str, row: Row) {
-        self.snapshot.rows.entry(schema).or_default().entry(relation).or_default().push(row);
+        self.snapshot
+            .rows
+            .entry(schema)
+            .or_default()
+            .entry(relation)
+            .or_default()
+            .push(row);
     }
 
     fn catalog(&mut self, relation: &'static str, row: Row) {
@@ -183,10 +206,17 @@ impl Builder<'_> {
 
     fn namespace(&mut self, oid: i64, name: &str) {
         self.snapshot.namespaces.insert(oid, name.to_owned());
-        self.catalog("pg_namespace", row! {"oid": oid, "nspname": name, "nspowner": OWNER_OID});
-        self.push("information_schema", "schemata", row! {
-            "catalog_name": self.database, "schema_name": name, "schema_owner": OWNER,
-        });
+        self.catalog(
+            "pg_namespace",
+            row! {"oid": oid, "nspname": name, "nspowner": OWNER_OID},
+        );
+        self.push(
+            "information_schema",
+            "schemata",
+            row! {
+                "catalog_name": self.database, "schema_name": name, "schema_owner": OWNER,
+            },
+        );
     }
 
     fn constants(&mut self) {
@@ -205,15 +235,29 @@ impl Builder<'_> {
                 "collprovider": if name == "default" { "d" } else { "c" }, "collisdeterministic": true, "collencoding": -1,
             });
         }
-        self.catalog("pg_language", row! {"oid": 14, "lanname": "sql", "lanowner": OWNER_OID, "lanispl": false, "lanpltrusted": true});
+        self.catalog(
+            "pg_language",
+            row! {"oid": 14, "lanname": "sql", "lanowner": OWNER_OID, "lanispl": false, "lanpltrusted": true},
+        );
         for (oid, name) in [(1663, "pg_default"), (1664, "pg_global")] {
-            self.catalog("pg_tablespace", row! {"oid": oid, "spcname": name, "spcowner": OWNER_OID});
+            self.catalog(
+                "pg_tablespace",
+                row! {"oid": oid, "spcname": name, "spcowner": OWNER_OID},
+            );
         }
-        self.push("information_schema", "information_schema_catalog_name", row! {"catalog_name": self.database});
+        self.push(
+            "information_schema",
+            "information_schema_catalog_name",
+            row! {"catalog_name": self.database},
+        );
         for (feature, value) in [("DBMS NAME", "PostgreSQL"), ("DBMS VERSION", SERVER_VERSION)] {
-            self.push("information_schema", "sql_implementation_info", row! {
-                "implementation_info_name": feature, "character_value": value,
-            });
+            self.push(
+                "information_schema",
+                "sql_implementation_info",
+                row! {
+                    "implementation_info_name": feature, "character_value": value,
+                },
+            );
         }
     }
 
@@ -226,11 +270,18 @@ impl Builder<'_> {
                 "datlocprovider": "c", "datistemplate": false, "datallowconn": true, "datconnlimit": -1,
                 "datfrozenxid": 0, "datminmxid": 0, "dattablespace": 1663, "datcollate": "C.UTF-8", "datctype": "C.UTF-8",
             });
-            self.catalog("pg_stat_database", row! {"datid": oid, "datname": database.name.as_str()});
+            self.catalog(
+                "pg_stat_database",
+                row! {"datid": oid, "datname": database.name.as_str()},
+            );
             if let Some(comment) = &database.comment {
-                self.catalog("pg_shdescription", row! {
-                    "objoid": oid, "classoid": PG_DATABASE_OID, "description": comment.as_str(),
-                });
+                self.snapshot.comments.insert(oid, comment.clone());
+                self.catalog(
+                    "pg_shdescription",
+                    row! {
+                        "objoid": oid, "classoid": PG_DATABASE_OID, "description": comment.as_str(),
+                    },
+                );
             }
         }
     }
@@ -238,8 +289,11 @@ impl Builder<'_> {
     /// The catalogs describe themselves, as in PostgreSQL.
     fn system_relations(&mut self) {
         for (schema, relations) in LAYOUT.iter() {
-            let namespace =
-                if *schema == "pg_catalog" { PG_CATALOG_OID } else { self.oids.get(&["namespace", "", schema]) };
+            let namespace = if *schema == "pg_catalog" {
+                PG_CATALOG_OID
+            } else {
+                self.oids.get(&["namespace", "", schema])
+            };
             self.namespace(namespace, schema);
             for relation in relations.values() {
                 let oid = match relation.name {
@@ -255,7 +309,16 @@ impl Builder<'_> {
                     .zip(&relation.columns)
                     .map(|(field, column)| (field.as_ref().clone(), column.not_null))
                     .collect();
-                self.class(oid, namespace, schema, relation.name, relation.kind, None, columns.len(), false);
+                self.class(
+                    oid,
+                    namespace,
+                    schema,
+                    relation.name,
+                    relation.kind,
+                    None,
+                    columns.len(),
+                    false,
+                );
                 for (index, (field, not_null)) in columns.iter().enumerate() {
                     self.attribute(oid, index, field, *not_null);
                 }
@@ -269,10 +332,11 @@ impl Builder<'_> {
         if let Some((catalog, origin)) = &schema.origin
             && catalog != self.database
         {
+            let comment = format!("schema {origin} of {catalog}");
             self.catalog("pg_description", row! {
-                "objoid": namespace, "classoid": PG_NAMESPACE_OID, "objsubid": 0,
-                "description": format!("schema {origin} of {catalog}"),
+                "objoid": namespace, "classoid": PG_NAMESPACE_OID, "objsubid": 0, "description": comment.as_str(),
             });
+            self.snapshot.comments.insert(namespace, comment);
         }
         for table in schema.tables.iter() {
             self.table(schema, namespace, table);
@@ -280,7 +344,9 @@ impl Builder<'_> {
     }
 
     fn table(&mut self, schema: &SchemaMetadata, namespace: i64, table: &TableMetadata) {
-        let oid = self.oids.get(&["relation", self.database, &schema.name, &table.name]);
+        let oid = self
+            .oids
+            .get(&["relation", self.database, &schema.name, &table.name]);
         let kind = relkind(table.kind);
         let key: Vec<i64> = table
             .primary_key
@@ -289,10 +355,23 @@ impl Builder<'_> {
             .map(|position| position as i64 + 1)
             .collect();
         let has_key = !key.is_empty() && key.len() == table.primary_key.len();
-        self.class(oid, namespace, &schema.name, &table.name, kind, table.rows, table.columns.len(), has_key);
+        self.class(
+            oid,
+            namespace,
+            &schema.name,
+            &table.name,
+            kind,
+            table.rows,
+            table.columns.len(),
+            has_key,
+        );
         if let Some(described) = self.snapshot.described.get_mut(&oid) {
             described.comment.clone_from(&table.comment);
-            described.column_comments = table.columns.iter().map(|column| column.comment.clone()).collect();
+            described.column_comments = table
+                .columns
+                .iter()
+                .map(|column| column.comment.clone())
+                .collect();
             described.definition.clone_from(&table.definition);
         }
         for (index, column) in table.columns.iter().enumerate() {
@@ -305,9 +384,12 @@ impl Builder<'_> {
             }
         }
         if let Some(comment) = &table.comment {
-            self.catalog("pg_description", row! {
-                "objoid": oid, "classoid": PG_CLASS_OID, "objsubid": 0, "description": comment.as_str(),
-            });
+            self.catalog(
+                "pg_description",
+                row! {
+                    "objoid": oid, "classoid": PG_CLASS_OID, "objsubid": 0, "description": comment.as_str(),
+                },
+            );
         }
         if has_key {
             self.primary_key(schema, namespace, table, oid, &key);
@@ -348,7 +430,10 @@ impl Builder<'_> {
         }
     }
 
-    #[allow(clippy::too_many_arguments, reason = "one argument a column of pg_class that differs between relations")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one argument a column of pg_class that differs between relations"
+    )]
     fn class(
         &mut self,
         oid: i64,
@@ -370,16 +455,21 @@ impl Builder<'_> {
             "relhassubclass": false, "relrowsecurity": false, "relforcerowsecurity": false, "relispopulated": true,
             "relreplident": "d", "relispartition": false, "relrewrite": 0, "relfrozenxid": 0, "relminmxid": 0,
         });
-        self.snapshot.relations.insert((schema.to_owned(), name.to_owned()), oid);
-        self.snapshot.described.insert(oid, Described {
-            schema: schema.to_owned(),
-            name: name.to_owned(),
-            comment: None,
-            column_comments: Vec::new(),
-            definition: None,
-            clause: None,
-            key: Vec::new(),
-        });
+        self.snapshot
+            .relations
+            .insert((schema.to_owned(), name.to_owned()), oid);
+        self.snapshot.described.insert(
+            oid,
+            Described {
+                schema: schema.to_owned(),
+                name: name.to_owned(),
+                comment: None,
+                column_comments: Vec::new(),
+                definition: None,
+                clause: None,
+                key: Vec::new(),
+            },
+        );
     }
 
     fn attribute(&mut self, relation: i64, index: usize, field: &Field, not_null: bool) {
@@ -425,7 +515,8 @@ impl Builder<'_> {
             1083 | 1114 | 1184 | 1186 => Some(6),
             _ => None,
         };
-        let length = (matches!(pg_type.base.oid, 1042 | 1043) && pg_type.typmod >= 4).then(|| i64::from(pg_type.typmod - 4));
+        let length = (matches!(pg_type.base.oid, 1042 | 1043) && pg_type.typmod >= 4)
+            .then(|| i64::from(pg_type.typmod - 4));
         let position = index as i64 + 1;
         self.push("information_schema", "columns", row! {
             "table_catalog": self.database, "table_schema": schema.name.as_str(), "table_name": table.name.as_str(),
@@ -441,14 +532,37 @@ impl Builder<'_> {
         });
     }
 
-    fn primary_key(&mut self, schema: &SchemaMetadata, namespace: i64, table: &TableMetadata, oid: i64, key: &[i64]) {
+    fn primary_key(
+        &mut self,
+        schema: &SchemaMetadata,
+        namespace: i64,
+        table: &TableMetadata,
+        oid: i64,
+        key: &[i64],
+    ) {
         let name = format!("{}_pkey", table.name);
-        let index = self.oids.get(&["index", self.database, &schema.name, &table.name]);
-        let constraint = self.oids.get(&["constraint", self.database, &schema.name, &table.name]);
-        let columns: Vec<String> =
-            table.primary_key.iter().map(|column| lakegate_federation::quote_identifier(column)).collect();
+        let index = self
+            .oids
+            .get(&["index", self.database, &schema.name, &table.name]);
+        let constraint = self
+            .oids
+            .get(&["constraint", self.database, &schema.name, &table.name]);
+        let columns: Vec<String> = table
+            .primary_key
+            .iter()
+            .map(|column| lakegate_federation::quote_identifier(column))
+            .collect();
         let columns = columns.join(", ");
-        self.class(index, namespace, &schema.name, &name, "i", table.rows, key.len(), false);
+        self.class(
+            index,
+            namespace,
+            &schema.name,
+            &name,
+            "i",
+            table.rows,
+            key.len(),
+            false,
+        );
         if let Some(described) = self.snapshot.described.get_mut(&index) {
             described.clause = Some(format!(
                 "CREATE UNIQUE INDEX {} ON {}.{} USING btree ({columns})",
@@ -463,15 +577,18 @@ impl Builder<'_> {
                 self.attribute(index, index_position, &field(column), false);
             }
         }
-        self.snapshot.described.insert(constraint, Described {
-            schema: schema.name.clone(),
-            name: name.clone(),
-            comment: None,
-            column_comments: Vec::new(),
-            definition: None,
-            clause: Some(format!("PRIMARY KEY ({columns})")),
-            key: Vec::new(),
-        });
+        self.snapshot.described.insert(
+            constraint,
+            Described {
+                schema: schema.name.clone(),
+                name: name.clone(),
+                comment: None,
+                column_comments: Vec::new(),
+                definition: None,
+                clause: Some(format!("PRIMARY KEY ({columns})")),
+                key: Vec::new(),
+            },
+        );
         let zeros = vec![0; key.len()];
         self.catalog("pg_index", row! {
             "indexrelid": index, "indrelid": oid, "indnatts": key.len() as i64, "indnkeyatts": key.len() as i64,
@@ -510,7 +627,10 @@ pub struct Snapshots {
 impl Snapshots {
     /// The catalog of `database`; `None` for a database that is gone.
     pub fn get(&self, metadata: &Metadata, database: &str) -> Option<Arc<Snapshot>> {
-        let mut cached = self.cached.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut cached = self
+            .cached
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if cached.0 != metadata.revision {
             *cached = (metadata.revision, HashMap::new());
         }
