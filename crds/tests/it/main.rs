@@ -1,5 +1,8 @@
 //! Tests of the resource definitions as files, and of validation over the corpus of manifests.
 
+// Helpers of tests fail by panicking, as tests do; clippy.toml allows it only inside #[test].
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod corpus;
 mod definitions;
 mod robust;
