@@ -191,7 +191,14 @@ pub struct ArchiveSpec {
     pub lake_ref: ResourceReference,
 
     /// Schema of the lake table. Immutable.
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[a-z_][a-z0-9_]*$"),
+        extend("x-kubernetes-validations" = [{
+            "rule": "!(self in ['lakegate', 'views', 'information_schema']) && !self.startsWith('pg_')",
+            "message": "the schemas lakegate, views, information_schema and those that begin with pg_ are in every database; name another",
+        }])
+    )]
     pub schema: String,
 
     /// Name of the lake table. Immutable.

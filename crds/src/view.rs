@@ -60,7 +60,7 @@ pub struct ViewSpec {
     #[schemars(length(min = 1, max = 16384))]
     pub sql: String,
 
-    /// Words about the columns, shown as their comments.
+    /// Words about the columns, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 1000),

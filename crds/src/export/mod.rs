@@ -275,7 +275,7 @@ pub struct ColumnSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask: Option<MaskSpec>,
 
-    /// What this column holds; the comment of the lake table's column.
+    /// What this column holds, for people.
     #[schemars(length(max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,

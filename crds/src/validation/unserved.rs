@@ -82,7 +82,6 @@ impl Unserved {
             self.field(access.query == Some(false), "spec.access.query");
             self.field(access.export == Some(false), "spec.access.export");
         }
-        self.field(spec.is_suspended(), "spec.suspend");
     }
 
     fn export(&mut self, spec: &ExportSpec) {
@@ -156,6 +155,5 @@ impl Unserved {
 
     fn view(&mut self, spec: &ViewSpec) {
         self.field(!spec.parameters.is_empty(), "spec.parameters");
-        self.field(spec.is_suspended(), "spec.suspend");
     }
 }

@@ -1,10 +1,12 @@
 //! Whatever stands in a folder, reading and validating it ends with a result.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
 
 use lakegate_crds::{manifest, validation};
 use proptest::prelude::*;
 use serde_json::Value;
+
+static CORPUS: LazyLock<Vec<String>> = LazyLock::new(corpus_texts);
 
 fn corpus_texts() -> Vec<String> {
     let mut texts = Vec::new();
@@ -64,7 +66,7 @@ proptest! {
 
     #[test]
     fn any_cut_of_a_manifest_is_read(index in any::<prop::sample::Index>(), cut in any::<prop::sample::Index>()) {
-        let texts = corpus_texts();
+        let texts = &*CORPUS;
         let text: &String = index.get(texts.as_slice());
         let end = text.floor_char_boundary(cut.index(text.len().max(1)));
         check(&text[..end]);
@@ -72,7 +74,7 @@ proptest! {
 
     #[test]
     fn any_value_anywhere_is_validated(index in any::<prop::sample::Index>(), node in 0_usize..60, which in 0_usize..9) {
-        let texts = corpus_texts();
+        let texts = &*CORPUS;
         let replacements = [
             Value::Null, Value::Bool(true), serde_json::json!(-1), serde_json::json!(1e300), serde_json::json!(u64::MAX),
             Value::String(String::new()), Value::String("x".repeat(20_000)), serde_json::json!([]), serde_json::json!({"a": {}}),
