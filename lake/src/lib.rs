@@ -32,6 +32,7 @@ mod provider;
 mod sweep;
 mod table;
 mod types;
+mod upload;
 mod versions;
 mod writer;
 

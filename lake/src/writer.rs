@@ -10,7 +10,6 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use iceberg::spec::Schema as IcebergSchema;
-use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::{AsyncArrowWriter, AsyncFileWriter};
@@ -18,7 +17,6 @@ use parquet::basic::{Compression as PageCompression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use sha2::{Digest, Sha256};
-use tokio::io::AsyncWriteExt;
 
 use crate::convert::Converter;
 use crate::error::LakeError;
@@ -26,16 +24,12 @@ use crate::metrics::FileMetrics;
 use crate::name::LakeTableName;
 use crate::objects::Objects;
 use crate::types::{Compression, Progress, WriteOptions, WrittenFile, WrittenFiles};
+use crate::upload::Upload;
 
 /// Rows converted and encoded at a time; DataFusion's batches are of this size.
 const SLICE_ROWS: usize = 8192;
 /// Bytes of Arrow data above which a slice is halved, so that wide rows do not outgrow a row group.
 const SLICE_BYTES: usize = 16 * 1024 * 1024;
-/// Part size of an upload: S3's minimum is 5 MiB, its maximum is 10,000 parts.
-const UPLOAD_PART: usize = 8 * 1024 * 1024;
-/// Parts in flight: bounds the memory of a slow upload.
-const UPLOADS: usize = 2;
-
 /// Writes the data files of one attempt of a run.
 ///
 /// Files go to the store as their row groups fill; no file is ever held whole. A writer that is dropped without
@@ -167,12 +161,9 @@ impl TableWriter {
             .directory
             .clone()
             .join(format!("{:05}.parquet", self.finished.len()));
-        let upload = BufWriter::with_capacity(Arc::clone(&self.objects.store), path.clone(), UPLOAD_PART)
-            .with_max_concurrency(UPLOADS);
         let sink = Sink {
-            upload,
+            upload: Upload::new(self.objects.clone(), path.clone()),
             hash: Sha256::new(),
-            bytes: 0,
         };
         let compression = match self.options.compression {
             Compression::Zstd => PageCompression::ZSTD(
@@ -223,7 +214,7 @@ impl TableWriter {
         };
         let metrics = FileMetrics::new(&metadata, &self.schema, file.nan_counts);
         let sink = file.writer.into_inner();
-        let bytes = sink.bytes;
+        let bytes = sink.upload.bytes();
         self.finished.push(WrittenFile {
             path: file.path,
             size: bytes,
@@ -260,13 +251,7 @@ impl TableWriter {
 
     async fn discard(&mut self) -> Result<(), LakeError> {
         if let Some(file) = self.open.take() {
-            let mut sink = file.writer.into_inner();
-            if let Err(error) = sink.upload.abort().await
-                && !matches!(error, object_store::Error::NotFound { .. })
-            {
-                tracing::warn!(path = %file.path, %error, "an upload could not be aborted; a sweep will remove it");
-            }
-            self.objects.delete(&file.path).await?;
+            file.writer.into_inner().upload.discard().await?;
         }
         while let Some(file) = self.finished.pop() {
             self.objects.delete(&file.path).await?;
@@ -296,7 +281,10 @@ impl TableWriter {
 
     fn parquet_error(&self, path: &Path, error: ParquetError) -> LakeError {
         match error {
-            ParquetError::External(source) => self.objects.error("write", path, source),
+            ParquetError::External(source) => match unwrapped(source) {
+                Ok(error) => *error,
+                Err(source) => self.objects.error("write", path, source),
+            },
             error => LakeError::Encode {
                 table: self.table().clone(),
                 what: "a Parquet file",
@@ -306,20 +294,31 @@ impl TableWriter {
     }
 }
 
-/// Hashes and counts what goes to the store.
+/// Our own error within the layers the Parquet writer puts around it.
+fn unwrapped(
+    source: Box<dyn std::error::Error + Send + Sync>,
+) -> Result<Box<LakeError>, Box<dyn std::error::Error + Send + Sync>> {
+    match source.downcast::<ParquetError>() {
+        Ok(parquet) => match *parquet {
+            ParquetError::External(source) => unwrapped(source),
+            other => Err(Box::new(other)),
+        },
+        Err(source) => source.downcast::<LakeError>(),
+    }
+}
+
+/// Hashes what goes to the store.
 struct Sink {
-    upload: BufWriter,
+    upload: Upload,
     hash: Sha256,
-    bytes: u64,
 }
 
 impl AsyncFileWriter for Sink {
     fn write(&mut self, content: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
         async move {
             self.hash.update(&content);
-            self.bytes += content.len() as u64;
             self.upload
-                .put(content)
+                .write(content)
                 .await
                 .map_err(|error| ParquetError::External(Box::new(error)))
         }
@@ -329,7 +328,7 @@ impl AsyncFileWriter for Sink {
     fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
         async move {
             self.upload
-                .shutdown()
+                .complete()
                 .await
                 .map_err(|error| ParquetError::External(Box::new(error)))
         }

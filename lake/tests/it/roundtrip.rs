@@ -56,13 +56,13 @@ async fn values_come_back_as_they_went() {
             "bool",
             Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
             "Boolean",
-            "true ;  ; false",
+            "true ; NULL ; false",
         ),
         (
             "i8",
             Arc::new(Int8Array::from(vec![Some(i8::MIN), None, Some(i8::MAX)])),
             "Int32",
-            "-128 ;  ; 127",
+            "-128 ; NULL ; 127",
         ),
         (
             "i16",
@@ -104,7 +104,7 @@ async fn values_come_back_as_they_went() {
             "u64",
             Arc::new(UInt64Array::from(vec![Some(0), None, Some(u64::MAX)])),
             "Decimal128(20, 0)",
-            "0 ;  ; 18446744073709551615",
+            "0 ; NULL ; 18446744073709551615",
         ),
         (
             "f16",
@@ -121,7 +121,7 @@ async fn values_come_back_as_they_went() {
                 Some(f32::INFINITY),
             ])),
             "Float32",
-            "-0.0 ;  ; NaN ; inf",
+            "-0.0 ; NULL ; NaN ; inf",
         ),
         (
             "f64",
@@ -138,19 +138,19 @@ async fn values_come_back_as_they_went() {
             "utf8",
             Arc::new(StringArray::from(strings.clone())),
             "Utf8View",
-            "a ;  ; żółć 漢字 \u{1F600} ;",
+            "a ; NULL ; żółć 漢字 \u{1F600} ; ",
         ),
         (
             "large utf8",
             Arc::new(LargeStringArray::from(strings.clone())),
             "Utf8View",
-            "a ;  ; żółć 漢字 \u{1F600} ;",
+            "a ; NULL ; żółć 漢字 \u{1F600} ; ",
         ),
         (
             "utf8 view",
             Arc::new(StringViewArray::from(strings)),
             "Utf8View",
-            "a ;  ; żółć 漢字 \u{1F600} ;",
+            "a ; NULL ; żółć 漢字 \u{1F600} ; ",
         ),
         (
             "dictionary",
@@ -161,7 +161,7 @@ async fn values_come_back_as_they_went() {
                 Some("y"),
             ])),
             "Utf8View",
-            "x ;  ; x ; y",
+            "x ; NULL ; x ; y",
         ),
         (
             "run ends",
@@ -172,7 +172,7 @@ async fn values_come_back_as_they_went() {
             "Int32",
             "7 ; 7 ; 8",
         ),
-        ("null", Arc::new(NullArray::new(2)), "Utf8View", " ;"),
+        ("null", Arc::new(NullArray::new(2)), "Utf8View", "NULL ; NULL"),
         (
             "binary",
             Arc::new(BinaryArray::from_opt_vec(vec![
@@ -181,7 +181,7 @@ async fn values_come_back_as_they_went() {
                 Some(b""),
             ])),
             "BinaryView",
-            "00ff ;  ;",
+            "00ff ; NULL ; ",
         ),
         (
             "large binary",
@@ -205,7 +205,7 @@ async fn values_come_back_as_they_went() {
             "date64",
             Arc::new(Date64Array::from(vec![Some(86_400_000 * -3), None])),
             "Date32",
-            "1969-12-29 ;",
+            "1969-12-29 ; NULL",
         ),
         (
             "timestamp s",
@@ -235,7 +235,7 @@ async fn values_come_back_as_they_went() {
             "timestamptz",
             Arc::new(TimestampMillisecondArray::from(vec![Some(0), None]).with_timezone("+09:00")),
             "Timestamp(µs, \"UTC\")",
-            "1970-01-01T00:00:00Z ;",
+            "1970-01-01T00:00:00Z ; NULL",
         ),
         (
             "timestamptz utc",
@@ -253,7 +253,7 @@ async fn values_come_back_as_they_went() {
             "time ms",
             Arc::new(Time32MillisecondArray::from(vec![Some(1), None])),
             "Utf8View",
-            "00:00:00.001000 ;",
+            "00:00:00.001000 ; NULL",
         ),
         (
             "time us",
@@ -291,7 +291,7 @@ async fn values_come_back_as_they_went() {
                     .unwrap(),
             ),
             "Decimal128(7, 2)",
-            "-123.45 ;  ; 0.00",
+            "-123.45 ; NULL ; 0.00",
         ),
         (
             "decimal64",
@@ -347,7 +347,7 @@ async fn values_come_back_as_they_went() {
             "list",
             Arc::new(list(true)),
             "List(Int32, field: 'element')",
-            "[1, 2] ;  ; [] ; [3]",
+            "[1, 2] ; NULL ; [] ; [3]",
         ),
         (
             "large list",
@@ -357,7 +357,7 @@ async fn values_come_back_as_they_went() {
                 Some(vec![]),
             ])),
             "List(Int64, field: 'element')",
-            "[1, ] ;  ; []",
+            "[1, NULL] ; NULL ; []",
         ),
         (
             "fixed list",
@@ -394,9 +394,9 @@ async fn values_come_back_as_they_went() {
                 Some(NullBuffer::from(vec![true, true, false])),
             )),
             "Struct(\"inner_id\": Int32, \"when\": Utf8)",
-            "{inner_id: 1, when: 00:00:02.000000} ; {inner_id: , when: 00:00:03.000000} ;",
+            "{inner_id: 1, when: 00:00:02.000000} ; {inner_id: NULL, when: 00:00:03.000000} ; NULL",
         ),
-        ("map", map(), "", "{a: 1, b: } ;  ; {}"),
+        ("map", map(), "", "{a: 1, b: NULL} ; NULL ; {}"),
     ];
     for (name, column, data_type, values) in cases {
         let (read_type, read) = through(column)

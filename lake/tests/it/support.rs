@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::util::pretty::pretty_format_batches;
+use arrow::util::display::FormatOptions;
+use arrow::util::pretty::pretty_format_batches_with_options;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -102,7 +103,9 @@ pub async fn context(lake: &Arc<Lake>) -> SessionContext {
 
 pub async fn query(context: &SessionContext, sql: &str) -> String {
     let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
-    pretty_format_batches(&batches).unwrap().to_string()
+    pretty_format_batches_with_options(&batches, &FormatOptions::default().with_null("NULL"))
+        .unwrap()
+        .to_string()
 }
 
 /// Every row of the table, sorted by id, as text.
