@@ -36,7 +36,11 @@ pub(super) fn failure(settings: &Settings, error: &tokio_postgres::Error) -> Con
             }
         };
     }
-    let message = cause_text(error);
+    let message = if error.is_closed() {
+        "the connection was lost".to_owned()
+    } else {
+        cause_text(error)
+    };
     if is_tls(error) {
         return ConnectorError::TlsFailed {
             catalog,
@@ -108,7 +112,7 @@ fn is_tls(error: &tokio_postgres::Error) -> bool {
         let wrapped = inner
             .downcast_ref::<io::Error>()
             .and_then(io::Error::get_ref)
-            .is_some_and(|inner| inner.is::<rustls::Error>());
+            .is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>);
         if wrapped || inner.is::<rustls::Error>() {
             return true;
         }

@@ -12,6 +12,7 @@
 mod decode;
 mod discover;
 mod failure;
+mod guard;
 mod pool;
 mod render;
 mod scan;

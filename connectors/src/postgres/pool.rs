@@ -8,10 +8,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::failure;
+use super::guard::{Guard, Oversized};
 use super::settings::Settings;
 use super::tls;
 use crate::ConnectorError;
@@ -19,10 +20,10 @@ use crate::ConnectorError;
 /// Connecting, TLS and authentication together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Waiting for a free connection ends at the statement timeout, or here.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// A connection unused for longer is closed instead of used again: routers and
 /// poolers forget silent ones.
-const LONGEST_IDLE: Duration = Duration::from_secs(300);
+const LONGEST_IDLE: Duration = Duration::from_mins(5);
 /// For the last words to a server that may be gone.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -30,7 +31,7 @@ const FAREWELL_TIMEOUT: Duration = Duration::from_secs(10);
 struct Connection {
     client: Client,
     driver: JoinHandle<()>,
-    tls: MakeRustlsConnect,
+    guard: Guard,
 }
 
 struct Idle {
@@ -132,7 +133,15 @@ impl Pool {
         let settings = &self.settings;
         let username = settings.secret(&settings.username).await?;
         let password = settings.secret(&settings.password).await?;
-        let (mode, tls) = tls::connector(settings).await?;
+        let guard = Guard {
+            tls: tls::connector(settings).await?,
+            oversized: Oversized::default(),
+        };
+        let negotiation = if guard.tls.is_some() {
+            SslNegotiation::Postgres
+        } else {
+            SslNegotiation::Direct
+        };
         let mut config = Config::new();
         config
             .host(&settings.host)
@@ -141,16 +150,17 @@ impl Pool {
             .user(username.expose())
             .password(password.expose())
             .application_name("lakegate")
-            .ssl_mode(mode)
+            .ssl_mode(SslMode::Require)
+            .ssl_negotiation(negotiation)
             .connect_timeout(CONNECT_TIMEOUT)
             .keepalives(true)
             .keepalives_idle(Duration::from_secs(30))
             .keepalives_interval(Duration::from_secs(10))
             .keepalives_retries(3);
-        let connect_tls = tls.clone();
+        let connect_guard = guard.clone();
         let catalog = settings.catalog.clone();
         let mut connecting = AbortOnDrop(self.runtime.spawn(async move {
-            let (client, connection) = config.connect(connect_tls).await?;
+            let (client, connection) = config.connect(connect_guard).await?;
             let driver = tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(catalog, %error, "a connection to PostgreSQL ended");
@@ -172,7 +182,11 @@ impl Pool {
                 source: Some(Box::new(error)),
             })?
             .map_err(|error| failure(settings, &error))?;
-        Ok(Connection { client, driver, tls })
+        Ok(Connection {
+            client,
+            driver,
+            guard,
+        })
     }
 }
 
@@ -218,6 +232,13 @@ impl Lease {
         }
     }
 
+    /// The size of the row that was too large to be read, if that is what ended
+    /// the connection.
+    pub(super) fn oversized(&self) -> Option<u32> {
+        let (connection, _) = self.held.as_ref()?;
+        connection.guard.oversized.bytes()
+    }
+
     /// Ends the transaction and hands the connection to the next user.
     pub(super) fn release(mut self) {
         let Some((connection, permit)) = self.held.take() else {
@@ -249,7 +270,7 @@ impl Drop for Lease {
         self.pool.runtime.spawn(async move {
             if !connection.client.is_closed() {
                 let token = connection.client.cancel_token();
-                let cancel = token.cancel_query(connection.tls.clone());
+                let cancel = token.cancel_query(connection.guard.clone());
                 match timeout(FAREWELL_TIMEOUT, cancel).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => tracing::debug!(%error, "a query was not cancelled"),

@@ -16,6 +16,7 @@ use tokio_postgres::error::SqlState;
 
 use super::decode::{CopyDecoder, DecodeFailure, MAX_VALUE_BYTES, Problem};
 use super::failure::{answer_text, failure, is_connection_lost};
+use super::guard::MAX_ROW_BYTES;
 use super::pool::{Lease, Pool};
 use super::render::RemoteShape;
 use super::types::RemoteColumn;
@@ -150,12 +151,14 @@ impl Scan {
                         scan: self,
                     });
                 }
-                Err(Refusal::Server(error)) if lease.reused && is_connection_lost(&error) => {
+                Err(Refusal::Server(error))
+                    if lease.reused && lease.oversized().is_none() && is_connection_lost(&error) =>
+                {
                     drop(lease);
                     lease = self.pool.acquire_fresh().await?;
                 }
                 Err(Refusal::Server(error)) => {
-                    let meaning = self.refused(&error, started.elapsed());
+                    let meaning = self.refused(&lease, &error, started.elapsed());
                     if !is_connection_lost(&error) {
                         lease.release();
                     }
@@ -174,7 +177,7 @@ impl Scan {
         let client = lease.client().map_err(Refusal::Known)?;
         let begin = self.pool.settings().begin();
         let copy = RemoteShape::copy(&self.select);
-        let (_, select, copy) = try_join!(
+        let ((), select, copy) = try_join!(
             client.batch_execute(&begin),
             client.prepare(&self.select),
             client.prepare(&copy),
@@ -201,8 +204,14 @@ impl Scan {
     }
 
     /// What the server's refusal of this table's statement means.
-    fn refused(&self, error: &tokio_postgres::Error, elapsed: Duration) -> ConnectorError {
+    fn refused(&self, lease: &Lease, error: &tokio_postgres::Error, elapsed: Duration) -> ConnectorError {
         let settings = self.pool.settings();
+        if let Some(bytes) = lease.oversized() {
+            return self.unreadable(format!(
+                "ValueTooLarge: holds a row of {bytes} bytes, and at most {MAX_ROW_BYTES} are read; leave the \
+                 large columns out"
+            ));
+        }
         let Some(answer) = error.as_db_error() else {
             return failure(settings, error);
         };
@@ -276,14 +285,12 @@ enum Refusal {
 impl Reading {
     /// The state after a batch, or after the end.
     fn after(self: Box<Self>, batch: Option<RecordBatch>) -> Option<(RecordBatch, State)> {
-        match batch {
-            Some(batch) => Some((batch, State::Reading(self))),
-            None => {
-                // The transaction ends behind the caller's back: it has its rows.
-                self.lease.release();
-                None
-            }
+        if let Some(batch) = batch {
+            return Some((batch, State::Reading(self)));
         }
+        // The transaction ends behind the caller's back: it has its rows.
+        self.lease.release();
+        None
     }
 
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
@@ -303,7 +310,7 @@ impl Reading {
                         .map_err(|problem| self.scan.undecodable(problem))?
                 }
                 Some(Err(error)) => {
-                    return Err(self.scan.refused(&error, self.started.elapsed()));
+                    return Err(self.scan.refused(&self.lease, &error, self.started.elapsed()));
                 }
                 None => {
                     self.decoder

@@ -9,7 +9,6 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::settings::Settings;
@@ -24,9 +23,8 @@ const SYSTEM_BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// How a connection is negotiated, and with which trust. With `Disable` the
-/// connector is never used.
-pub(super) async fn connector(settings: &Settings) -> Result<(SslMode, MakeRustlsConnect), ConnectorError> {
+/// TLS as the DataSource wants it; none with `Disable`.
+pub(super) async fn connector(settings: &Settings) -> Result<Option<MakeRustlsConnect>, ConnectorError> {
     let failed = |message: String| ConnectorError::TlsFailed {
         catalog: settings.catalog.clone(),
         endpoint: settings.address(),
@@ -37,20 +35,12 @@ pub(super) async fn connector(settings: &Settings) -> Result<(SslMode, MakeRustl
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| failed(error.to_string()))?;
-    let (mode, config) = match settings.tls {
-        TlsMode::Disable => (
-            SslMode::Disable,
-            builder
-                .with_root_certificates(RootCertStore::empty())
-                .with_no_client_auth(),
-        ),
-        TlsMode::Require => (
-            SslMode::Require,
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(AnyServer { provider }))
-                .with_no_client_auth(),
-        ),
+    let config = match settings.tls {
+        TlsMode::Disable => return Ok(None),
+        TlsMode::Require => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyServer { provider }))
+            .with_no_client_auth(),
         TlsMode::VerifyFull => {
             let roots = match &settings.authority {
                 Some(reference) => {
@@ -64,13 +54,10 @@ pub(super) async fn connector(settings: &Settings) -> Result<(SslMode, MakeRustl
                 }
                 None => system_authorities().await.map_err(failed)?,
             };
-            (
-                SslMode::Require,
-                builder.with_root_certificates(roots).with_no_client_auth(),
-            )
+            builder.with_root_certificates(roots).with_no_client_auth()
         }
     };
-    Ok((mode, MakeRustlsConnect::new(config)))
+    Ok(Some(MakeRustlsConnect::new(config)))
 }
 
 fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {

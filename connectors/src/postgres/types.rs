@@ -286,17 +286,14 @@ pub(super) struct RemoteColumn {
 
 impl RemoteColumn {
     pub(super) fn new(name: String, facts: &ColumnFacts) -> Self {
-        let (wire, direct) = match facts.element {
-            Some(element) => {
-                let wire = Wire::scalar(element.type_oid, facts.modifier);
-                let direct = !element.domain && wire.oid() == element.type_oid;
-                (Wire::List(Box::new(wire)), direct)
-            }
-            None => {
-                let wire = Wire::scalar(facts.type_oid, facts.modifier);
-                let direct = wire.oid() == facts.type_oid;
-                (wire, direct)
-            }
+        let (wire, direct) = if let Some(element) = facts.element {
+            let wire = Wire::scalar(element.type_oid, facts.modifier);
+            let direct = !element.domain && wire.oid() == element.type_oid;
+            (Wire::List(Box::new(wire)), direct)
+        } else {
+            let wire = Wire::scalar(facts.type_oid, facts.modifier);
+            let direct = wire.oid() == facts.type_oid;
+            (wire, direct)
         };
         let brackets = if matches!(wire, Wire::List(_)) { "[]" } else { "" };
         let is_money = match &wire {

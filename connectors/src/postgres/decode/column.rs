@@ -167,7 +167,7 @@ impl Column {
                 scale,
             } => values.append_value(unscaled::<i256>(bytes, *precision, i32::from(*scale))?),
             Self::Text(values) => {
-                values.append_value(std::str::from_utf8(bytes).map_err(|_| Problem::NotUtf8)?)
+                values.append_value(std::str::from_utf8(bytes).map_err(|_| Problem::NotUtf8)?);
             }
             Self::Bytes(values) => values.append_value(bytes),
             Self::Date(values) => {

@@ -106,16 +106,12 @@ impl CopyDecoder {
             chunk = self.pending.split().freeze();
         }
         if !self.header_seen {
-            match header_length(&chunk)? {
-                Some(length) => {
-                    chunk.advance(length);
-                    self.header_seen = true;
-                }
-                None => {
-                    self.pending.extend_from_slice(&chunk);
-                    return Ok(false);
-                }
-            }
+            let Some(length) = header_length(&chunk)? else {
+                self.pending.extend_from_slice(&chunk);
+                return Ok(false);
+            };
+            chunk.advance(length);
+            self.header_seen = true;
         }
         let mut rest = &chunk[..];
         while !rest.is_empty() && !self.trailer_seen {

@@ -4,6 +4,7 @@ mod connection;
 mod discovery;
 mod pushdown;
 mod server;
+mod sizes;
 mod values;
 
 use std::fmt;
@@ -92,35 +93,35 @@ async fn collect(session: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>
     session.sql(sql).await?.collect().await
 }
 
-/// Every value as text, NULL as None, and the type of every column.
-async fn rows(session: &SessionContext, sql: &str) -> (Vec<String>, Vec<Vec<Option<String>>>) {
-    let frame = session
-        .sql(sql)
+/// The types of all columns, and every value as text, NULL as None.
+type Answer = (Vec<String>, Vec<Vec<Option<String>>>);
+
+async fn rows(session: &SessionContext, sql: &str) -> Answer {
+    try_rows(session, sql)
         .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+async fn try_rows(session: &SessionContext, sql: &str) -> Result<Answer> {
+    let frame = session.sql(sql).await?;
     let types = frame
         .schema()
         .fields()
         .iter()
         .map(|field| field.data_type().to_string())
         .collect();
-    let batches = frame
-        .collect()
-        .await
-        .unwrap_or_else(|error| panic!("{sql}: {error}"));
-    let options = FormatOptions::default().with_null("∅");
+    let options = FormatOptions::default();
     let mut rows = Vec::new();
-    for batch in &batches {
-        let formatters: Vec<_> = batch
+    for batch in frame.collect().await? {
+        let formatters = batch
             .columns()
             .iter()
-            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap())
-            .collect();
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
         for row in 0..batch.num_rows() {
+            let values = formatters.iter().zip(batch.columns());
             rows.push(
-                formatters
-                    .iter()
-                    .zip(batch.columns())
+                values
                     .map(|(formatter, column)| {
                         (!column.is_null(row)).then(|| formatter.value(row).to_string())
                     })
@@ -128,7 +129,7 @@ async fn rows(session: &SessionContext, sql: &str) -> (Vec<String>, Vec<Vec<Opti
             );
         }
     }
-    (types, rows)
+    Ok((types, rows))
 }
 
 async fn plan(session: &SessionContext, sql: &str) -> String {

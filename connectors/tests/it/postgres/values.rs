@@ -515,26 +515,43 @@ async fn what_has_no_exact_form_is_refused() {
 }
 
 #[tokio::test]
-async fn large_values_and_many_rows_come_in_bounded_batches() {
+async fn other_encodings_are_transcoded_or_refused() {
     let server = PostgresServer::shared();
-    let admin = server.database("batches").await;
-    admin
-        .batch_execute(
-            "CREATE TABLE many AS SELECT i AS id FROM generate_series(1, 100000) i; \
-             CREATE TABLE wide AS SELECT i AS id, repeat(chr(97 + i % 26), 1000000) AS v FROM generate_series(1, 40) i",
-        )
+    let admin = server.admin("postgres").await;
+    for (name, encoding) in [("latin", "LATIN1"), ("ascii", "SQL_ASCII")] {
+        admin
+            .batch_execute(&format!(
+                "CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+            ))
+            .await
+            .unwrap();
+    }
+    let latin = server.admin("latin").await;
+    latin
+        .batch_execute("CREATE TABLE t AS SELECT 'é'::text AS v")
         .await
         .unwrap();
-    let connector = connector_of(&server, "batches", json!({})).await;
+    let connector = connector_of(&server, "latin", json!({})).await;
     let (session, _) = sessions(&connector).await;
-    let batches = collect(&session, "SELECT id FROM many").await.unwrap();
-    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 100_000);
-    assert!(batches.iter().all(|batch| batch.num_rows() <= 8192));
-    let batches = collect(&session, "SELECT v FROM wide").await.unwrap();
-    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 40);
+    let all = rows(&session, "SELECT v FROM t").await.1;
+    assert_eq!(all, [[Some("é".to_owned())]]);
+    assert_eq!(rows(&session, "SELECT v FROM t WHERE v = 'é'").await.1, all);
+    // Not in LATIN1: sent to the server it would be an error.
+    assert_eq!(rows(&session, "SELECT v FROM t WHERE v <> '😀'").await.1, all);
+
+    let ascii = server.admin("ascii").await;
+    ascii
+        .batch_execute("CREATE TABLE t AS SELECT convert_from('\\xe9'::bytea, 'SQL_ASCII') AS v")
+        .await
+        .unwrap();
+    let connector = connector_of(&server, "ascii", json!({})).await;
+    let (session, _) = sessions(&connector).await;
+    let error = collect(&session, "SELECT v FROM t")
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
-        batches.iter().all(|batch| batch.num_rows() <= 10),
-        "{}",
-        batches.len()
+        error.contains("shop.public.t") && error.contains("0xe9"),
+        "{error}"
     );
 }
