@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::text::excerpt;
+
 /// Units from long to short, with their length in milliseconds. A month is left out because
 /// its length varies; a year is 365 days.
 const UNITS: [(&str, u64); 7] = [
@@ -67,12 +69,8 @@ impl FromStr for Duration {
     type Err = InvalidDuration;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let malformed = || InvalidDuration::Malformed {
-            text: text.to_owned(),
-        };
-        let too_long = || InvalidDuration::TooLong {
-            text: text.to_owned(),
-        };
+        let malformed = || InvalidDuration::Malformed { text: excerpt(text) };
+        let too_long = || InvalidDuration::TooLong { text: excerpt(text) };
         if text.is_empty() || text.len() > DURATION_MAX_LENGTH {
             return Err(malformed());
         }

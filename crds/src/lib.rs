@@ -26,6 +26,7 @@ mod mask;
 mod quantity;
 mod retention_policy;
 pub mod schedule;
+mod text;
 pub mod validation;
 mod view;
 

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, str::FromStr};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::text::excerpt;
+
 /// Processors in thousandths, such as `2`, `0.5` or `500m`.
 #[derive(Clone, Eq)]
 pub struct Cpu {
@@ -88,9 +90,7 @@ impl FromStr for Cpu {
                 text: text.to_owned(),
                 millis,
             }),
-            _ => Err(InvalidQuantity::Cpu {
-                text: text.to_owned(),
-            }),
+            _ => Err(InvalidQuantity::Cpu { text: excerpt(text) }),
         }
     }
 }
@@ -118,9 +118,7 @@ impl FromStr for Memory {
                 text: text.to_owned(),
                 bytes,
             }),
-            _ => Err(InvalidQuantity::Memory {
-                text: text.to_owned(),
-            }),
+            _ => Err(InvalidQuantity::Memory { text: excerpt(text) }),
         }
     }
 }

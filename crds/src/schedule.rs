@@ -6,7 +6,7 @@ use croner::parser::{CronParser, Seconds, Year};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Duration;
+use crate::{Duration, text::excerpt};
 
 /// When runs start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -165,15 +165,13 @@ pub fn parse(text: &str) -> Result<Cron, InvalidCron> {
     }
     if trimmed.starts_with('@') {
         if !NICKNAMES.contains(&trimmed) {
-            return Err(InvalidCron::UnknownNickname {
-                text: text.to_owned(),
-            });
+            return Err(InvalidCron::UnknownNickname { text: excerpt(text) });
         }
     } else {
         let count = trimmed.split_whitespace().count();
         if count != 5 {
             return Err(InvalidCron::FieldCount {
-                text: text.to_owned(),
+                text: excerpt(text),
                 count,
             });
         }
@@ -183,7 +181,7 @@ pub fn parse(text: &str) -> Result<Cron, InvalidCron> {
         .year(Year::Disallowed)
         .build();
     let pattern = parser.parse(trimmed).map_err(|error| InvalidCron::Malformed {
-        text: text.to_owned(),
+        text: excerpt(text),
         reason: error.to_string().trim_end_matches('.').to_owned(),
     })?;
     // `0 0 30 2 *` parses; a schedule that never fires is a mistake to be told at once.
@@ -192,7 +190,7 @@ pub fn parse(text: &str) -> Result<Cron, InvalidCron> {
         && let Err(error) = pattern.find_next_occurrence(&start, true)
     {
         return Err(InvalidCron::Never {
-            text: text.to_owned(),
+            text: excerpt(text),
             reason: error.to_string().trim_end_matches('.').to_owned(),
         });
     }
@@ -204,9 +202,7 @@ pub fn parse(text: &str) -> Result<Cron, InvalidCron> {
 
 /// The zone with this IANA name.
 pub fn parse_zone(name: &str) -> Result<jiff::tz::TimeZone, UnknownTimeZone> {
-    jiff::tz::TimeZone::get(name).map_err(|_| UnknownTimeZone {
-        name: name.to_owned(),
-    })
+    jiff::tz::TimeZone::get(name).map_err(|_| UnknownTimeZone { name: excerpt(name) })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Problem, schema};
-use crate::manifest::join;
+use crate::{manifest::join, text::excerpt};
 
 /// Fields of `metadata` that a manifest may carry; those that a server fills are read and kept.
 const FIELDS: [&str; 15] = [
@@ -45,6 +45,7 @@ pub(super) fn check(object: &Value) -> Vec<Problem> {
     match fields.get("name") {
         Some(Value::String(name)) => {
             if !is_subdomain(name) {
+                let name = excerpt(name);
                 problems.push(Problem::invalid(
                     "metadata.name",
                     format!(
@@ -60,7 +61,8 @@ pub(super) fn check(object: &Value) -> Vec<Problem> {
         Some(Value::String(name)) if !is_label(name) => problems.push(Problem::invalid(
             "metadata.namespace",
             format!(
-                "\"{name}\" is not a namespace: at most 63 lower-case letters, digits and -, beginning and ending with a letter or digit"
+                "\"{}\" is not a namespace: at most 63 lower-case letters, digits and -, beginning and ending with a letter or digit",
+                excerpt(name)
             ),
         )),
         Some(Value::String(_)) | None => {}

@@ -19,7 +19,7 @@ pub use self::{
     set::{SetProblem, validate_set},
     unserved::unserved,
 };
-use crate::{API_VERSION, AnyResource, GROUP, Kind, conditions::Reason};
+use crate::{API_VERSION, AnyResource, GROUP, Kind, conditions::Reason, text::excerpt};
 
 /// What is wrong with a manifest, where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -124,10 +124,11 @@ fn identify(value: &Value) -> Result<Kind, Problem> {
     }
     let version = text("apiVersion")?;
     if version != API_VERSION {
+        let shown = excerpt(version);
         let message = if version.split('/').next() == Some(GROUP) {
-            format!("\"{version}\" is not a served version; write {API_VERSION}")
+            format!("\"{shown}\" is not a served version; write {API_VERSION}")
         } else {
-            format!("\"{version}\" is not Lakegate's; write {API_VERSION}")
+            format!("\"{shown}\" is not Lakegate's; write {API_VERSION}")
         };
         return Err(Problem::invalid("apiVersion", message));
     }
@@ -135,6 +136,7 @@ fn identify(value: &Value) -> Result<Kind, Problem> {
     Kind::ALL.into_iter().find(|kind| kind.as_str() == word).ok_or_else(|| {
         let hint = schema::nearest(word, Kind::ALL.iter().map(|kind| kind.as_str()))
             .map_or_else(String::new, |kind| format!("; did you mean \"{kind}\"?"));
+        let word = excerpt(word);
         Problem::invalid(
             "kind",
             format!(

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::Problem;
 use crate::{
     Cpu, Duration, Kind, Memory, duration::DURATION_PATTERN, generated::structural_schema, manifest::join,
+    text::excerpt,
 };
 
 /// A kind's schema, compiled.
@@ -145,7 +146,7 @@ pub(super) fn unknown_field<'a>(
     key: &str,
     known: impl Iterator<Item = &'a str> + Clone,
 ) -> Problem {
-    let mut message = format!("unknown field \"{key}\"");
+    let mut message = format!("unknown field \"{}\"", excerpt(key));
     let lower = key.to_ascii_lowercase();
     if let Some(near) = nearest(key, known.clone()) {
         let _ = write!(message, "; did you mean \"{near}\"?");
@@ -287,10 +288,7 @@ fn type_words(name: &str) -> &str {
 /// A text as a message shows it: quoted, and cut where it is long.
 fn quoted(value: &Value) -> String {
     match value {
-        Value::String(text) if text.chars().count() > 64 => {
-            format!("\"{}…\"", text.chars().take(64).collect::<String>())
-        }
-        Value::String(text) => format!("\"{text}\""),
+        Value::String(text) => format!("\"{}\"", excerpt(text)),
         other => other.to_string(),
     }
 }

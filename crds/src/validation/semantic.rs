@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration as StdDuration};
 use super::Problem;
 use crate::{
     AnyResource, DataSource, DiscoverySpec, Export, FileFormat, MaskSpec, PartitionField, RetentionPolicy,
-    ScheduleSpec, schedule,
+    ScheduleSpec, schedule, text::excerpt,
 };
 
 pub(super) fn check(resource: &AnyResource) -> Vec<Problem> {
@@ -102,6 +102,7 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
             continue;
         };
         if let Some((first, _)) = outputs.insert(name.to_lowercase(), (index, column.mask.as_ref())) {
+            let name = excerpt(name);
             let field = if column.r#as.is_some() { "as" } else { "name" };
             problems.push(Problem::invalid(
                 format!("spec.columns[{index}].{field}"),
@@ -120,8 +121,12 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
 
     for (index, PartitionField { column, .. }) in spec.destination.partition_by.iter().enumerate() {
         let field = format!("spec.destination.partitionBy[{index}].column");
-        match outputs.get(&column.to_lowercase()) {
-            Some((_, Some(_))) => problems.push(Problem::invalid(
+        let masked = outputs
+            .get(&column.to_lowercase())
+            .map(|(_, mask)| mask.is_some());
+        let column = excerpt(column);
+        match masked {
+            Some(true) => problems.push(Problem::invalid(
                 field,
                 format!("\"{column}\" is masked; a table cannot be partitioned by a masked column"),
             )),
@@ -149,6 +154,7 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
                 !except.contains(key)
             };
             if !exported {
+                let key = excerpt(key);
                 problems.push(Problem::invalid(
                     format!("spec.incremental.keyColumns[{index}]"),
                     format!("\"{key}\" is not exported; a key column must be, masked or not"),

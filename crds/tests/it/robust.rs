@@ -57,7 +57,7 @@ fn mutate(value: &mut Value, n: &mut usize, with: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text_is_read(text in "[a-z:{}\\[\\]\"'|>&*!%@#?, \t\r\n-]{0,80}") {
