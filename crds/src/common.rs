@@ -97,6 +97,7 @@ impl TlsSpec {
 
 /// How a connection is encrypted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum TlsMode {
     /// Plain text.
     Disable,
@@ -254,6 +255,7 @@ impl HistorySpec {
 
 /// Codec of data files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum Compression {
     /// Zstandard: smallest files at little cost.
     #[default]

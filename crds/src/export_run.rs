@@ -106,6 +106,7 @@ impl ExportRunSpec {
 
 /// Why a run was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum RunCause {
     /// A slot of the schedule.
     Schedule,
@@ -170,6 +171,7 @@ impl JsonSchema for AnyObject {
 
 /// Where a run stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum RunState {
     /// Created, no worker yet.
     #[default]

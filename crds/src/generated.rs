@@ -57,6 +57,17 @@ fn complete(schema: &mut Value) {
             json!([{"type": "integer"}, {"type": "string"}]),
         );
     }
+    if let Some(Value::Array(values)) = node.get_mut("enum") {
+        values.retain(|value| !value.is_null());
+    }
+    for key in ["minimum", "maximum"] {
+        if let Some(limit) = node.get_mut(key)
+            && let Some(number) = limit.as_f64().filter(|number| number.fract() == 0.0)
+        {
+            // Limits of the types are far within what a double holds exactly.
+            *limit = json!(number as i64);
+        }
+    }
     if let Some(Value::Object(properties)) = node.get_mut("properties") {
         properties.values_mut().for_each(complete);
     }
@@ -65,6 +76,24 @@ fn complete(schema: &mut Value) {
             complete(child);
         }
     }
+    sort_keys(node);
+}
+
+/// Puts what a reader looks for first, first.
+fn sort_keys(node: &mut Map<String, Value>) {
+    const FIRST: [&str; 5] = ["description", "type", "format", "enum", "default"];
+    const LAST: [&str; 4] = ["required", "properties", "items", "x-kubernetes-validations"];
+    let rank = |key: &str| match (
+        FIRST.iter().position(|it| *it == key),
+        LAST.iter().position(|it| *it == key),
+    ) {
+        (Some(rank), _) => rank,
+        (None, Some(rank)) => FIRST.len() + 1 + rank,
+        (None, None) => FIRST.len(),
+    };
+    let mut entries: Vec<(String, Value)> = std::mem::take(node).into_iter().collect();
+    entries.sort_by(|(left, _), (right, _)| (rank(left), left).cmp(&(rank(right), right)));
+    node.extend(entries);
 }
 
 /// The definition of one kind, complete, as JSON.
@@ -75,10 +104,12 @@ fn definition(kind: Kind) -> Value {
         complete(schema);
         if let Value::Object(node) = schema {
             node.insert("x-kubernetes-validations".to_owned(), root_rules(kind));
+            sort_keys(node);
         }
         if let Some(Value::Object(status)) = schema.pointer_mut("/properties/status") {
             // A new object would else count as settled before anybody looked at it (kstatus).
             status.insert("default".to_owned(), json!({"observedGeneration": -1}));
+            sort_keys(status);
         }
     }
     crd

@@ -193,6 +193,7 @@ pub struct TruncateMask {
 
 /// Units of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum TruncateUnit {
     Year,
     Quarter,

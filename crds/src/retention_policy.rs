@@ -162,6 +162,7 @@ pub struct RowsRetention {
 
 /// What a pass over rows does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum RowsMode {
     /// Reports only.
     #[default]
@@ -174,6 +175,7 @@ pub enum RowsMode {
 
 /// Whether deletes reach change streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum ChangeStreams {
     Propagate,
     Suppress,
@@ -287,6 +289,7 @@ pub struct FilesRetention {
 
 /// What a pass over files does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum FilesMode {
     /// Reports only.
     #[default]
@@ -297,6 +300,7 @@ pub enum FilesMode {
 
 /// What a files policy counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum RetentionUnit {
     #[default]
     Snapshot,

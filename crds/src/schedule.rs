@@ -79,6 +79,7 @@ impl ScheduleSpec {
 
 /// What happens to a slot that comes while a run is active.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum ConcurrencyPolicy {
     /// The active run finishes, the slot is skipped.
     #[default]

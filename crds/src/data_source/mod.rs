@@ -227,6 +227,7 @@ pub struct AccessSpec {
 
 /// The kinds of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum SourceKind {
     Postgres,
     Mysql,

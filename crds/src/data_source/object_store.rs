@@ -172,6 +172,7 @@ pub struct ObjectStoreTable {
 
 /// Formats of files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum FileFormat {
     /// Apache Parquet.
     Parquet,
@@ -185,6 +186,7 @@ pub enum FileFormat {
 
 /// Compression around text files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum FileCompression {
     None,
     Gzip,

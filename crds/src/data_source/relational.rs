@@ -39,6 +39,7 @@ pub struct PrimaryEndpoint {
 
 /// What happens when every replica lags behind by more than `maxReplicaLag`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum OnReplicaLag {
     /// Wait for a replica to catch up, until the statement timeout.
     Wait,

@@ -91,6 +91,7 @@ pub struct Keyspace {
 
 /// Types of Redis values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum KeyspaceType {
     String,
     Hash,

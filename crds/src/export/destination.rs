@@ -119,6 +119,7 @@ pub struct PartitionField {
 
 /// How a value becomes a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum PartitionTransform {
     Identity,
     Year,
@@ -131,6 +132,7 @@ pub enum PartitionTransform {
 
 /// Which types are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum Profile {
     /// Types that every engine reads alike.
     #[default]
@@ -143,6 +145,7 @@ pub enum Profile {
 
 /// What an export writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum TableFormat {
     /// An Iceberg v2 table.
     #[default]

@@ -290,6 +290,7 @@ impl ColumnSpec {
 
 /// What happens to a value that does not fit a cast.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum OnCastError {
     #[default]
     Fail,
@@ -308,6 +309,7 @@ pub struct AllColumns {
 
 /// What happens when the source has a new column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum OnNewColumn {
     /// It is left out, and the status says so.
     #[default]
@@ -338,6 +340,7 @@ pub struct IncrementalSpec {
 
 /// What happens to data when its resource is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
 pub enum DeletionPolicy {
     /// It stays.
     #[default]
