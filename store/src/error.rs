@@ -60,6 +60,11 @@ pub enum StoreError {
     #[error("{kind}/{key} lives in the manifests folder, which is never written: change its file instead")]
     ReadOnly { kind: Kind, key: Key },
 
+    #[error(
+        "{kind}/{key} was stored by another version of lakegate and is not understood by this one: choose another name"
+    )]
+    NotUnderstood { kind: Kind, key: Key },
+
     #[error("{kind}/{key} with uid {uid} is gone")]
     Gone { kind: Kind, key: Key, uid: String },
 

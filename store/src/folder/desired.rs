@@ -1,10 +1,6 @@
 //! What the documents of a scan ask for, by object. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use lakegate_crds::conditions::Reason;
 use lakegate_crds::manifest::{Class, Document};
@@ -105,7 +101,7 @@ pub(crate) struct Desired {
 #[derive(Clone)]
 pub(crate) struct Broken {
     pub line: usize,
-    pub message: String,
+    pub problem: Problem,
 }
 
 impl Broken {
@@ -129,7 +125,7 @@ impl Desired {
                 ("", ""),
                 "",
                 message.clone(),
-                Reason::InvalidSpec,
+                Reason::Unreadable,
             ));
         }
         for (path, file) in &scan.files {
@@ -144,11 +140,11 @@ impl Desired {
                             ("", ""),
                             "",
                             message.clone(),
-                            Reason::InvalidSpec,
+                            Reason::Unreadable,
                         ));
                         desired.broken.entry(path.clone()).or_insert(Broken {
                             line: error.line,
-                            message: message.clone(),
+                            problem: Problem::new("", Reason::Unreadable, message),
                         });
                     }
                 }
@@ -232,7 +228,7 @@ impl Desired {
         if let Some(first) = problems.first() {
             let broken = Broken {
                 line: document.line_of(&first.field),
-                message: first.to_string(),
+                problem: first.clone(),
             };
             self.broken.entry(path.to_owned()).or_insert(broken);
         }
@@ -266,13 +262,13 @@ impl Desired {
             }
             return;
         }
-        let message = duplicate_message(found.iter().map(|(place, _)| place));
-        for (place, _) in found {
+        let message = duplicate_message("Secret", &key, found.iter().map(|(place, _)| place));
+        for (place, document) in found {
             self.problems.push(problem(
                 &place.file,
-                place.line,
+                document.line_of("metadata.name"),
                 ("Secret", &key.name),
-                "",
+                "metadata.name",
                 message.clone(),
                 Reason::DuplicateObject,
             ));
@@ -305,13 +301,21 @@ fn run_in_folder(document: &Document, path: &str) -> FileProblem {
     }
 }
 
-/// `is defined in a.yaml:1 and in b.yaml:3: …`
-pub(crate) fn duplicate_message<'a>(places: impl Iterator<Item = &'a Place>) -> String {
-    let places: BTreeSet<String> = places.map(ToString::to_string).collect();
-    let places: Vec<_> = places.into_iter().collect();
+/// `DataSource default/shop is defined 2 times; none is applied until one is left: a.yaml:1, b.yaml:3`
+pub(crate) fn duplicate_message<'a>(
+    kind: &str,
+    key: &Key,
+    places: impl Iterator<Item = &'a Place>,
+) -> String {
+    let mut places: Vec<_> = places.collect();
+    places.sort();
+    let listed: Vec<_> = places.iter().map(ToString::to_string).collect();
     format!(
-        "is defined in {}: keep one of them; none is applied",
-        places.join(" and in ")
+        "{kind} {}/{} is defined {} times; none is applied until one is left: {}",
+        key.namespace,
+        key.name,
+        listed.len(),
+        listed.join(", ")
     )
 }
 

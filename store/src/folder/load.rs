@@ -13,7 +13,7 @@ use super::{
     desired::{Desired, FileProblem, Severity, duplicate_message, problem},
     scan::{self, Scan},
 };
-use crate::{MANIFEST_ANNOTATION, StoreError};
+use crate::{Key, MANIFEST_ANNOTATION, StoreError};
 
 /// What a folder holds.
 #[derive(Debug, Clone, Default)]
@@ -62,14 +62,14 @@ pub fn load(folder: &Path) -> Result<Loaded, StoreError> {
     for ((kind, key), documents) in &desired.objects {
         let (kind, name) = (kind.to_string(), key.to_string());
         if documents.len() > 1 {
-            let message = duplicate_message(documents.iter().map(|document| &document.place));
+            let message = duplicate_message(&kind, key, documents.iter().map(|document| &document.place));
             problems.extend(documents.iter().map(|document| {
                 let place = &document.place;
                 problem(
                     &place.file,
-                    place.line,
+                    document.document.line_of("metadata.name"),
                     (&kind, &name),
-                    "",
+                    "metadata.name",
                     message.clone(),
                     Reason::DuplicateObject,
                 )
@@ -127,7 +127,10 @@ pub fn load(folder: &Path) -> Result<Loaded, StoreError> {
         problems.push(problem(
             &place.file,
             document.line_of(&wrong.field),
-            (resource.kind().as_str(), resource.name()),
+            (
+                resource.kind().as_str(),
+                &Key::new(resource.namespace(), resource.name()).to_string(),
+            ),
             &wrong.field,
             wrong.message,
             wrong.reason,

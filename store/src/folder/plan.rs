@@ -130,16 +130,16 @@ fn absent(scan: &Scan, desired: &Desired, old: &ObjectRecord, now: Timestamp) ->
     for file in files.into_iter().flatten().map(|place| place.file.as_str()) {
         let hidden = scan
             .is_hidden(file)
-            .map(|message| (message.to_owned(), file.to_owned()))
+            .map(|message| (file.to_owned(), Problem::new("", Reason::Unreadable, message)))
             .or_else(|| {
                 desired
                     .broken
                     .get(file)
-                    .map(|broken| (broken.message.clone(), broken.origin(file)))
+                    .map(|broken| (broken.origin(file), broken.problem.clone()))
             });
-        if let Some((message, origin)) = hidden {
+        if let Some((origin, problem)) = hidden {
             record.rejected = Some(Rejected {
-                problems: vec![Problem::invalid("", message)],
+                problems: vec![problem],
                 origin,
             });
             return record;
@@ -302,7 +302,7 @@ fn conflict(
     let Some(first) = several.iter().min_by(|left, right| left.place.cmp(&right.place)) else {
         return (None, Vec::new());
     };
-    let message = duplicate_message(several.iter().map(|found| &found.place));
+    let message = duplicate_message(at.0.as_str(), &at.1, several.iter().map(|found| &found.place));
     let mut record = old.cloned().unwrap_or_else(|| blank(at, first, now, new_uid));
     if record.vanished.take().is_some() {
         record.manifest = None;
@@ -310,7 +310,11 @@ fn conflict(
     }
     record.place = first.place.clone();
     record.rejected = Some(Rejected {
-        problems: vec![Problem::new("", Reason::DuplicateObject, message.clone())],
+        problems: vec![Problem::new(
+            "metadata.name",
+            Reason::DuplicateObject,
+            message.clone(),
+        )],
         origin: first.place.to_string(),
     });
     let named = (record.kind.to_string(), record.key.to_string());
@@ -319,9 +323,9 @@ fn conflict(
         .map(|found| {
             problem(
                 &found.place.file,
-                found.place.line,
+                found.document.line_of("metadata.name"),
                 (&named.0, &named.1),
-                "",
+                "metadata.name",
                 message.clone(),
                 Reason::DuplicateObject,
             )

@@ -6,6 +6,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use lakegate_crds::manifest::{self, Document, ParseProblem};
@@ -15,6 +16,9 @@ use crate::StoreError;
 
 /// A manifest is written by people; a larger file is data that lies in the folder by mistake.
 const MAX_BYTES: u64 = 8 << 20;
+
+/// JSON is a data format too (the metadata of a lake, JSON lines): only a small file is looked into.
+const MAX_JSON_BYTES: u64 = 1 << 20;
 
 pub(crate) type Documents = Vec<Result<Arc<Document>, ParseProblem>>;
 
@@ -34,6 +38,10 @@ pub(crate) struct Scan {
     /// Files and folders that could not be read, with the reason; "" is the folder itself. What they defined is
     /// unknown, which is not the same as gone.
     pub unreadable: BTreeMap<String, String>,
+
+    /// JSON files that are no manifests, with their size and time: a lake in the folder may have thousands, which
+    /// are not to be read at each look.
+    data: BTreeMap<String, (u64, Option<SystemTime>)>,
 }
 
 impl Scan {
@@ -83,6 +91,16 @@ pub(crate) fn scan(folder: &Path, skip: &BTreeSet<PathBuf>, previous: &Scan) -> 
         match entry {
             Ok(entry) if entry.file_type().is_file() && is_manifest(entry.path()) => {
                 let name = below(folder, entry.path());
+                let stamp = entry
+                    .metadata()
+                    .ok()
+                    .map(|meta| (meta.len(), meta.modified().ok()));
+                if let Some(stamp) = stamp
+                    && previous.data.get(&name) == Some(&stamp)
+                {
+                    scan.data.insert(name, stamp);
+                    continue;
+                }
                 match read(entry.path()) {
                     Ok(Some(bytes)) => {
                         let documents = match previous.files.get(&name).filter(|file| *file.bytes == *bytes) {
@@ -97,7 +115,7 @@ pub(crate) fn scan(folder: &Path, skip: &BTreeSet<PathBuf>, previous: &Scan) -> 
                             },
                         );
                     }
-                    Ok(None) => {}
+                    Ok(None) => scan.data.extend(stamp.map(|stamp| (name, stamp))),
                     Err(error) => {
                         scan.unreadable.insert(name, error.to_string());
                     }
@@ -159,16 +177,15 @@ fn below(folder: &Path, path: &Path) -> String {
 
 /// `None`: a data file that only looks like a manifest.
 fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    if path.metadata()?.len() > MAX_BYTES {
-        // JSON is a data format too (lake metadata, JSON lines); YAML of this size is a mistake to tell about.
-        return if is_json(path) {
-            Ok(None)
-        } else {
-            Err(io::Error::other(format!(
-                "is larger than {} MiB, which no manifest is",
-                MAX_BYTES >> 20
-            )))
-        };
+    let bytes = path.metadata()?.len();
+    if is_json(path) && bytes > MAX_JSON_BYTES {
+        return Ok(None);
+    }
+    if bytes > MAX_BYTES {
+        return Err(io::Error::other(format!(
+            "is larger than {} MiB, which no manifest is",
+            MAX_BYTES >> 20
+        )));
     }
     let bytes = std::fs::read(path)
         .map_err(|error| io::Error::new(error.kind(), format!("cannot be read: {error}")))?;

@@ -77,6 +77,10 @@ impl FolderSecrets {
             .unwrap_or_else(std::sync::PoisonError::into_inner) = manifests;
     }
 
+    pub(crate) fn redactor_handle(&self) -> &Redactor {
+        &self.redactor
+    }
+
     pub(crate) fn manifests(&self) -> SecretManifests {
         self.manifests
             .read()

@@ -227,7 +227,7 @@ async fn the_same_object_in_two_files_is_applied_from_neither() {
     let a = served.source("a").await;
     assert_eq!(path_of(&a), Some("1.db"), "the last good version stays");
     let rejected = a.rejected.unwrap().to_string();
-    assert!(rejected.contains("a.yaml:1 and in b/copy.yaml:1"), "{rejected}");
+    assert!(rejected.contains("a.yaml:1, b/copy.yaml:1"), "{rejected}");
     let new = served.source("new").await;
     assert!(new.object.is_none() && new.rejected.is_some());
     assert!(served.source("z").await.rejected.is_none());
@@ -524,7 +524,7 @@ async fn secrets_come_from_manifests_too() {
         served
             .problems()
             .join("\n")
-            .contains("Secret/one: is defined in s.yaml:1 and in t.yaml:1")
+            .contains("Secret/one: metadata.name: Secret default/one is defined 2 times; none is applied until one is left: s.yaml:1, t.yaml:1")
     );
     // Nothing of them is in the state.
     served.stop().await;

@@ -1,6 +1,7 @@
 //! What a home promises, against real files and processes.
 
 mod contract;
+mod corpus;
 mod crash;
 mod folder;
 mod offline;

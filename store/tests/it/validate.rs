@@ -72,9 +72,9 @@ fn every_problem_is_told_with_its_place() {
     assert!(loaded.has_errors());
     let problems: Vec<_> = loaded.problems.iter().map(ToString::to_string).collect();
     for expected in [
-        "a.yaml:1: DataSource/shop: is defined in a.yaml:1 and in b.yaml:1: keep one of them; none is applied",
+        "a.yaml:4: DataSource/shop: metadata.name: DataSource default/shop is defined 2 times; none is applied until one is left: a.yaml:1, b.yaml:1",
         "a.yaml:15: Export/orders: spec.destination.lakeRef",
-        "b.yaml:1: DataSource/shop: is defined in a.yaml:1 and in b.yaml:1",
+        "b.yaml:4: DataSource/shop: metadata.name: DataSource default/shop is defined 2 times",
         "c.yaml:",
         "d.yaml:7: DataSource/other: spec.sqlite.pth",
         "e/g.yaml:8: DataSource/two: spec.catalogName",
