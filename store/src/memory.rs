@@ -65,8 +65,8 @@ impl MemoryStore {
     pub fn put<K: Shelved>(&self, mut object: K) -> Entry<K> {
         let _guard = lock(&self.write);
         let key = Key::of(&object);
-        let shelf = K::shelf(&self.shelves);
-        let old = shelf.get(&key);
+        let objects = K::shelf(&self.shelves);
+        let old = objects.get(&key);
         let (uid, generation, status) = match &old {
             Some(old) => {
                 let same = old
@@ -101,7 +101,7 @@ impl MemoryStore {
             uid,
             generation,
         };
-        shelf.put(entry.clone());
+        objects.put(&entry);
         entry
     }
 
@@ -113,8 +113,8 @@ impl MemoryStore {
         origin: impl Into<String>,
     ) -> Entry<K> {
         let _guard = lock(&self.write);
-        let shelf = K::shelf(&self.shelves);
-        let mut entry = shelf.get(key).unwrap_or_else(|| Entry {
+        let objects = K::shelf(&self.shelves);
+        let mut entry = objects.get(key).unwrap_or_else(|| Entry {
             key: key.clone(),
             object: None,
             status: None,
@@ -126,7 +126,7 @@ impl MemoryStore {
             problems,
             origin: origin.into(),
         });
-        shelf.put(entry.clone());
+        objects.put(&entry);
         entry
     }
 
@@ -176,8 +176,8 @@ impl<K: Shelved> Store<K> for MemoryStore {
     async fn create(&self, object: K) -> Result<Created<K>, StoreError> {
         let (key, mut object) = prepare_create(object)?;
         let _guard = lock(&self.write);
-        let shelf = K::shelf(&self.shelves);
-        if let Some(entry) = shelf.get(&key) {
+        let objects = K::shelf(&self.shelves);
+        if let Some(entry) = objects.get(&key) {
             return Ok(Created::Already(entry));
         }
         let uid = new_uid();
@@ -190,36 +190,37 @@ impl<K: Shelved> Store<K> for MemoryStore {
             uid,
             generation: 1,
         };
-        shelf.put(entry.clone());
+        objects.put(&entry);
         Ok(Created::New(entry))
     }
 
     async fn write_status(&self, key: &Key, uid: &str, status: K::Status) -> Result<(), StoreError> {
-        let (status, _) = clean_status::<K>(&self.redactor, key, status)?;
+        let (status, _) = clean_status::<K>(&self.redactor, key, &status)?;
         let _guard = lock(&self.write);
-        let shelf = K::shelf(&self.shelves);
-        let mut entry = shelf
-            .get(key)
-            .filter(|entry| entry.uid == uid)
-            .ok_or_else(|| StoreError::Gone {
-                kind: K::KIND,
-                key: key.clone(),
-                uid: uid.to_owned(),
-            })?;
+        let objects = K::shelf(&self.shelves);
+        let mut entry =
+            objects
+                .get(key)
+                .filter(|entry| entry.uid == uid)
+                .ok_or_else(|| StoreError::Gone {
+                    kind: K::KIND,
+                    key: key.clone(),
+                    uid: uid.to_owned(),
+                })?;
         if entry.status.as_ref() == Some(&status) {
             return Ok(());
         }
         entry.object = entry.object.map(|object| with_status(&object, Some(&status)));
         entry.status = Some(status);
-        shelf.put(entry);
+        objects.put(&entry);
         Ok(())
     }
 
     async fn delete(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
         let _guard = lock(&self.write);
-        let shelf = K::shelf(&self.shelves);
-        if shelf.get(key).is_some_and(|entry| entry.uid == uid) {
-            shelf.remove(key);
+        let objects = K::shelf(&self.shelves);
+        if objects.get(key).is_some_and(|entry| entry.uid == uid) {
+            objects.remove(key);
         }
         Ok(())
     }

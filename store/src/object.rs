@@ -94,14 +94,14 @@ pub(crate) fn prepare_create<K: LakegateResource>(mut object: K) -> Result<(Key,
 pub(crate) fn clean_status<K: LakegateResource>(
     redactor: &Redactor,
     key: &Key,
-    status: K::Status,
+    status: &K::Status,
 ) -> Result<(K::Status, Value), StoreError> {
     let unfit = |error: serde_json::Error| StoreError::Invalid {
         kind: K::KIND,
         key: key.clone(),
         problems: vec![Problem::new("status", Reason::InternalError, error.to_string())],
     };
-    let mut value = serde_json::to_value(&status).map_err(unfit)?;
+    let mut value = serde_json::to_value(status).map_err(unfit)?;
     redactor.redact_messages(&mut value);
     // Back again even when nothing was cleaned: JSON times have whole seconds, and a status must compare equal to
     // itself after a restart.

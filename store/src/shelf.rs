@@ -43,10 +43,10 @@ impl<K: LakegateResource> Shelf<K> {
     }
 
     /// Puts an entry; tells the watchers when it differs from what was there. Whether it did.
-    pub fn put(&self, entry: Entry<K>) -> bool {
+    pub fn put(&self, entry: &Entry<K>) -> bool {
         let mut inner = lock(&self.inner);
         let replaced = match inner.entries.get(&entry.key) {
-            Some(old) if same(old, &entry) => return false,
+            Some(old) if same(old, entry) => return false,
             Some(old) if old.uid != entry.uid => Some(old.clone()),
             _ => None,
         };

@@ -43,7 +43,7 @@ pub(super) async fn a_create_is_new_once(home: &mut dyn Home) {
 
 pub(super) async fn one_of_many_creates_is_new(home: &mut dyn Home) {
     let store = home.store();
-    let creates = (0..16).map(|number| {
+    let tasks = (0..16).map(|number| {
         let store = Arc::clone(&store);
         tokio::spawn(async move {
             of::<ExportRun>(&store)
@@ -51,7 +51,7 @@ pub(super) async fn one_of_many_creates_is_new(home: &mut dyn Home) {
                 .await
         })
     });
-    let created: Vec<_> = join_all(creates)
+    let created: Vec<_> = join_all(tasks)
         .await
         .into_iter()
         .map(|created| created.expect("task").expect("create"))

@@ -188,22 +188,20 @@ impl Desired {
                 .entry(key)
                 .or_default()
                 .push((place, Arc::clone(document))),
-            Class::Lakegate => match identify(document) {
-                Some(kind) => {
-                    if kind == Kind::ExportRun {
-                        self.problems.push(run_in_folder(document, path));
-                    }
-                    let found = Found {
-                        place,
-                        document: Arc::clone(document),
-                    };
-                    self.objects.entry((kind, key)).or_default().push(found);
-                }
-                None => {
+            Class::Lakegate => {
+                let Some(kind) = identify(document) else {
                     let problems = validate(&document.value, None).err().unwrap_or_default();
-                    self.refuse(path, document, &problems);
+                    return self.refuse(path, document, &problems);
+                };
+                if kind == Kind::ExportRun {
+                    self.problems.push(run_in_folder(document, path));
                 }
-            },
+                let found = Found {
+                    place,
+                    document: Arc::clone(document),
+                };
+                self.objects.entry((kind, key)).or_default().push(found);
+            }
         }
     }
 

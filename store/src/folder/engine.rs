@@ -240,15 +240,18 @@ impl Inner {
         uid: &str,
         status: K::Status,
     ) -> Result<(), StoreError> {
-        let (status, json) = clean_status::<K>(self.secrets.redactor_handle(), key, status)?;
+        let (status, json) = clean_status::<K>(self.secrets.redactor_handle(), key, &status)?;
         let mut records = self.records.lock().await;
-        let shelf = K::shelf(&self.shelves);
+        let objects = K::shelf(&self.shelves);
         let gone = || StoreError::Gone {
             kind: K::KIND,
             key: key.clone(),
             uid: uid.to_owned(),
         };
-        let mut entry = shelf.get(key).filter(|entry| entry.uid == uid).ok_or_else(gone)?;
+        let mut entry = objects
+            .get(key)
+            .filter(|entry| entry.uid == uid)
+            .ok_or_else(gone)?;
         if entry.status.as_ref() == Some(&status) {
             return Ok(());
         }
@@ -265,7 +268,7 @@ impl Inner {
         }
         entry.object = entry.object.map(|object| with_status(&object, Some(&status)));
         entry.status = Some(status);
-        shelf.put(entry);
+        objects.put(&entry);
         Ok(())
     }
 
@@ -278,8 +281,8 @@ impl Inner {
         }
         let (key, object) = prepare_create(object)?;
         let _records = self.records.lock().await;
-        let shelf = K::shelf(&self.shelves);
-        if let Some(entry) = shelf.get(&key) {
+        let objects = K::shelf(&self.shelves);
+        if let Some(entry) = objects.get(&key) {
             return Ok(Created::Already(entry));
         }
         let unfit = |error: serde_json::Error| StoreError::Corrupt {
@@ -301,7 +304,7 @@ impl Inner {
             return Err(StoreError::NotUnderstood { kind: K::KIND, key });
         }
         typed::show_run(&self.shelves, &record);
-        let entry = shelf.get(&key).ok_or(StoreError::Stopped {
+        let entry = objects.get(&key).ok_or(StoreError::Stopped {
             action: "creating a run",
         })?;
         Ok(Created::New(entry))
@@ -309,8 +312,8 @@ impl Inner {
 
     pub async fn delete<K: Shelved>(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
         let _records = self.records.lock().await;
-        let shelf = K::shelf(&self.shelves);
-        if shelf.get(key).is_none_or(|entry| entry.uid != uid) {
+        let objects = K::shelf(&self.shelves);
+        if objects.get(key).is_none_or(|entry| entry.uid != uid) {
             return Ok(());
         }
         if K::KIND != Kind::ExportRun {
@@ -320,7 +323,7 @@ impl Inner {
             });
         }
         self.state.delete_run(uid).await?;
-        shelf.remove(key);
+        objects.remove(key);
         Ok(())
     }
 

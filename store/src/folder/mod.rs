@@ -58,7 +58,7 @@ impl Default for FolderOptions {
         Self {
             secrets_dir: None,
             debounce: Duration::from_millis(200),
-            rescan: Duration::from_secs(60),
+            rescan: Duration::from_mins(1),
             poll: false,
             poll_interval: Duration::from_secs(1),
         }

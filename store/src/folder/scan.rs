@@ -206,9 +206,10 @@ fn parse(path: &Path, bytes: &[u8]) -> Documents {
             .map(|document| document.map(Arc::new))
             .collect(),
         Err(error) => {
+            // The bytes up to there are text, and a newline ends a line.
             let line = 1 + bytes[..error.valid_up_to()]
-                .iter()
-                .filter(|byte| **byte == b'\n')
+                .split(|byte| *byte == b'\n')
+                .skip(1)
                 .count();
             tracing::debug!(path = %path.display(), line, "manifest is not UTF-8");
             vec![Err(ParseProblem {

@@ -88,7 +88,7 @@ fn show_object_as<K: Shelved>(
         }
         Arc::new(object)
     });
-    shelf.put(Entry {
+    shelf.put(&Entry {
         key: record.key.clone(),
         object,
         status,
@@ -116,7 +116,7 @@ fn show_run_as<K: Shelved>(shelves: &Shelves, record: &RunRecord) -> bool {
         record.created,
         status.clone(),
     );
-    K::shelf(shelves).put(Entry {
+    K::shelf(shelves).put(&Entry {
         key: record.key.clone(),
         object: Some(Arc::new(object)),
         status,

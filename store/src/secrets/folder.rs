@@ -88,7 +88,7 @@ impl FolderSecrets {
             .clone()
     }
 
-    fn from_environment(&self, at: &At<'_>) -> Result<Option<SecretValue>, SecretError> {
+    fn in_environment(&self, at: &At<'_>) -> Result<Option<SecretValue>, SecretError> {
         match (self.environment)(&environment_name(at.name, at.key)) {
             None => Ok(None),
             Some(value) => value
@@ -98,7 +98,7 @@ impl FolderSecrets {
         }
     }
 
-    async fn from_file(&self, at: &At<'_>) -> Result<Option<SecretValue>, SecretError> {
+    async fn in_file(&self, at: &At<'_>) -> Result<Option<SecretValue>, SecretError> {
         // A name is a plain file name or nothing: `..` must not lead out of the directory.
         let plain = |text: &str| {
             let mut parts = Path::new(text).components();
@@ -142,7 +142,7 @@ impl FolderSecrets {
         }
     }
 
-    fn from_manifests(&self, at: &At<'_>) -> Result<SecretValue, SecretError> {
+    fn in_manifests(&self, at: &At<'_>) -> Result<SecretValue, SecretError> {
         let manifests = self
             .manifests
             .read()
@@ -212,11 +212,11 @@ impl At<'_> {
 impl Secrets for FolderSecrets {
     async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError> {
         let at = At { namespace, name, key };
-        let value = match self.from_environment(&at)? {
+        let value = match self.in_environment(&at)? {
             Some(value) => value,
-            None => match self.from_file(&at).await? {
+            None => match self.in_file(&at).await? {
                 Some(value) => value,
-                None => self.from_manifests(&at)?,
+                None => self.in_manifests(&at)?,
             },
         };
         self.redactor.register_key(key, &value);

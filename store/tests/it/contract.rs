@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use lakegate_crds::{
     DataSource, Export, ExportRun, Kind, LakegateResource, RetentionPolicy, View, validation::validate,
 };
@@ -17,24 +18,21 @@ struct Memory(Arc<MemoryStore>);
 macro_rules! for_kind {
     ($kind:expr, $self:ident.$method:ident($($argument:expr),*)) => {
         match $kind {
-            Kind::DataSource => $self.$method::<DataSource>($($argument),*).await,
-            Kind::Export => $self.$method::<Export>($($argument),*).await,
-            Kind::ExportRun => $self.$method::<ExportRun>($($argument),*).await,
-            Kind::RetentionPolicy => $self.$method::<RetentionPolicy>($($argument),*).await,
-            Kind::View => $self.$method::<View>($($argument),*).await,
+            Kind::DataSource => $self.$method::<DataSource>($($argument),*),
+            Kind::Export => $self.$method::<Export>($($argument),*),
+            Kind::ExportRun => $self.$method::<ExportRun>($($argument),*),
+            Kind::RetentionPolicy => $self.$method::<RetentionPolicy>($($argument),*),
+            Kind::View => $self.$method::<View>($($argument),*),
         }
     };
 }
 
 impl Memory {
-    async fn apply_as<K: LakegateResource + lakegate_store::Shelved>(&self, manifest: &Value) {
+    fn apply_as<K: LakegateResource + lakegate_store::Shelved>(&self, manifest: &Value) {
         let mut object: K = serde_json::from_value(manifest.clone()).unwrap();
         object.set_status(None);
         let key = Key::of(&object);
-        let old = Store::<K>::get(&*self.0, &key)
-            .await
-            .unwrap()
-            .and_then(|entry| entry.object);
+        let old = Store::<K>::get(&*self.0, &key).now_or_never().unwrap().unwrap().and_then(|entry| entry.object);
         let old = old.map(|old| serde_json::to_value(&*old).unwrap());
         match validate(manifest, old.as_ref()) {
             Ok(_) => drop(self.0.put(object)),
@@ -42,7 +40,7 @@ impl Memory {
         }
     }
 
-    async fn remove_as<K: lakegate_store::Shelved>(&self, key: &Key) {
+    fn remove_as<K: lakegate_store::Shelved>(&self, key: &Key) {
         self.0.remove::<K>(key);
     }
 }

@@ -1,5 +1,8 @@
 //! What a home promises, against real files and processes.
 
+// Helpers of tests are tests too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod contract;
 mod corpus;
 mod crash;
