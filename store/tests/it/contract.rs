@@ -32,7 +32,11 @@ impl Memory {
         let mut object: K = serde_json::from_value(manifest.clone()).unwrap();
         object.set_status(None);
         let key = Key::of(&object);
-        let old = Store::<K>::get(&*self.0, &key).now_or_never().unwrap().unwrap().and_then(|entry| entry.object);
+        let old = Store::<K>::get(&*self.0, &key)
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+            .and_then(|entry| entry.object);
         let old = old.map(|old| serde_json::to_value(&*old).unwrap());
         match validate(manifest, old.as_ref()) {
             Ok(_) => drop(self.0.put(object)),
