@@ -6,6 +6,7 @@
 
 mod decimal;
 mod error;
+pub mod object_store;
 pub mod postgres;
 pub mod scan;
 pub mod sqlite;
@@ -135,9 +136,15 @@ pub async fn connect(
             sqlite, discovery, &context,
         )?));
     }
+    if let Some(object_store) = &spec.object_store {
+        return Ok(Arc::new(object_store::ObjectStoreConnector::new(
+            object_store,
+            discovery,
+            &context,
+        )?));
+    }
     let field = [
         ("spec.mysql", spec.mysql.is_some()),
-        ("spec.objectStore", spec.object_store.is_some()),
         ("spec.redis", spec.redis.is_some()),
         ("spec.elasticsearch", spec.elasticsearch.is_some()),
         ("spec.spreadsheet", spec.spreadsheet.is_some()),
