@@ -263,12 +263,12 @@ async fn an_aborted_writer_leaves_nothing() {
     let directory = directory();
     let lake = lake(directory.path()).await;
     let noise =
-        Int64Array::from_iter_values((0..3_000_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
+        Int64Array::from_iter_values((0..1_500_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
     let rows = batch(vec![("id", Arc::new(noise))]);
     // small row groups, so that an upload of many parts is under way
     let options = WriteOptions {
         row_group_bytes: 1 << 20,
-        file_rows: 2_000_000,
+        file_rows: 300_000,
         ..options("run-1")
     };
     let mut writer = lake
@@ -284,16 +284,16 @@ async fn an_aborted_writer_leaves_nothing() {
 #[tokio::test]
 async fn a_full_store_leaves_the_old_rows_and_no_rubbish() {
     let noise =
-        Int64Array::from_iter_values((0..3_000_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
+        Int64Array::from_iter_values((0..1_500_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
     let big = batch(vec![
         ("id", Arc::new(noise) as _),
         (
             "name",
-            Arc::new(arrow::array::StringArray::from(vec!["n"; 3_000_000])) as _,
+            Arc::new(arrow::array::StringArray::from(vec!["n"; 1_500_000])) as _,
         ),
     ]);
     // from "not even one part" to "all but the commit"
-    for space in [0, 10_000_000, 20_000_000] {
+    for space in [0, 9_000_000] {
         let directory = directory();
         run(lake(directory.path()).await.as_ref(), "run-1", &people("a", 1, 3))
             .await

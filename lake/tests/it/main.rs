@@ -3,6 +3,7 @@
 mod commit;
 mod evolution;
 mod faults;
+mod readers;
 mod reading;
 mod roundtrip;
 mod support;

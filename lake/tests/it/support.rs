@@ -251,10 +251,6 @@ impl Faults {
         self.blind.store(blind, Ordering::SeqCst);
     }
 
-    pub fn requests(&self) -> Vec<Request> {
-        self.requests.lock().unwrap().clone()
-    }
-
     fn alive(&self) -> Result<()> {
         if self.is_dead() {
             Err(failure("the process is dead"))

@@ -1,0 +1,100 @@
+"""Reads a lake table with PyIceberg and with DuckDB's iceberg extension.
+
+usage: readers.py TABLE_DIRECTORY FILTERS_JSON
+
+FILTERS_JSON is {"duckdb": [...], "pyiceberg": [...]}, the same conditions in each reader's own syntax.
+Prints one JSON object: per reader all rows, the ids that pass each filter, and the ids of every older version.
+"""
+
+import datetime
+import decimal
+import glob
+import json
+import os
+import sys
+
+
+def plain(value):
+    """A value as JSON, the same whichever reader it comes from."""
+    if isinstance(value, (list, tuple)):
+        # pyarrow gives a map as pairs, DuckDB as a dictionary
+        if value and all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
+            return {str(key): plain(item) for key, item in value}
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is not None:
+            return value.astimezone(datetime.timezone.utc).isoformat()
+        return value.isoformat()
+    if isinstance(value, datetime.date):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    if isinstance(value, (bytes, bytearray)):
+        return "hex:" + bytes(value).hex()
+    if isinstance(value, float):
+        return repr(value)
+    return value
+
+
+def with_duckdb(table, filters):
+    import duckdb
+    import duckdb_extension_avro
+    import duckdb_extension_iceberg
+
+    connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+    for module in (duckdb_extension_avro, duckdb_extension_iceberg):
+        folder = os.path.dirname(module.__file__)
+        (extension,) = glob.glob(folder + "/extensions/*/*.duckdb_extension")
+        connection.execute(f"LOAD '{extension}'")
+    connection.execute("SET TimeZone = 'UTC'")
+
+    def select(columns, scan, condition=None):
+        where = f" where {condition}" if condition else ""
+        arrow = connection.execute(f"select {columns} from iceberg_scan('{scan}'){where}").to_arrow_table()
+        return arrow.to_pylist()
+
+    def ids(scan, condition=None):
+        return sorted(row["id"] for row in select("id", scan, condition))
+
+    return {
+        "rows": sorted((plain(row) for row in select("*", table)), key=lambda row: row["id"]),
+        "filters": [ids(table, condition) for condition in filters],
+        "versions": [ids(version) for version in versions(table)],
+    }
+
+
+def with_pyiceberg(table, filters):
+    from pyiceberg.table import StaticTable
+
+    def ids(loaded, condition=None):
+        scan = loaded.scan(row_filter=condition) if condition else loaded.scan()
+        return sorted(scan.select("id").to_arrow().column("id").to_pylist())
+
+    newest = StaticTable.from_metadata(table)
+    rows = newest.scan().to_arrow().to_pylist()
+    return {
+        "rows": sorted((plain(row) for row in rows), key=lambda row: row["id"]),
+        "filters": [ids(newest, condition) for condition in filters],
+        "versions": [ids(StaticTable.from_metadata(version)) for version in versions(table)],
+        "planned_files": [len(list(newest.scan(row_filter=condition).plan_files())) for condition in filters],
+    }
+
+
+def versions(table):
+    found = glob.glob(glob.escape(table) + "/metadata/v*.metadata.json")
+    return sorted(found, key=lambda path: int(os.path.basename(path)[1:].split(".")[0]))
+
+
+def main():
+    table, filters = sys.argv[1], json.loads(sys.argv[2])
+    result = {
+        "duckdb": with_duckdb(table, filters["duckdb"]),
+        "pyiceberg": with_pyiceberg(table, filters["pyiceberg"]),
+    }
+    json.dump(result, sys.stdout, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()
