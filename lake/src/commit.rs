@@ -363,7 +363,7 @@ impl Committer<'_> {
         Ok(manifest)
     }
 
-    fn summary(&self, number: u64, replaces: bool, replaced: &[LiveManifest]) -> Summary {
+    fn summary(&self, number: u64, has_parent: bool, replaced: &[LiveManifest]) -> Summary {
         let files = self.files;
         let mut properties: HashMap<String, String> = self
             .info
@@ -410,7 +410,7 @@ impl Committer<'_> {
             set(key, "0".to_owned());
         }
         Summary {
-            operation: if replaces {
+            operation: if has_parent {
                 Operation::Overwrite
             } else {
                 Operation::Append

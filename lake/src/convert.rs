@@ -119,8 +119,13 @@ impl Converter {
             }
             (DataType::FixedSizeBinary(16), DataType::Utf8) if is_uuid(source) => Ok(uuid_text(array)),
             (_, DataType::Utf8) => self.text(path, array),
-            (DataType::Decimal256(_, _) | DataType::Decimal128(_, _), DataType::Decimal128(precision, _))
-            | (DataType::Decimal32(_, _) | DataType::Decimal64(_, _), DataType::Decimal128(precision, _)) => {
+            (
+                DataType::Decimal32(_, _)
+                | DataType::Decimal64(_, _)
+                | DataType::Decimal128(_, _)
+                | DataType::Decimal256(_, _),
+                DataType::Decimal128(precision, _),
+            ) => {
                 let cast = self.cast(path, array, target_type)?;
                 // Arrow does not promise that values keep to their precision; Parquet would cut them
                 cast.as_primitive::<Decimal128Type>()

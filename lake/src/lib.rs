@@ -247,13 +247,13 @@ impl Lake {
                 committing: self.location().to_owned(),
             });
         }
-        let committer = Committer {
+        let attempt = Committer {
             versions: &self.versions,
             files: &files,
             info: &info,
         };
-        let committed = match committer.run().await {
-            Ok(committed) => committed,
+        let outcome = match attempt.run().await {
+            Ok(outcome) => outcome,
             Err(error) => {
                 if !matches!(error, LakeError::CommitUnknown { .. }) && !self.is_committed(&files).await {
                     self.remove(&files).await;
@@ -261,16 +261,12 @@ impl Lake {
                 return Err(error);
             }
         };
-        if !committed.ours {
+        if !outcome.ours {
             self.remove(&files).await;
         }
-        self.finish_run(
-            &committed.version,
-            &files.run_id,
-            committed.ours.then_some(&files),
-        )
-        .await?;
-        Ok(committed.commit)
+        self.finish_run(&outcome.version, &files.run_id, outcome.ours.then_some(&files))
+            .await?;
+        Ok(outcome.commit)
     }
 
     /// The commit of a run, if it has one; also completes what a killed attempt may have left undone after it.

@@ -51,13 +51,12 @@ impl Objects {
             uri: uri.to_owned(),
             location: self.base.to_string(),
         };
-        let key = match strip_base(uri, &self.base) {
-            Some(key) => key,
-            None => {
-                let marker = format!("/{}/{}/", table.schema, table.name);
-                let start = uri.rfind(&marker).ok_or_else(foreign)?;
-                &uri[start + 1..]
-            }
+        let key = if let Some(key) = strip_base(uri, &self.base) {
+            key
+        } else {
+            let marker = format!("/{}/{}/", table.schema, table.name);
+            let start = uri.rfind(&marker).ok_or_else(foreign)?;
+            &uri[start + 1..]
         };
         Path::parse(key).map_err(|_| foreign())
     }

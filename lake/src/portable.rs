@@ -318,20 +318,18 @@ impl Ids<'_> {
             .iter()
             .map(|field| {
                 let path = child_path(parent, &field.name);
-                Ok(Arc::new(match current.field_by_name(&field.name) {
-                    Some(known) => {
-                        let kind = self.evolve_type(&known.field_type, &field.kind, &path)?;
-                        let mut next =
-                            NestedField::new(known.id, &field.name, kind, known.required && !field.nullable);
-                        next.doc.clone_from(&known.doc);
-                        next
-                    }
+                let next = if let Some(known) = current.field_by_name(&field.name) {
+                    let kind = self.evolve_type(&known.field_type, &field.kind, &path)?;
+                    let required = known.required && !field.nullable;
+                    let mut next = NestedField::new(known.id, &field.name, kind, required);
+                    next.doc.clone_from(&known.doc);
+                    next
+                } else {
                     // optional whatever its values: rows of older snapshots have none
-                    None => {
-                        let id = self.take();
-                        NestedField::optional(id, &field.name, self.fresh_type(&field.kind))
-                    }
-                }))
+                    let id = self.take();
+                    NestedField::optional(id, &field.name, self.fresh_type(&field.kind))
+                };
+                Ok(Arc::new(next))
             })
             .collect()
     }

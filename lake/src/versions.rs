@@ -107,23 +107,24 @@ impl Version {
         self.metadata
             .snapshots()
             .find(|snapshot| property(snapshot, summary::RUN) == Some(run_id))
-            .map(|snapshot| (snapshot, self.commit_of(snapshot, true)))
+            .map(|snapshot| (snapshot, commit_of(snapshot, true)))
     }
+}
 
-    pub fn commit_of(&self, snapshot: &SnapshotRef, already: bool) -> Commit {
-        let number = |key| {
-            property(snapshot, key)
-                .and_then(|text| text.parse().ok())
-                .unwrap_or_default()
-        };
-        Commit {
-            snapshot_id: snapshot.snapshot_id(),
-            version: number(summary::VERSION),
-            rows: number(summary::ROWS),
-            bytes: number(summary::BYTES),
-            files: number(summary::FILES),
-            already,
-        }
+/// What a snapshot of ours says of its run.
+fn commit_of(snapshot: &SnapshotRef, already: bool) -> Commit {
+    let number = |key| {
+        property(snapshot, key)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default()
+    };
+    Commit {
+        snapshot_id: snapshot.snapshot_id(),
+        version: number(summary::VERSION),
+        rows: number(summary::ROWS),
+        bytes: number(summary::BYTES),
+        files: number(summary::FILES),
+        already,
     }
 }
 
@@ -271,13 +272,11 @@ impl Versions {
 
     async fn read_uri(&self, table: &LakeTableName, uri: &str) -> Result<(Path, bytes::Bytes), LakeError> {
         let path = self.objects.path_of(table, uri)?;
-        match self.objects.get(&path).await? {
-            Some(content) => Ok((path, content)),
-            None => {
-                let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
-                Err(self.objects.error("find", &path, missing))
-            }
+        if let Some(content) = self.objects.get(&path).await? {
+            return Ok((path, content));
         }
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        Err(self.objects.error("find", &path, missing))
     }
 
     /// The data manifests of a version's current snapshot that have live files, each with its live entries.

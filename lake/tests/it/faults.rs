@@ -265,20 +265,22 @@ async fn an_aborted_writer_leaves_nothing() {
     let noise =
         Int64Array::from_iter_values((0..1_500_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
     let rows = batch(vec![("id", Arc::new(noise))]);
-    // small row groups, so that an upload of many parts is under way
-    let options = WriteOptions {
-        row_group_bytes: 1 << 20,
-        file_rows: 300_000,
-        ..options("run-1")
-    };
-    let mut writer = lake
-        .write("shop", "people", rows.schema(), options)
-        .await
-        .unwrap();
-    writer.write(rows).await.unwrap();
-    assert_eq!(writer.progress().files, 1);
-    writer.abort().await.unwrap();
-    assert_eq!(tree(directory.path()), Vec::<String>::new());
+    // one file finished in parts and one begun; then one with parts on their way
+    for (file_rows, finished) in [(1_200_000, 1), (u64::MAX, 0)] {
+        let options = WriteOptions {
+            row_group_bytes: 1 << 20,
+            file_rows,
+            ..options("run-1")
+        };
+        let mut writer = lake
+            .write("shop", "people", rows.schema(), options)
+            .await
+            .unwrap();
+        writer.write(rows.clone()).await.unwrap();
+        assert_eq!(writer.progress().files, finished);
+        writer.abort().await.unwrap();
+        assert_eq!(tree(directory.path()), Vec::<String>::new());
+    }
 }
 
 #[tokio::test]
