@@ -1,6 +1,12 @@
 //! What is known of each source and view, for whoever writes their status.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
+use lakegate_crds::conditions::Reason;
+use lakegate_store::Key;
+use tokio::sync::watch;
 
 /// The last word about one source.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -8,10 +14,10 @@ pub struct SourceHealth {
     /// None until the first attempt ends.
     pub reachable: Option<bool>,
     /// Why not, as a condition's reason; None while reachable.
-    pub reason: Option<String>,
+    pub reason: Option<Reason>,
     /// Why not, in words; names the source, holds no secret.
     pub message: Option<String>,
-    /// No retry will help until the spec changes.
+    /// No retry will help until the spec or a Secret changes.
     pub terminal: bool,
     pub server_version: Option<String>,
     /// The tables served now; the last good ones while the source is down.
@@ -22,10 +28,10 @@ pub struct SourceHealth {
     pub last_discovery: Option<Timestamp>,
     /// Where the source is; no secret.
     pub endpoint: String,
-    /// The kind of store, as the spec's field names it.
-    pub kind: String,
     /// The catalog name it is served under.
     pub catalog: String,
+    /// The object this is about.
+    pub uid: String,
     /// The generation of the spec this is about.
     pub generation: i64,
 }
@@ -33,11 +39,81 @@ pub struct SourceHealth {
 /// The last word about one view.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ViewHealth {
-    /// None: it plans. Some: why it does not.
-    pub problem: Option<String>,
-    /// The condition's reason when it does not plan: PlanFailed or InvalidSpec.
-    pub reason: Option<String>,
-    /// The columns it returns.
+    /// Why it does not plan, as a condition's reason; None: it does.
+    pub reason: Option<Reason>,
+    /// Why it does not plan, in words.
+    pub message: Option<String>,
+    /// Name and Arrow type of the columns it returns.
     pub columns: Vec<(String, String)>,
+    /// The object this is about.
+    pub uid: String,
+    /// The generation of the spec this is about.
     pub generation: i64,
+}
+
+/// The health of everything, and a signal of each change.
+#[derive(Debug)]
+pub(crate) struct Health {
+    sources: Mutex<BTreeMap<Key, SourceHealth>>,
+    views: Mutex<BTreeMap<Key, ViewHealth>>,
+    changes: watch::Sender<u64>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { sources: Mutex::default(), views: Mutex::default(), changes: watch::Sender::new(0) }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Health {
+    pub(crate) fn source(&self, key: &Key) -> Option<SourceHealth> {
+        lock(&self.sources).get(key).cloned()
+    }
+
+    pub(crate) fn view(&self, key: &Key) -> Option<ViewHealth> {
+        lock(&self.views).get(key).cloned()
+    }
+
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn update_source(&self, key: &Key, update: impl FnOnce(&mut SourceHealth)) {
+        let changed = {
+            let mut sources = lock(&self.sources);
+            let health = sources.entry(key.clone()).or_default();
+            let before = health.clone();
+            update(health);
+            *health != before
+        };
+        if changed {
+            self.changed();
+        }
+    }
+
+    pub(crate) fn remove_source(&self, key: &Key) {
+        if lock(&self.sources).remove(key).is_some() {
+            self.changed();
+        }
+    }
+
+    pub(crate) fn set_views(&self, views: BTreeMap<Key, ViewHealth>) {
+        let changed = {
+            let mut current = lock(&self.views);
+            let changed = *current != views;
+            *current = views;
+            changed
+        };
+        if changed {
+            self.changed();
+        }
+    }
 }

@@ -2,14 +2,19 @@
 
 use std::any::Any;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
+use futures::{StreamExt, TryStreamExt};
+use lakegate_connectors::{Connector, ConnectorError, TableDescription, TableKind};
+use lakegate_crds::conditions::Reason;
+use lakegate_lake::{Lake, LakeError, LakeTable};
 
-use crate::metadata::TableMetadata;
+use crate::metadata::{RelationKind, TableMetadata, columns_of};
 
 /// Why a source cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,10 +22,27 @@ use crate::metadata::TableMetadata;
 pub struct SourceError {
     /// In words; names the source and what to do, holds no secret.
     pub message: String,
-    /// The condition's reason.
-    pub reason: String,
+    /// As a condition's reason.
+    pub reason: Reason,
     /// No retry will help until the spec (or a Secret) changes.
     pub terminal: bool,
+}
+
+impl From<ConnectorError> for SourceError {
+    fn from(error: ConnectorError) -> Self {
+        Self { message: error.to_string(), reason: error.reason(), terminal: error.is_terminal() }
+    }
+}
+
+impl From<LakeError> for SourceError {
+    fn from(error: LakeError) -> Self {
+        let (reason, terminal) = match &error {
+            LakeError::NotImplemented { .. } => (Reason::NotImplemented, true),
+            LakeError::Directory { .. } => (Reason::PathNotFound, false),
+            _ => (Reason::DiscoveryFailed, false),
+        };
+        Self { message: error.to_string(), reason, terminal }
+    }
 }
 
 /// One relation of a source, as discovered.
@@ -45,9 +67,6 @@ impl fmt::Debug for DiscoveredTable {
 /// A store or lake that can be served as a catalog.
 #[async_trait]
 pub trait CatalogSource: fmt::Debug + Send + Sync {
-    /// The kind of store, as the spec's field names it.
-    fn kind(&self) -> &'static str;
-
     /// Where it is; no secret.
     fn endpoint(&self) -> String;
 
@@ -75,8 +94,157 @@ pub trait CatalogSource: fmt::Debug + Send + Sync {
     fn versioned(&self) -> bool {
         false
     }
+
+    /// True when a provider opened for one serves the other.
+    fn same(&self, left: &DiscoveredTable, right: &DiscoveredTable) -> bool {
+        left.schema == right.schema && left.metadata == right.metadata
+    }
 }
 
 pub(crate) fn schemas_equal(left: &SchemaRef, right: &SchemaRef) -> bool {
     Arc::ptr_eq(left, right) || left == right
+}
+
+/// A store behind a connector.
+#[derive(Debug)]
+pub(crate) struct ConnectorSource(pub(crate) Arc<dyn Connector>);
+
+fn relation_kind(kind: TableKind) -> RelationKind {
+    match kind {
+        TableKind::PartitionedTable => RelationKind::PartitionedTable,
+        TableKind::View => RelationKind::View,
+        TableKind::MaterializedView => RelationKind::MaterializedView,
+        TableKind::Foreign => RelationKind::ForeignTable,
+        TableKind::Table | TableKind::Files => RelationKind::Table,
+    }
+}
+
+fn described(table: TableDescription) -> DiscoveredTable {
+    let mut columns = columns_of(&table.columns);
+    for (column, details) in columns.iter_mut().zip(&table.details) {
+        column.comment.clone_from(&details.comment);
+    }
+    let metadata = Arc::new(TableMetadata {
+        name: table.name.clone(),
+        kind: relation_kind(table.kind),
+        comment: table.comment.clone(),
+        rows: table.rows,
+        columns,
+        primary_key: table.primary_key.clone(),
+        definition: None,
+    });
+    DiscoveredTable { schema: table.schema.clone(), metadata, handle: Arc::new(table) }
+}
+
+fn handle<T: Any>(table: &DiscoveredTable) -> Result<&T, DataFusionError> {
+    let handle: &(dyn Any + Send + Sync) = table.handle.as_ref();
+    handle.downcast_ref::<T>().ok_or_else(|| {
+        DataFusionError::Internal(format!("{table:?} was discovered by another kind of source"))
+    })
+}
+
+#[async_trait]
+impl CatalogSource for ConnectorSource {
+    fn endpoint(&self) -> String {
+        self.0.endpoint()
+    }
+
+    async fn probe(&self) -> Result<Option<String>, SourceError> {
+        Ok(self.0.probe().await?.server_version)
+    }
+
+    async fn discover(&self) -> Result<Vec<DiscoveredTable>, SourceError> {
+        Ok(self.0.discover().await?.into_iter().map(described).collect())
+    }
+
+    async fn open(&self, table: &DiscoveredTable) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        Ok(self.0.open(handle::<TableDescription>(table)?).await?)
+    }
+
+    fn same(&self, left: &DiscoveredTable, right: &DiscoveredTable) -> bool {
+        let tables = (handle::<TableDescription>(left), handle::<TableDescription>(right));
+        matches!(tables, (Ok(left), Ok(right)) if left == right)
+    }
+}
+
+/// A lake: its tables are those with a committed version, each read at the newest.
+#[derive(Debug)]
+pub(crate) struct LakeSource(pub(crate) Arc<Lake>);
+
+/// Tables of a lake whose metadata is read at the same time.
+const LAKE_READERS: usize = 8;
+
+fn lake_table(table: LakeTable) -> DiscoveredTable {
+    let metadata = Arc::new(TableMetadata {
+        name: table.name().name.clone(),
+        kind: RelationKind::Table,
+        comment: None,
+        rows: table.rows(),
+        columns: columns_of(table.schema()),
+        primary_key: Vec::new(),
+        definition: None,
+    });
+    DiscoveredTable { schema: table.name().schema.clone(), metadata, handle: Arc::new(table) }
+}
+
+fn lake_failed(error: LakeError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+#[async_trait]
+impl CatalogSource for LakeSource {
+    fn endpoint(&self) -> String {
+        self.0.location().to_owned()
+    }
+
+    async fn probe(&self) -> Result<Option<String>, SourceError> {
+        Ok(None)
+    }
+
+    async fn discover(&self) -> Result<Vec<DiscoveredTable>, SourceError> {
+        let names = self.0.list().await?;
+        let tables: Vec<Option<DiscoveredTable>> = futures::stream::iter(names)
+            .map(|name| async move {
+                match self.0.load(&name.schema, &name.name).await {
+                    // it may have been dropped since the listing
+                    Ok(table) => Ok(table.map(lake_table)),
+                    Err(error) => {
+                        // one unreadable table hides no other; naming it gives this error
+                        tracing::warn!(table = %name, %error, "a lake table cannot be read");
+                        Ok::<_, SourceError>(None)
+                    }
+                }
+            })
+            .buffered(LAKE_READERS)
+            .try_collect()
+            .await?;
+        Ok(tables.into_iter().flatten().collect())
+    }
+
+    async fn open(&self, table: &DiscoveredTable) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        self.0.provider(handle::<LakeTable>(table)?).await.map_err(lake_failed)
+    }
+
+    async fn newest(
+        &self,
+        schema: &str,
+        table: &str,
+    ) -> Option<Result<Option<DiscoveredTable>, DataFusionError>> {
+        let newest = self.0.load(schema, table).await;
+        Some(newest.map(|table| table.map(lake_table)).map_err(lake_failed))
+    }
+
+    fn versioned(&self) -> bool {
+        true
+    }
+}
+
+/// Opens the lake of a spec.
+pub(crate) async fn open_lake(
+    spec: &lakegate_crds::LakeSpec,
+    base_dir: &Path,
+    state_dir: &Path,
+) -> Result<Arc<dyn CatalogSource>, SourceError> {
+    let lake = Lake::open(spec, base_dir, state_dir).await?;
+    Ok(Arc::new(LakeSource(lake)))
 }
