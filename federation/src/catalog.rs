@@ -50,13 +50,24 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    pub(crate) fn new(source: Arc<dyn CatalogSource>, tables: Vec<DiscoveredTable>) -> Self {
+    /// The tables of a discovery. Providers that `previous` opened for tables that are
+    /// still the same are kept.
+    pub(crate) fn new(
+        source: Arc<dyn CatalogSource>,
+        tables: Vec<DiscoveredTable>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let previous = previous.filter(|previous| Arc::ptr_eq(&previous.source, &source));
         let mut schemas: BTreeMap<String, BTreeMap<String, Arc<ServedTable>>> = BTreeMap::new();
         for table in tables {
-            schemas
-                .entry(table.schema.clone())
-                .or_default()
-                .insert(table.metadata.name.clone(), Arc::new(ServedTable::new(table)));
+            let kept = previous
+                .and_then(|previous| previous.schemas.get(&table.schema)?.get(&table.metadata.name))
+                .filter(|kept| source.same(&kept.discovered, &table))
+                .map(Arc::clone);
+            schemas.entry(table.schema.clone()).or_default().insert(
+                table.metadata.name.clone(),
+                kept.unwrap_or_else(|| Arc::new(ServedTable::new(table))),
+            );
         }
         let metadata = schemas
             .iter()
@@ -73,6 +84,11 @@ impl Served {
             schemas,
             metadata,
         }
+    }
+
+    /// True when both show the same tables and columns.
+    pub(crate) fn shows_same(&self, other: &Self) -> bool {
+        self.metadata == other.metadata
     }
 
     pub(crate) fn table_count(&self) -> u64 {
@@ -111,7 +127,7 @@ pub(crate) struct Catalog {
 }
 
 /// A saved query.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ViewDefinition {
     /// The name in the schema `views`.
     pub(crate) name: String,
@@ -253,7 +269,11 @@ impl Catalogs {
         });
     }
 
+    /// Replaces the saved queries; nothing changes when they are the same.
     pub(crate) fn set_views(&self, definitions: BTreeMap<String, Arc<ViewDefinition>>) {
+        if self.current().views == definitions {
+            return;
+        }
         self.change(|_, views| *views = definitions);
     }
 }

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use arrow::datatypes::SchemaRef;
 use datafusion::config::Dialect;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
+use lakegate_store::{Key, ResourceStore};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::catalog::Catalogs;
+use crate::catalog::{Catalog, Catalogs};
 use crate::error::FederationError;
 use crate::extension::SchemaExtension;
-use crate::metadata::Metadata;
+use crate::health::{Health, SourceHealth, ViewHealth};
+use crate::metadata::{Metadata, VIRTUAL_DATABASE};
 use crate::query_log::QueryLog;
 use crate::runtime::{FederationOptions, Runtimes, runtime_env};
 use crate::session::{Session, SessionIdentity};
@@ -29,6 +33,12 @@ pub struct Federation {
     extensions: RwLock<Vec<Arc<dyn SchemaExtension>>>,
     log: Arc<QueryLog>,
     next_session: AtomicU64,
+    health: Health,
+    store: RwLock<Option<Arc<dyn ResourceStore>>>,
+    /// For each kept catalog, where to ask for a look at its store now.
+    looks: Mutex<BTreeMap<String, mpsc::Sender<oneshot::Sender<()>>>>,
+    /// Counts the changes of catalogs.
+    catalog_changes: watch::Sender<u64>,
 }
 
 impl fmt::Debug for Federation {
@@ -62,6 +72,10 @@ impl Federation {
             extensions: RwLock::default(),
             log: Arc::default(),
             next_session: AtomicU64::new(1),
+            health: Health::default(),
+            store: RwLock::default(),
+            looks: Mutex::default(),
+            catalog_changes: watch::Sender::new(0),
         }))
     }
 
@@ -109,6 +123,57 @@ impl Federation {
     /// Running and recent queries.
     pub fn query_log(&self) -> &Arc<QueryLog> {
         &self.log
+    }
+
+    /// The last word about a DataSource; None while there is none, or it is gone.
+    pub fn health(&self, key: &Key) -> Option<SourceHealth> {
+        self.health.source(key)
+    }
+
+    /// The last word about a View; None before it was first planned.
+    pub fn view_health(&self, key: &Key) -> Option<ViewHealth> {
+        self.health.view(key)
+    }
+
+    /// Marks a change of any source's or view's health.
+    pub fn health_changes(&self) -> watch::Receiver<u64> {
+        self.health.changes()
+    }
+
+    pub(crate) fn health_map(&self) -> &Health {
+        &self.health
+    }
+
+    pub(crate) fn set_store(&self, store: Arc<dyn ResourceStore>) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
+    }
+
+    pub(crate) fn looks(&self) -> MutexGuard<'_, BTreeMap<String, mpsc::Sender<oneshot::Sender<()>>>> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn catalog_changes(&self) -> watch::Receiver<u64> {
+        self.catalog_changes.subscribe()
+    }
+
+    pub(crate) fn put_catalog(&self, catalog: Catalog) {
+        self.catalogs.put(catalog);
+        self.catalog_changes.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn remove_catalog(&self, name: &str) {
+        self.catalogs.remove(name);
+        self.catalog_changes.send_modify(|count| *count += 1);
+    }
+
+    /// Plans a saved query and tells its columns.
+    pub(crate) async fn plan_view(
+        self: &Arc<Self>,
+        name: &str,
+        sql: &str,
+    ) -> Result<SchemaRef, FederationError> {
+        let identity = SessionIdentity { user: "lakegate".into(), database: VIRTUAL_DATABASE.into() };
+        self.session(identity)?.plan_view(name, sql).await
     }
 
     pub(crate) fn catalogs(&self) -> &Catalogs {

@@ -5,9 +5,11 @@
 
 mod catalog;
 mod error;
+mod export;
 mod extension;
 mod federation;
 mod health;
+mod keeper;
 mod metadata;
 mod planner;
 mod query_log;
@@ -20,8 +22,11 @@ mod statement;
 mod stream;
 mod system;
 mod tables;
+mod unserved;
+mod views;
 
 pub use error::{Cause, FederationError, Location};
+pub use export::ExportPlan;
 pub use extension::{SchemaContext, SchemaExtension};
 pub use federation::Federation;
 pub use health::{SourceHealth, ViewHealth};
@@ -36,6 +41,6 @@ pub use settings::{
     PARAMETERS, Parameter, ParameterKind, SERVER_VERSION, SERVER_VERSION_NUM, Settings, find_parameter,
     quote_identifier,
 };
-pub use source::{CatalogSource, DiscoveredTable, SourceError};
+pub use source::{CatalogSource, DiscoveredTable, SourceContext, SourceError, open_source};
 pub use statement::parse;
 pub use stream::QueryStream;

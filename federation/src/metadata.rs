@@ -87,7 +87,7 @@ pub enum RelationKind {
 }
 
 /// One relation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableMetadata {
     pub name: String,
     pub kind: RelationKind,

@@ -228,6 +228,16 @@ impl Session {
         AbortOnDrop(task).await.map_err(|error| join_failed(&error))?
     }
 
+    /// The columns of a saved query.
+    pub(crate) async fn plan_view(&self, name: &str, sql: &str) -> Result<SchemaRef, FederationError> {
+        let planner = self.planner()?;
+        let (name, sql) = (name.to_owned(), sql.to_owned());
+        let light = self.inner.federation.runtimes().light()?;
+        let task = light.spawn(async move { planner.plan_view(&name, &sql).await });
+        let plan = AbortOnDrop(task).await.map_err(|error| join_failed(&error))??;
+        Ok(Self::result_schema(&plan))
+    }
+
     /// The types of `$1…` of a plan: as declared, else as the plan infers them.
     /// None where neither is known: text, by PostgreSQL's rule.
     ///

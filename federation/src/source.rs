@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -10,9 +10,12 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
 use futures::{StreamExt, TryStreamExt};
-use lakegate_connectors::{Connector, ConnectorError, TableDescription, TableKind};
+use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, TableKind};
 use lakegate_crds::conditions::Reason;
+use lakegate_crds::{DataSourceSpec, LakeSpec};
 use lakegate_lake::{Lake, LakeError, LakeTable};
+use lakegate_store::Secrets;
+use datafusion::execution::runtime_env::RuntimeEnv;
 
 use crate::metadata::{RelationKind, TableMetadata, columns_of};
 
@@ -239,12 +242,72 @@ impl CatalogSource for LakeSource {
     }
 }
 
-/// Opens the lake of a spec.
-pub(crate) async fn open_lake(
-    spec: &lakegate_crds::LakeSpec,
+/// Opens the lake of a spec: `{directory: {}}` is `lake` in the state directory.
+async fn open_lake(
+    spec: &LakeSpec,
+    catalog: &str,
     base_dir: &Path,
     state_dir: &Path,
 ) -> Result<Arc<dyn CatalogSource>, SourceError> {
-    let lake = Lake::open(spec, base_dir, state_dir).await?;
+    let Some(directory) = &spec.directory else {
+        return Err(SourceError {
+            message: format!("{catalog}: spec.lake.s3 is not served by this version yet; use spec.lake.directory"),
+            reason: Reason::NotImplemented,
+            terminal: true,
+        });
+    };
+    let path = match &directory.path {
+        Some(path) => base_dir.join(path),
+        None => state_dir.join("lake"),
+    };
+    let lake = Lake::open_directory(&path).await?;
     Ok(Arc::new(LakeSource(lake)))
+}
+
+/// What opening a DataSource needs beside its spec.
+#[derive(Clone)]
+pub struct SourceContext {
+    /// The namespace of the DataSource: its Secrets are there.
+    pub namespace: String,
+    /// What relative paths of the spec are relative to: the folder of its manifest.
+    pub base_dir: PathBuf,
+    /// The state directory: a lake without a path is in it.
+    pub state_dir: PathBuf,
+    pub secrets: Arc<dyn Secrets>,
+    /// The environment that queries run in.
+    pub runtime: Arc<RuntimeEnv>,
+}
+
+impl fmt::Debug for SourceContext {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SourceContext")
+            .field("namespace", &self.namespace)
+            .field("base_dir", &self.base_dir)
+            .field("state_dir", &self.state_dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens what a DataSource names; no network yet, [`CatalogSource::probe`] does that.
+///
+/// # Errors
+/// An unusable spec or Secret.
+pub async fn open_source(
+    spec: &DataSourceSpec,
+    catalog: &str,
+    context: &SourceContext,
+) -> Result<Arc<dyn CatalogSource>, SourceError> {
+    if let Some(lake) = &spec.lake {
+        return open_lake(lake, catalog, &context.base_dir, &context.state_dir).await;
+    }
+    let context = ConnectContext {
+        catalog: catalog.to_owned(),
+        namespace: context.namespace.clone(),
+        base_dir: context.base_dir.clone(),
+        secrets: Arc::clone(&context.secrets),
+        runtime: Arc::clone(&context.runtime),
+    };
+    let connector = lakegate_connectors::connect(spec, context).await?;
+    Ok(Arc::new(ConnectorSource(connector)))
 }

@@ -9,12 +9,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Cause, FederationError};
 
 /// Levels of parentheses, subqueries and the like.
-const NESTING: usize = 128;
+pub(crate) const NESTING: usize = 128;
 /// Operators that chain (`a OR b OR …`): each one deepens the tree without nesting,
 /// and trees are walked and dropped by recursion.
 const CHAIN: usize = 2000;
@@ -25,7 +25,16 @@ const CHAIN: usize = 2000;
 /// `Syntax` with its place, `TooComplex` when the text nests too deeply.
 pub fn parse(sql: &str) -> Result<Vec<Statement>, FederationError> {
     let dialect = PostgreSqlDialect {};
-    let tokens = Tokenizer::new(&dialect, sql)
+    let tokens = check_bounds(sql)?;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(NESTING)
+        .with_tokens_with_locations(tokens);
+    Ok(parser.parse_statements()?)
+}
+
+/// The tokens of a text whose tree cannot get too deep.
+pub(crate) fn check_bounds(sql: &str) -> Result<Vec<TokenWithSpan>, FederationError> {
+    let tokens = Tokenizer::new(&PostgreSqlDialect {}, sql)
         .tokenize_with_location()
         .map_err(|error| {
             FederationError::from(datafusion::sql::sqlparser::parser::ParserError::from(error))
@@ -37,10 +46,7 @@ pub fn parse(sql: &str) -> Result<Vec<Statement>, FederationError> {
         })
         .with_hint("Use IN (…) in place of a long chain of OR."));
     }
-    let mut parser = Parser::new(&dialect)
-        .with_recursion_limit(NESTING)
-        .with_tokens_with_locations(tokens);
-    Ok(parser.parse_statements()?)
+    Ok(tokens)
 }
 
 fn chains(token: &Token) -> bool {

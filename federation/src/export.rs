@@ -1,0 +1,352 @@
+//! The rows of an Export: which columns, under which names and types, of which rows.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::{
+    CastKind, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement,
+    TableAlias, TableFactor,
+};
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use datafusion::sql::sqlparser::tokenizer::Token;
+use lakegate_crds::{ColumnSpec, ExportSpec, OnCastError};
+
+use crate::Session;
+use crate::error::{Cause, FederationError};
+use crate::metadata::VIRTUAL_DATABASE;
+use crate::session::SessionIdentity;
+use crate::stream::QueryStream;
+use crate::{Federation, statement};
+
+/// The name under which a query's rows are read.
+const SOURCE_ALIAS: &str = "source";
+
+/// A planned export.
+#[derive(Debug, Clone)]
+pub struct ExportPlan {
+    session: Session,
+    plan: LogicalPlan,
+    schema: SchemaRef,
+    description: String,
+    expected_rows: Option<u64>,
+    sources: Vec<Option<String>>,
+}
+
+impl ExportPlan {
+    /// The columns of the exported rows, in order.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The source's own estimate of its rows; None for a query, or with a condition.
+    pub fn expected_rows(&self) -> Option<u64> {
+        self.expected_rows
+    }
+
+    /// For each exported column the source column it is, None of an expression.
+    pub fn source_columns(&self) -> &[Option<String>] {
+        &self.sources
+    }
+
+    /// Starts reading.
+    ///
+    /// # Errors
+    /// Only what shows before any work.
+    pub fn execute(&self) -> Result<QueryStream, FederationError> {
+        self.session.execute(self.plan.clone(), &self.description)
+    }
+}
+
+impl Federation {
+    /// Plans the rows of an Export whose sources are served by this federation.
+    /// `source_catalog` is the catalog name of `from.sourceRef`, needed with
+    /// `from.table`.
+    ///
+    /// # Errors
+    /// `InvalidExport` naming the field, for unknown or colliding columns and for what
+    /// is not served (masks, above all: an unserved mask must never export clear
+    /// values); the planner's own errors for wrong SQL.
+    pub async fn plan_export(
+        self: &Arc<Self>,
+        spec: &ExportSpec,
+        source_catalog: Option<&str>,
+    ) -> Result<ExportPlan, FederationError> {
+        refuse_unserved(spec)?;
+        let identity = SessionIdentity { user: "lakegate".into(), database: VIRTUAL_DATABASE.into() };
+        let session = self.session(identity)?;
+        let from = source(spec, source_catalog)?;
+        let all = select(vec![all_items()], from.clone(), None)?;
+        let available = Session::result_schema(&session.plan(all, &[]).await?);
+        let shaped = shape(spec, &available)?;
+        let condition = match &spec.r#where {
+            Some(text) => Some(expression(text, "spec.where")?),
+            None => None,
+        };
+        let has_condition = condition.is_some();
+        let items = shaped.iter().map(|column| column.item.clone()).collect();
+        let statement = select(items, from, condition)?;
+        let description = statement.to_string();
+        let plan = session.plan(statement, &[]).await?;
+        check_rowwise(&plan)?;
+        let schema = Session::result_schema(&plan);
+        let expected_rows = match (&spec.from.table, source_catalog) {
+            (Some(table), Some(catalog)) if !has_condition => self
+                .metadata()
+                .database(catalog)
+                .and_then(|database| database.schema(&table.schema)?.table(&table.name).cloned())
+                .and_then(|table| table.rows),
+            _ => None,
+        };
+        let sources = shaped.into_iter().map(|column| column.source).collect();
+        Ok(ExportPlan { session, plan, schema, description, expected_rows, sources })
+    }
+}
+
+fn invalid(field: &str, message: &str) -> FederationError {
+    Cause::InvalidExport { message: format!("{field}: {message}") }.into()
+}
+
+fn refuse_unserved(spec: &ExportSpec) -> Result<(), FederationError> {
+    for (index, column) in spec.columns.iter().flatten().enumerate() {
+        let field = format!("spec.columns[{index}]");
+        if column.mask.is_some() {
+            return Err(invalid(
+                &format!("{field}.mask"),
+                "masks are not implemented yet; nothing is exported, so that no clear value leaves the source",
+            ));
+        }
+        if column.on_cast_error == Some(OnCastError::Null) {
+            return Err(invalid(&format!("{field}.onCastError"), "Null is not implemented yet; remove it"));
+        }
+    }
+    if spec.incremental.is_some() {
+        return Err(invalid("spec.incremental", "it is not implemented yet; remove it"));
+    }
+    if spec.from.index.is_some() || spec.from.keyspace.is_some() {
+        return Err(invalid("spec.from", "only table and query are implemented yet"));
+    }
+    Ok(())
+}
+
+fn quoted(name: &str) -> Ident {
+    Ident::with_quote('"', name)
+}
+
+/// The rows to read, as a relation of a FROM.
+fn source(spec: &ExportSpec, catalog: Option<&str>) -> Result<TableFactor, FederationError> {
+    if let Some(query) = &spec.from.query {
+        let mut statements = statement::parse(query).map_err(|error| in_field(&error, "spec.from.query"))?;
+        let (Some(Statement::Query(query)), true) = (statements.pop(), statements.is_empty()) else {
+            return Err(invalid("spec.from.query", "it must be one SELECT"));
+        };
+        return relation(&format!("SELECT 1 FROM (SELECT 1) AS {SOURCE_ALIAS}")).map(|mut factor| {
+            if let TableFactor::Derived { subquery, .. } = &mut factor {
+                *subquery = query;
+            }
+            factor
+        });
+    }
+    let (Some(table), Some(catalog)) = (&spec.from.table, catalog) else {
+        return Err(invalid("spec.from", "it names neither a table nor a query"));
+    };
+    let parts = [catalog, &table.schema, &table.name];
+    let name = ObjectName(parts.map(|part| ObjectNamePart::Identifier(quoted(part))).to_vec());
+    relation("SELECT 1 FROM source").map(|mut factor| {
+        if let TableFactor::Table { name: placeholder, alias, .. } = &mut factor {
+            *placeholder = name;
+            *alias = None::<TableAlias>;
+        }
+        factor
+    })
+}
+
+/// The only relation of a fixed SELECT: a node to fill in, with every field the parser
+/// would give it.
+fn relation(template: &str) -> Result<TableFactor, FederationError> {
+    let mut query = query(template)?;
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(FederationError::internal("the template is no SELECT"));
+    };
+    let from = select.from.pop();
+    from.map(|table| table.relation)
+        .ok_or_else(|| FederationError::internal("the template has no FROM"))
+}
+
+fn query(template: &str) -> Result<Box<Query>, FederationError> {
+    match statement::parse(template)?.pop() {
+        Some(Statement::Query(query)) => Ok(query),
+        _ => Err(FederationError::internal("the template is no query")),
+    }
+}
+
+fn all_items() -> SelectItem {
+    SelectItem::Wildcard(datafusion::sql::sqlparser::ast::WildcardAdditionalOptions::default())
+}
+
+/// `SELECT items FROM from WHERE condition`, built as a tree: no text is ever pasted.
+fn select(
+    items: Vec<SelectItem>,
+    from: TableFactor,
+    condition: Option<Expr>,
+) -> Result<Statement, FederationError> {
+    let mut query = query("SELECT 1 FROM source")?;
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(FederationError::internal("the template is no SELECT"));
+    };
+    select.projection = items;
+    select.selection = condition;
+    if let Some(table) = select.from.first_mut() {
+        table.relation = from;
+    }
+    Ok(Statement::Query(query))
+}
+
+fn in_field(error: &FederationError, field: &str) -> FederationError {
+    match error.location() {
+        Some(location) => invalid(
+            field,
+            &format!("{error} (line {}, column {})", location.line, location.column),
+        ),
+        None => invalid(field, &error.to_string()),
+    }
+}
+
+/// One SQL expression and nothing after it.
+fn expression(text: &str, field: &str) -> Result<Expr, FederationError> {
+    // the nesting is checked by the same bounds as any statement's
+    statement::check_bounds(text).map_err(|error| in_field(&error, field))?;
+    let parsed = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(statement::NESTING).try_with_sql(text);
+    let parsed = parsed.and_then(|mut parser| {
+        let expression = parser.parse_expr()?;
+        match parser.peek_token().token {
+            Token::EOF => Ok(expression),
+            _ => parser.expected("the end of the expression", parser.peek_token()),
+        }
+    });
+    parsed.map_err(|error| in_field(&error.into(), field))
+}
+
+fn data_type(text: &str, field: &str) -> Result<datafusion::sql::sqlparser::ast::DataType, FederationError> {
+    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| {
+        let data_type = parser.parse_data_type()?;
+        match parser.peek_token().token {
+            Token::EOF => Ok(data_type),
+            _ => parser.expected("the end of the type", parser.peek_token()),
+        }
+    });
+    parsed.map_err(|error| in_field(&error.into(), field))
+}
+
+/// One column of the result.
+struct Shaped {
+    item: SelectItem,
+    source: Option<String>,
+}
+
+fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, FederationError> {
+    let names: Vec<&str> = available.fields().iter().map(|field| field.name().as_str()).collect();
+    let unknown = |field: &str, name: &str| {
+        let near = names.iter().find(|known| known.to_lowercase() == name.to_lowercase());
+        let near = near.map(|near| format!(" (it is spelt \"{near}\")")).unwrap_or_default();
+        invalid(
+            field,
+            &format!("the source has no column \"{name}\"{near}; its columns are {}", names.join(", ")),
+        )
+    };
+    let mut shaped = Vec::new();
+    let mut outputs: BTreeSet<String> = BTreeSet::new();
+    let mut add = |field: &str, output: &str, item: SelectItem, source: Option<String>| {
+        // a lake matches names whatever their case, so two that differ in case alone collide
+        if !outputs.insert(output.to_lowercase()) {
+            return Err(invalid(field, &format!("two exported columns are named \"{output}\"; rename one with as")));
+        }
+        shaped.push(Shaped { item, source });
+        Ok(())
+    };
+    let column_item = |name: &str, output: &str| SelectItem::ExprWithAlias {
+        expr: Expr::Identifier(quoted(name)),
+        alias: quoted(output),
+    };
+    match (&spec.columns, &spec.all_columns) {
+        (Some(columns), None) => {
+            for (index, column) in columns.iter().enumerate() {
+                let field = format!("spec.columns[{index}]");
+                let (expr, source) = column_expression(column, &field, &names, &unknown)?;
+                let output = column
+                    .output_name()
+                    .ok_or_else(|| invalid(&field, "a column needs name, or expression and as"))?;
+                let expr = match &column.cast {
+                    Some(text) => Expr::Cast {
+                        kind: CastKind::Cast,
+                        expr: Box::new(expr),
+                        data_type: data_type(text, &format!("{field}.cast"))?,
+                        array: false,
+                        format: None,
+                    },
+                    None => expr,
+                };
+                add(&field, output, SelectItem::ExprWithAlias { expr, alias: quoted(output) }, source)?;
+            }
+        }
+        (None, Some(all)) => {
+            for (index, name) in all.except.iter().enumerate() {
+                if !names.contains(&name.as_str()) {
+                    return Err(unknown(&format!("spec.allColumns.except[{index}]"), name));
+                }
+            }
+            for name in names.iter().filter(|name| !all.except.iter().any(|except| except == *name)) {
+                add("spec.allColumns", name, column_item(name, name), Some((*name).to_owned()))?;
+            }
+        }
+        (None, None) if spec.from.query.is_some() => {
+            for name in &names {
+                add("spec.from.query", name, column_item(name, name), Some((*name).to_owned()))?;
+            }
+        }
+        _ => return Err(invalid("spec", "set exactly one of columns and allColumns")),
+    }
+    if shaped.is_empty() {
+        return Err(invalid("spec.allColumns", "every column is excepted; nothing is left to export"));
+    }
+    Ok(shaped)
+}
+
+fn column_expression(
+    column: &ColumnSpec,
+    field: &str,
+    names: &[&str],
+    unknown: &impl Fn(&str, &str) -> FederationError,
+) -> Result<(Expr, Option<String>), FederationError> {
+    match (&column.name, &column.expression) {
+        (Some(name), None) => {
+            if !names.contains(&name.as_str()) {
+                return Err(unknown(&format!("{field}.name"), name));
+            }
+            Ok((Expr::Identifier(quoted(name)), Some(name.clone())))
+        }
+        (None, Some(text)) => Ok((expression(text, &format!("{field}.expression"))?, None)),
+        _ => Err(invalid(field, "set exactly one of name and expression")),
+    }
+}
+
+/// An expression is computed from one row: an aggregate would fold the table into one.
+fn check_rowwise(plan: &LogicalPlan) -> Result<(), FederationError> {
+    let mut node = plan;
+    loop {
+        node = match node {
+            LogicalPlan::Projection(projection) => &projection.input,
+            LogicalPlan::Filter(filter) => &filter.input,
+            LogicalPlan::Aggregate(_) | LogicalPlan::Window(_) => {
+                return Err(invalid(
+                    "spec.columns",
+                    "an expression is computed from one row: use from.query for aggregates and windows",
+                ));
+            }
+            // below is the source, which may be any query
+            _ => return Ok(()),
+        };
+    }
+}

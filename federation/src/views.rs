@@ -1,0 +1,134 @@
+//! Saved queries: which are served, and whether each one plans.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lakegate_crds::View;
+use lakegate_crds::conditions::Reason;
+use lakegate_store::{Entry, Key};
+
+use crate::Federation;
+use crate::catalog::ViewDefinition;
+use crate::error::Cause;
+use crate::health::ViewHealth;
+use crate::metadata::columns_of;
+use crate::unserved::first_problem;
+
+/// A View with a good version.
+#[derive(Debug, Clone)]
+pub(crate) struct ViewEntry {
+    key: Key,
+    uid: String,
+    generation: i64,
+    name: String,
+    sql: String,
+    description: Option<String>,
+    /// Why it is not served.
+    refused: Option<(Reason, String)>,
+}
+
+/// The views of a store; of two with one name the oldest keeps it.
+pub(crate) fn served_views(known: &BTreeMap<Key, Entry<View>>) -> Vec<ViewEntry> {
+    let mut views: Vec<(Timestamp, ViewEntry)> = known
+        .values()
+        .filter_map(|entry| {
+            let object = entry.object.as_ref()?;
+            let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            let refused = if object.spec.is_suspended() {
+                Some((Reason::Suspended, "it is suspended".to_owned()))
+            } else {
+                first_problem(object.as_ref()).map(|problem| (problem.reason, problem.message))
+            };
+            let view = ViewEntry {
+                key: entry.key.clone(),
+                uid: entry.uid.clone(),
+                generation: entry.generation,
+                name: object.spec.sql_name(&entry.key.name),
+                sql: object.spec.sql.clone(),
+                description: object.spec.description.clone(),
+                refused,
+            };
+            Some((created.unwrap_or(Timestamp::MAX), view))
+        })
+        .collect();
+    views.sort_by(|(left_time, left), (right_time, right)| {
+        (left_time, &left.uid).cmp(&(right_time, &right.uid))
+    });
+    let mut owners: BTreeMap<String, Key> = BTreeMap::new();
+    let mut all = Vec::with_capacity(views.len());
+    for (_, mut view) in views {
+        match owners.get(&view.name) {
+            Some(owner) => {
+                let message = format!(
+                    "the name views.{} belongs to the older View {owner}; set another spec.name",
+                    view.name
+                );
+                view.refused = Some((Reason::NameConflict, message));
+            }
+            None => {
+                owners.insert(view.name.clone(), view.key.clone());
+            }
+        }
+        all.push(view);
+    }
+    all
+}
+
+/// Serves the views, plans each against the catalogs as they are, and records what
+/// came of it. A view that does not plan stays: naming it gives its error.
+pub(crate) async fn refresh_views(federation: &Arc<Federation>, views: Vec<ViewEntry>) {
+    let old = federation.catalogs().current();
+    let mut definitions: BTreeMap<String, Arc<ViewDefinition>> = BTreeMap::new();
+    for view in views.iter().filter(|view| view.refused.is_none()) {
+        // until it has been planned a view shows the columns it had
+        let columns = old.views.get(&view.name).map(|old| old.columns.clone()).unwrap_or_default();
+        let definition = ViewDefinition {
+            name: view.name.clone(),
+            sql: view.sql.clone(),
+            description: view.description.clone(),
+            columns,
+        };
+        definitions.insert(view.name.clone(), Arc::new(definition));
+    }
+    federation.catalogs().set_views(definitions.clone());
+    let mut health: BTreeMap<Key, ViewHealth> = BTreeMap::new();
+    for view in views {
+        let mut told = ViewHealth {
+            uid: view.uid.clone(),
+            generation: view.generation,
+            ..ViewHealth::default()
+        };
+        match view.refused {
+            Some((reason, message)) => {
+                told.reason = Some(reason);
+                told.message = Some(message);
+            }
+            None => match federation.plan_view(&view.name, &view.sql).await {
+                Ok(schema) => {
+                    let columns = columns_of(&schema);
+                    told.columns = columns
+                        .iter()
+                        .map(|column| (column.name.clone(), column.data_type.to_string()))
+                        .collect();
+                    if let Some(definition) = definitions.get_mut(&view.name) {
+                        Arc::make_mut(definition).columns = columns;
+                    }
+                }
+                Err(error) => {
+                    told.reason = Some(match error.cause() {
+                        Cause::SourceUnavailable { .. } => Reason::SourceNotReady,
+                        _ => Reason::PlanFailed,
+                    });
+                    told.message = Some(match error.hint() {
+                        Some(hint) => format!("{error}. {hint}"),
+                        None => error.to_string(),
+                    });
+                }
+            },
+        }
+        health.insert(view.key, told);
+    }
+    federation.catalogs().set_views(definitions);
+    federation.health_map().set_views(health);
+}
