@@ -63,7 +63,7 @@ pub enum Cause {
     NoSuchOverload { message: String },
     #[error("{message}")]
     TypeMismatch { message: String },
-    #[error("syntax error: {message}")]
+    #[error("{message}")]
     Syntax { message: String },
     #[error("statement too complex: {message}")]
     TooComplex { message: String },
@@ -271,15 +271,34 @@ impl From<ParserError> for FederationError {
             .into(),
             ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
                 let (message, location) = split_location(&message);
-                let error = Self::from(Cause::Syntax {
-                    message: message.to_owned(),
-                });
+                let error = syntax_error(message);
                 match location {
                     Some(location) => error.at(location),
                     None => error,
                 }
             }
         }
+    }
+}
+
+/// PostgreSQL's wording where the parser says what it found, with what it expected as
+/// detail.
+fn syntax_error(message: &str) -> FederationError {
+    let split = message
+        .strip_prefix("Expected: ")
+        .and_then(|rest| rest.rsplit_once(", found: "));
+    match split {
+        Some((expected, found)) => {
+            let message = match found {
+                "EOF" => "syntax error at end of input".to_owned(),
+                found => format!("syntax error at or near \"{found}\""),
+            };
+            FederationError::from(Cause::Syntax { message }).with_detail(format!("Expected: {expected}."))
+        }
+        None => Cause::Syntax {
+            message: format!("syntax error: {message}"),
+        }
+        .into(),
     }
 }
 
@@ -632,10 +651,7 @@ mod tests {
         ));
         assert_eq!(error.sqlstate(), "42601");
         assert_eq!(error.location(), Some(Location { line: 1, column: 8 }));
-        assert_eq!(
-            error.to_string(),
-            "syntax error: Expected: an expression, found: FROM"
-        );
+        assert_eq!(error.to_string(), "syntax error at or near \"FROM\"");
     }
 
     #[test]

@@ -6,17 +6,16 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement,
-    TableAlias, TableFactor,
+    CastKind, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement, TableFactor,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use lakegate_crds::{ColumnSpec, ExportSpec, OnCastError};
+use lakegate_crds::{ColumnSpec, ExportSpec, OnCastError, TableReference};
 
 use crate::Session;
 use crate::error::{Cause, FederationError};
-use crate::metadata::VIRTUAL_DATABASE;
+use crate::metadata::{DatabaseMetadata, SchemaKind, VIRTUAL_DATABASE};
 use crate::session::SessionIdentity;
 use crate::stream::QueryStream;
 use crate::{Federation, statement};
@@ -75,9 +74,12 @@ impl Federation {
         source_catalog: Option<&str>,
     ) -> Result<ExportPlan, FederationError> {
         refuse_unserved(spec)?;
-        let identity = SessionIdentity { user: "lakegate".into(), database: VIRTUAL_DATABASE.into() };
+        let identity = SessionIdentity {
+            user: "lakegate".into(),
+            database: VIRTUAL_DATABASE.into(),
+        };
         let session = self.session(identity)?;
-        let from = source(spec, source_catalog)?;
+        let from = self.source(spec, source_catalog)?;
         let all = select(vec![all_items()], from.clone(), None)?;
         let available = Session::result_schema(&session.plan(all, &[]).await?);
         let shaped = shape(spec, &available)?;
@@ -93,20 +95,77 @@ impl Federation {
         check_rowwise(&plan)?;
         let schema = Session::result_schema(&plan);
         let expected_rows = match (&spec.from.table, source_catalog) {
-            (Some(table), Some(catalog)) if !has_condition => self
-                .metadata()
-                .database(catalog)
-                .and_then(|database| database.schema(&table.schema)?.table(&table.name).cloned())
-                .and_then(|table| table.rows),
+            (Some(table), Some(catalog)) if !has_condition => {
+                self.metadata().database(catalog).and_then(|database| {
+                    let schema = schema_of(database, table).ok()?;
+                    database.schema(&schema)?.table(&table.name)?.rows
+                })
+            }
             _ => None,
         };
         let sources = shaped.into_iter().map(|column| column.source).collect();
-        Ok(ExportPlan { session, plan, schema, description, expected_rows, sources })
+        Ok(ExportPlan {
+            session,
+            plan,
+            schema,
+            description,
+            expected_rows,
+            sources,
+        })
+    }
+}
+
+impl Federation {
+    /// The rows to read, as a relation of a FROM.
+    fn source(&self, spec: &ExportSpec, catalog: Option<&str>) -> Result<TableFactor, FederationError> {
+        if let Some(query) = &spec.from.query {
+            let mut statements =
+                statement::parse(query).map_err(|error| in_field(&error, "spec.from.query"))?;
+            let (Some(Statement::Query(query)), true) = (statements.pop(), statements.is_empty()) else {
+                return Err(invalid("spec.from.query", "it must be one SELECT"));
+            };
+            let template = relation(&format!("SELECT 1 FROM (SELECT 1) AS {SOURCE_ALIAS}"));
+            return template.map(|mut factor| {
+                if let TableFactor::Derived { subquery, .. } = &mut factor {
+                    *subquery = query;
+                }
+                factor
+            });
+        }
+        let (Some(table), Some(catalog)) = (&spec.from.table, catalog) else {
+            return Err(invalid("spec.from", "it names neither a table nor a query"));
+        };
+        let metadata = self.metadata();
+        let Some(database) = metadata.database(catalog) else {
+            return Err(Cause::UnknownDatabase {
+                database: catalog.to_owned(),
+            }
+            .into());
+        };
+        let schema = schema_of(database, table)?;
+        let parts = [catalog, &schema, &table.name];
+        let name = ObjectName(
+            parts
+                .map(|part| ObjectNamePart::Identifier(quoted(part)))
+                .to_vec(),
+        );
+        relation("SELECT 1 FROM source").map(|mut factor| {
+            if let TableFactor::Table {
+                name: placeholder, ..
+            } = &mut factor
+            {
+                *placeholder = name;
+            }
+            factor
+        })
     }
 }
 
 fn invalid(field: &str, message: &str) -> FederationError {
-    Cause::InvalidExport { message: format!("{field}: {message}") }.into()
+    Cause::InvalidExport {
+        message: format!("{field}: {message}"),
+    }
+    .into()
 }
 
 fn refuse_unserved(spec: &ExportSpec) -> Result<(), FederationError> {
@@ -119,11 +178,17 @@ fn refuse_unserved(spec: &ExportSpec) -> Result<(), FederationError> {
             ));
         }
         if column.on_cast_error == Some(OnCastError::Null) {
-            return Err(invalid(&format!("{field}.onCastError"), "Null is not implemented yet; remove it"));
+            return Err(invalid(
+                &format!("{field}.onCastError"),
+                "Null is not implemented yet; remove it",
+            ));
         }
     }
     if spec.incremental.is_some() {
-        return Err(invalid("spec.incremental", "it is not implemented yet; remove it"));
+        return Err(invalid(
+            "spec.incremental",
+            "it is not implemented yet; remove it",
+        ));
     }
     if spec.from.index.is_some() || spec.from.keyspace.is_some() {
         return Err(invalid("spec.from", "only table and query are implemented yet"));
@@ -135,32 +200,35 @@ fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)
 }
 
-/// The rows to read, as a relation of a FROM.
-fn source(spec: &ExportSpec, catalog: Option<&str>) -> Result<TableFactor, FederationError> {
-    if let Some(query) = &spec.from.query {
-        let mut statements = statement::parse(query).map_err(|error| in_field(&error, "spec.from.query"))?;
-        let (Some(Statement::Query(query)), true) = (statements.pop(), statements.is_empty()) else {
-            return Err(invalid("spec.from.query", "it must be one SELECT"));
-        };
-        return relation(&format!("SELECT 1 FROM (SELECT 1) AS {SOURCE_ALIAS}")).map(|mut factor| {
-            if let TableFactor::Derived { subquery, .. } = &mut factor {
-                *subquery = query;
-            }
-            factor
-        });
+/// The schema of a table: as given, else `public`, else the one schema that has such a table.
+fn schema_of(database: &DatabaseMetadata, table: &TableReference) -> Result<String, FederationError> {
+    if let Some(schema) = &table.schema {
+        return Ok(schema.clone());
     }
-    let (Some(table), Some(catalog)) = (&spec.from.table, catalog) else {
-        return Err(invalid("spec.from", "it names neither a table nor a query"));
-    };
-    let parts = [catalog, &table.schema, &table.name];
-    let name = ObjectName(parts.map(|part| ObjectNamePart::Identifier(quoted(part))).to_vec());
-    relation("SELECT 1 FROM source").map(|mut factor| {
-        if let TableFactor::Table { name: placeholder, alias, .. } = &mut factor {
-            *placeholder = name;
-            *alias = None::<TableAlias>;
+    let schemas = database
+        .schemas
+        .iter()
+        .filter(|schema| schema.kind == SchemaKind::Source);
+    let with: Vec<&str> = schemas
+        .filter(|schema| schema.table(&table.name).is_some())
+        .map(|schema| schema.name.as_str())
+        .collect();
+    match with.as_slice() {
+        several if several.contains(&"public") => Ok("public".to_owned()),
+        [only] => Ok((*only).to_owned()),
+        [] => Err(Cause::UnknownTable {
+            relation: format!("{}.{}", database.name, table.name),
         }
-        factor
-    })
+        .into()),
+        several => Err(invalid(
+            "spec.from.table.schema",
+            &format!(
+                "more than one schema has a table {}: say which of {}",
+                table.name,
+                several.join(", ")
+            ),
+        )),
+    }
 }
 
 /// The only relation of a fixed SELECT: a node to fill in, with every field the parser
@@ -218,7 +286,9 @@ fn in_field(error: &FederationError, field: &str) -> FederationError {
 fn expression(text: &str, field: &str) -> Result<Expr, FederationError> {
     // the nesting is checked by the same bounds as any statement's
     statement::check_bounds(text).map_err(|error| in_field(&error, field))?;
-    let parsed = Parser::new(&PostgreSqlDialect {}).with_recursion_limit(statement::NESTING).try_with_sql(text);
+    let parsed = Parser::new(&PostgreSqlDialect {})
+        .with_recursion_limit(statement::NESTING)
+        .try_with_sql(text);
     let parsed = parsed.and_then(|mut parser| {
         let expression = parser.parse_expr()?;
         match parser.peek_token().token {
@@ -230,13 +300,15 @@ fn expression(text: &str, field: &str) -> Result<Expr, FederationError> {
 }
 
 fn data_type(text: &str, field: &str) -> Result<datafusion::sql::sqlparser::ast::DataType, FederationError> {
-    let parsed = Parser::new(&PostgreSqlDialect {}).try_with_sql(text).and_then(|mut parser| {
-        let data_type = parser.parse_data_type()?;
-        match parser.peek_token().token {
-            Token::EOF => Ok(data_type),
-            _ => parser.expected("the end of the type", parser.peek_token()),
-        }
-    });
+    let parsed = Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(text)
+        .and_then(|mut parser| {
+            let data_type = parser.parse_data_type()?;
+            match parser.peek_token().token {
+                Token::EOF => Ok(data_type),
+                _ => parser.expected("the end of the type", parser.peek_token()),
+            }
+        });
     parsed.map_err(|error| in_field(&error.into(), field))
 }
 
@@ -247,13 +319,24 @@ struct Shaped {
 }
 
 fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, FederationError> {
-    let names: Vec<&str> = available.fields().iter().map(|field| field.name().as_str()).collect();
+    let names: Vec<&str> = available
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     let unknown = |field: &str, name: &str| {
-        let near = names.iter().find(|known| known.to_lowercase() == name.to_lowercase());
-        let near = near.map(|near| format!(" (it is spelt \"{near}\")")).unwrap_or_default();
+        let near = names
+            .iter()
+            .find(|known| known.to_lowercase() == name.to_lowercase());
+        let near = near
+            .map(|near| format!(" (it is spelt \"{near}\")"))
+            .unwrap_or_default();
         invalid(
             field,
-            &format!("the source has no column \"{name}\"{near}; its columns are {}", names.join(", ")),
+            &format!(
+                "the source has no column \"{name}\"{near}; its columns are {}",
+                names.join(", ")
+            ),
         )
     };
     let mut shaped = Vec::new();
@@ -261,7 +344,10 @@ fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, Federa
     let mut add = |field: &str, output: &str, item: SelectItem, source: Option<String>| {
         // a lake matches names whatever their case, so two that differ in case alone collide
         if !outputs.insert(output.to_lowercase()) {
-            return Err(invalid(field, &format!("two exported columns are named \"{output}\"; rename one with as")));
+            return Err(invalid(
+                field,
+                &format!("two exported columns are named \"{output}\"; rename one with as"),
+            ));
         }
         shaped.push(Shaped { item, source });
         Ok(())
@@ -288,7 +374,15 @@ fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, Federa
                     },
                     None => expr,
                 };
-                add(&field, output, SelectItem::ExprWithAlias { expr, alias: quoted(output) }, source)?;
+                add(
+                    &field,
+                    output,
+                    SelectItem::ExprWithAlias {
+                        expr,
+                        alias: quoted(output),
+                    },
+                    source,
+                )?;
             }
         }
         (None, Some(all)) => {
@@ -297,19 +391,35 @@ fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, Federa
                     return Err(unknown(&format!("spec.allColumns.except[{index}]"), name));
                 }
             }
-            for name in names.iter().filter(|name| !all.except.iter().any(|except| except == *name)) {
-                add("spec.allColumns", name, column_item(name, name), Some((*name).to_owned()))?;
+            for name in names
+                .iter()
+                .filter(|name| !all.except.iter().any(|except| except == *name))
+            {
+                add(
+                    "spec.allColumns",
+                    name,
+                    column_item(name, name),
+                    Some((*name).to_owned()),
+                )?;
             }
         }
         (None, None) if spec.from.query.is_some() => {
             for name in &names {
-                add("spec.from.query", name, column_item(name, name), Some((*name).to_owned()))?;
+                add(
+                    "spec.from.query",
+                    name,
+                    column_item(name, name),
+                    Some((*name).to_owned()),
+                )?;
             }
         }
         _ => return Err(invalid("spec", "set exactly one of columns and allColumns")),
     }
     if shaped.is_empty() {
-        return Err(invalid("spec.allColumns", "every column is excepted; nothing is left to export"));
+        return Err(invalid(
+            "spec.allColumns",
+            "every column is excepted; nothing is left to export",
+        ));
     }
     Ok(shaped)
 }

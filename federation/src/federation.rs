@@ -172,7 +172,10 @@ impl Federation {
         name: &str,
         sql: &str,
     ) -> Result<SchemaRef, FederationError> {
-        let identity = SessionIdentity { user: "lakegate".into(), database: VIRTUAL_DATABASE.into() };
+        let identity = SessionIdentity {
+            user: "lakegate".into(),
+            database: VIRTUAL_DATABASE.into(),
+        };
         self.session(identity)?.plan_view(name, sql).await
     }
 
@@ -210,6 +213,7 @@ impl Federation {
     pub(crate) fn system_tables(&self) -> SystemTables {
         SystemTables {
             log: Arc::clone(&self.log),
+            store: self.store.read().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
@@ -231,5 +235,9 @@ fn session_config(options: &FederationOptions) -> SessionConfig {
     settings.explain.physical_plan_only = true;
     // statistics of files are read when a table is opened
     settings.execution.collect_statistics = true;
+    // each sorting thread sets this much aside to merge what it spilt: the default of
+    // 10 MiB a thread is more than a small pool has
+    let aside = options.memory_bytes / (options.threads.max(1) * 8);
+    settings.execution.sort_spill_reservation_bytes = aside.clamp(64 << 10, 10 << 20);
     config
 }

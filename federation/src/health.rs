@@ -61,7 +61,11 @@ pub(crate) struct Health {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { sources: Mutex::default(), views: Mutex::default(), changes: watch::Sender::new(0) }
+        Self {
+            sources: Mutex::default(),
+            views: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
     }
 }
 

@@ -65,7 +65,11 @@ impl Federation {
         let mut kept: BTreeMap<Key, Kept> = BTreeMap::new();
         let mut revision = 0;
         let mut changes = self.catalog_changes();
-        let keeper = Keeper { federation: Arc::clone(&self), store, state_dir };
+        let keeper = Keeper {
+            federation: Arc::clone(&self),
+            store,
+            state_dir,
+        };
         loop {
             let mut sources_changed = false;
             let mut look_again = false;
@@ -124,7 +128,9 @@ impl Federation {
     /// Looks at a catalog's store now, and returns when that has been done (well or
     /// not). A catalog that is not kept by [`Self::run_catalogs`] is left as it is.
     pub async fn refresh(&self, catalog: &str) {
-        let Some(looks) = self.looks().get(catalog).cloned() else { return };
+        let Some(looks) = self.looks().get(catalog).cloned() else {
+            return;
+        };
         let (done, wait) = oneshot::channel();
         if looks.send(done).await.is_ok() {
             // the task may end instead of looking
@@ -207,7 +213,12 @@ fn drain<K: LakegateResource>(
 
 /// The spec without what can change under a living connection.
 fn connection_of(spec: &DataSourceSpec) -> DataSourceSpec {
-    DataSourceSpec { description: None, access: None, suspend: None, ..spec.clone() }
+    DataSourceSpec {
+        description: None,
+        access: None,
+        suspend: None,
+        ..spec.clone()
+    }
 }
 
 /// The catalog names of all DataSources with a good version, each with its owner: the
@@ -220,7 +231,12 @@ fn owners(known: &BTreeMap<Key, Entry<DataSource>>) -> BTreeMap<String, Key> {
             let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
             let catalog = object.spec.catalog_name(&entry.key.name);
             // an object without a creation time is the newest
-            Some((created.unwrap_or(Timestamp::MAX), entry.uid.clone(), catalog, entry.key.clone()))
+            Some((
+                created.unwrap_or(Timestamp::MAX),
+                entry.uid.clone(),
+                catalog,
+                entry.key.clone(),
+            ))
         })
         .collect();
     claims.sort();
@@ -236,7 +252,12 @@ fn unserved(object: &DataSource) -> Option<(Reason, String)> {
     if object.spec.is_suspended() {
         return Some((Reason::Suspended, "it is suspended".into()));
     }
-    if object.spec.access.as_ref().is_some_and(|access| access.query == Some(false)) {
+    if object
+        .spec
+        .access
+        .as_ref()
+        .is_some_and(|access| access.query == Some(false))
+    {
         return Some((Reason::Suspended, "spec.access.query is false".into()));
     }
     let problem = crate::unserved::first_problem(object)?;
@@ -251,13 +272,13 @@ struct Keeper {
 
 impl Keeper {
     /// Starts, restarts and stops tasks until they are what the resources say.
-    async fn converge(
-        &self,
-        known: &BTreeMap<Key, Entry<DataSource>>,
-        kept: &mut BTreeMap<Key, Kept>,
-    ) {
+    async fn converge(&self, known: &BTreeMap<Key, Entry<DataSource>>, kept: &mut BTreeMap<Key, Kept>) {
         let owners = owners(known);
-        let gone: Vec<Key> = kept.keys().filter(|key| !known.contains_key(key)).cloned().collect();
+        let gone: Vec<Key> = kept
+            .keys()
+            .filter(|key| !known.contains_key(key))
+            .cloned()
+            .collect();
         for key in gone {
             self.stop(&key, kept).await;
             self.federation.health_map().remove_source(&key);
@@ -273,7 +294,9 @@ impl Keeper {
             let refused = match conflict {
                 Some(owner) => Some((
                     Reason::NameConflict,
-                    format!("the catalog name {catalog} belongs to the older DataSource {owner}; set another spec.catalogName"),
+                    format!(
+                        "the catalog name {catalog} belongs to the older DataSource {owner}; set another spec.catalogName"
+                    ),
                 )),
                 None => unserved(object),
             };
@@ -359,7 +382,10 @@ impl Keeper {
         if let Some(current) = snapshot.catalogs.get(catalog)
             && current.description.as_ref() != description
         {
-            let current = Catalog { description: description.cloned(), ..Catalog::clone(current) };
+            let current = Catalog {
+                description: description.cloned(),
+                ..Catalog::clone(current)
+            };
             self.federation.put_catalog(current);
         }
     }
@@ -374,7 +400,11 @@ impl Keeper {
         let cancel = CancellationToken::new();
         let (looks, requests) = mpsc::channel(16);
         self.federation.looks().insert(catalog.clone(), looks);
-        let manifest = object.metadata.annotations.as_ref().and_then(|all| all.get(MANIFEST_ANNOTATION));
+        let manifest = object
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|all| all.get(MANIFEST_ANNOTATION));
         let base_dir = manifest
             .and_then(|path| Path::new(path).parent())
             .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
@@ -394,7 +424,13 @@ impl Keeper {
                 runtime: Arc::clone(self.federation.runtime_env()),
             },
         };
-        if !self.federation.catalogs().current().catalogs.contains_key(&catalog) {
+        if !self
+            .federation
+            .catalogs()
+            .current()
+            .catalogs
+            .contains_key(&catalog)
+        {
             // the name is known at once; its tables follow
             self.federation.put_catalog(task.catalog(None, None));
         }
@@ -415,11 +451,7 @@ impl Keeper {
         }
     }
 
-    async fn look_at_lakes(
-        &self,
-        kept: &BTreeMap<Key, Kept>,
-        known: &BTreeMap<Key, Entry<DataSource>>,
-    ) {
+    async fn look_at_lakes(&self, kept: &BTreeMap<Key, Kept>, known: &BTreeMap<Key, Entry<DataSource>>) {
         for (key, source) in kept {
             let object = known.get(key).and_then(|entry| entry.object.as_ref());
             if object.is_some_and(|object| object.spec.lake.is_some()) {
@@ -466,7 +498,11 @@ impl Task {
             let outcome = match tokio::time::timeout(LOOK, self.look(source.clone())).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(SourceError {
-                    message: format!("{}: the store did not answer in {} s", self.catalog, LOOK.as_secs()),
+                    message: format!(
+                        "{}: the store did not answer in {} s",
+                        self.catalog,
+                        LOOK.as_secs()
+                    ),
                     reason: Reason::Timeout,
                     terminal: false,
                 }),
@@ -485,7 +521,11 @@ impl Task {
                     // the next attempt starts anew: a Secret may have changed
                     source = None;
                     failures = failures.saturating_add(1);
-                    if error.terminal { interval } else { backoff(failures, rand::random::<f64>()) }
+                    if error.terminal {
+                        interval
+                    } else {
+                        backoff(failures, rand::random::<f64>())
+                    }
                 }
             };
             for waiter in waiters.drain(..) {
@@ -508,7 +548,14 @@ impl Task {
     async fn look(
         &self,
         source: Option<Arc<dyn CatalogSource>>,
-    ) -> Result<(Arc<dyn CatalogSource>, Option<String>, Vec<crate::DiscoveredTable>), SourceError> {
+    ) -> Result<
+        (
+            Arc<dyn CatalogSource>,
+            Option<String>,
+            Vec<crate::DiscoveredTable>,
+        ),
+        SourceError,
+    > {
         let source = match source {
             Some(source) => source,
             None => open_source(&self.object.spec, &self.catalog, &self.context).await?,
@@ -525,9 +572,15 @@ impl Task {
         let changed = old.is_none_or(|old| !old.shows_same(next));
         let new_source = old.is_none_or(|old| !Arc::ptr_eq(&old.source, &next.source));
         if changed || new_source {
-            self.federation.put_catalog(self.catalog(Some(Arc::clone(next)), None));
+            self.federation
+                .put_catalog(self.catalog(Some(Arc::clone(next)), None));
         }
-        tracing::debug!(catalog = self.catalog, tables = next.table_count(), changed, "discovered");
+        tracing::debug!(
+            catalog = self.catalog,
+            tables = next.table_count(),
+            changed,
+            "discovered"
+        );
         self.federation.health_map().update_source(&self.key, |health| {
             *health = crate::SourceHealth {
                 reachable: Some(true),
@@ -554,7 +607,8 @@ impl Task {
             "{error}"
         );
         if !keeps {
-            self.federation.put_catalog(self.catalog(None, Some(error.message.clone())));
+            self.federation
+                .put_catalog(self.catalog(None, Some(error.message.clone())));
         }
         self.federation.health_map().update_source(&self.key, |health| {
             health.reachable = Some(false);
@@ -584,7 +638,12 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_a_bound() {
-        for (failures, low, high) in [(1, 500, 1000), (2, 1000, 2000), (4, 4000, 8000), (30, 30_000, 60_000)] {
+        for (failures, low, high) in [
+            (1, 500, 1000),
+            (2, 1000, 2000),
+            (4, 4000, 8000),
+            (30, 30_000, 60_000),
+        ] {
             assert_eq!(backoff(failures, 0.0), Duration::from_millis(low));
             assert_eq!(backoff(failures, 1.0), Duration::from_millis(high));
         }

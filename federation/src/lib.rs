@@ -9,6 +9,7 @@ mod export;
 mod extension;
 mod federation;
 mod health;
+mod interrupt;
 mod keeper;
 mod metadata;
 mod planner;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Federation;
 use crate::error::{Cause, FederationError};
 use crate::extension::SchemaContext;
+use crate::interrupt::interruptible;
 use crate::planner::Planner;
 use crate::resolve::{Scope, match_name};
 use crate::settings::Settings;
@@ -298,6 +299,7 @@ impl Session {
             runtimes.cpu()?
         };
         let cancel = self.cancel_token();
+        let stopped = CancellationToken::new();
         let query = federation.query_log().start(
             self.id(),
             self.user(),
@@ -312,9 +314,10 @@ impl Session {
             schema,
             timeout,
             cancel,
+            stopped: stopped.clone(),
             query,
         };
-        Ok(supervise(supervision, run(state, plan, pushdown)))
+        Ok(supervise(supervision, run(state, plan, pushdown, stopped)))
     }
 
     /// Parses, plans and runs one statement.
@@ -412,11 +415,13 @@ async fn run(
     state: SessionState,
     plan: LogicalPlan,
     pushdown: bool,
+    stopped: CancellationToken,
 ) -> Result<SendableRecordBatchStream, FederationError> {
     let explains = matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
     let plan = open_tables(plan, pushdown).await?;
     let plan = state.optimize(&plan)?;
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
+    let physical = interruptible(physical, &stopped)?;
     let context = Arc::new(TaskContext::from(&state));
     let stream = execute_stream(physical, context)?;
     Ok(if explains { explain_lines(stream) } else { stream })

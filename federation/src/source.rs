@@ -9,13 +9,13 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{StreamExt, TryStreamExt};
 use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, TableKind};
 use lakegate_crds::conditions::Reason;
 use lakegate_crds::{DataSourceSpec, LakeSpec};
 use lakegate_lake::{Lake, LakeError, LakeTable};
 use lakegate_store::Secrets;
-use datafusion::execution::runtime_env::RuntimeEnv;
 
 use crate::metadata::{RelationKind, TableMetadata, columns_of};
 
@@ -33,7 +33,11 @@ pub struct SourceError {
 
 impl From<ConnectorError> for SourceError {
     fn from(error: ConnectorError) -> Self {
-        Self { message: error.to_string(), reason: error.reason(), terminal: error.is_terminal() }
+        Self {
+            message: error.to_string(),
+            reason: error.reason(),
+            terminal: error.is_terminal(),
+        }
     }
 }
 
@@ -44,7 +48,11 @@ impl From<LakeError> for SourceError {
             LakeError::Directory { .. } => (Reason::PathNotFound, false),
             _ => (Reason::DiscoveryFailed, false),
         };
-        Self { message: error.to_string(), reason, terminal }
+        Self {
+            message: error.to_string(),
+            reason,
+            terminal,
+        }
     }
 }
 
@@ -136,7 +144,11 @@ fn described(table: TableDescription) -> DiscoveredTable {
         primary_key: table.primary_key.clone(),
         definition: None,
     });
-    DiscoveredTable { schema: table.schema.clone(), metadata, handle: Arc::new(table) }
+    DiscoveredTable {
+        schema: table.schema.clone(),
+        metadata,
+        handle: Arc::new(table),
+    }
 }
 
 fn handle<T: Any>(table: &DiscoveredTable) -> Result<&T, DataFusionError> {
@@ -165,7 +177,10 @@ impl CatalogSource for ConnectorSource {
     }
 
     fn same(&self, left: &DiscoveredTable, right: &DiscoveredTable) -> bool {
-        let tables = (handle::<TableDescription>(left), handle::<TableDescription>(right));
+        let tables = (
+            handle::<TableDescription>(left),
+            handle::<TableDescription>(right),
+        );
         matches!(tables, (Ok(left), Ok(right)) if left == right)
     }
 }
@@ -187,7 +202,11 @@ fn lake_table(table: LakeTable) -> DiscoveredTable {
         primary_key: Vec::new(),
         definition: None,
     });
-    DiscoveredTable { schema: table.name().schema.clone(), metadata, handle: Arc::new(table) }
+    DiscoveredTable {
+        schema: table.name().schema.clone(),
+        metadata,
+        handle: Arc::new(table),
+    }
 }
 
 fn lake_failed(error: LakeError) -> DataFusionError {
@@ -225,7 +244,10 @@ impl CatalogSource for LakeSource {
     }
 
     async fn open(&self, table: &DiscoveredTable) -> Result<Arc<dyn TableProvider>, DataFusionError> {
-        self.0.provider(handle::<LakeTable>(table)?).await.map_err(lake_failed)
+        self.0
+            .provider(handle::<LakeTable>(table)?)
+            .await
+            .map_err(lake_failed)
     }
 
     async fn newest(
@@ -251,7 +273,9 @@ async fn open_lake(
 ) -> Result<Arc<dyn CatalogSource>, SourceError> {
     let Some(directory) = &spec.directory else {
         return Err(SourceError {
-            message: format!("{catalog}: spec.lake.s3 is not served by this version yet; use spec.lake.directory"),
+            message: format!(
+                "{catalog}: spec.lake.s3 is not served by this version yet; use spec.lake.directory"
+            ),
             reason: Reason::NotImplemented,
             terminal: true,
         });

@@ -293,7 +293,6 @@ mod tests {
             ("with a as (select 1) select * from a", "ok"),
             ("values (1), (2)", "ok"),
             ("explain analyze select 1", "ok"),
-            ("table t", "ok"),
             ("insert into t values (1)", "25006"),
             (
                 "with a as (insert into t values (1) returning *) select * from a",
@@ -332,7 +331,7 @@ mod tests {
         for (sql, position) in [
             ("select 1 +", None),
             ("selec 1", Some(1)),
-            ("select\n from from x", Some(9)),
+            ("select\n )", Some(9)),
         ] {
             let error = parse(sql).unwrap_err();
             assert_eq!(error.sqlstate(), "42601", "{sql}");

@@ -121,6 +121,8 @@ pub(crate) struct Supervision {
     pub(crate) schema: SchemaRef,
     pub(crate) timeout: Option<Duration>,
     pub(crate) cancel: CancellationToken,
+    /// Cancelled once the query is over, however it ended.
+    pub(crate) stopped: CancellationToken,
     pub(crate) query: QueryHandle,
 }
 
@@ -139,6 +141,7 @@ where
         schema,
         timeout,
         cancel,
+        stopped,
         query,
     } = supervision;
     let (sender, batches) = mpsc::channel(CHANNEL);
@@ -176,6 +179,7 @@ where
                 Err(error) => Err(FederationError::internal(panic_message(error))),
             }),
         };
+        stopped.cancel();
         task.abort();
         match &outcome {
             Some(outcome) => query.end_with(outcome),

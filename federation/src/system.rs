@@ -16,14 +16,13 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use jiff::Timestamp;
 use lakegate_crds::conditions::{ConditionType, ConditionsExt, Reason};
-use lakegate_crds::{
-    DataSource, Export, ExportRun, LakegateResource, RetentionPolicy, Time, View, validation,
-};
+use lakegate_crds::{DataSource, Export, ExportRun, LakegateResource, RetentionPolicy, Time, View};
 use lakegate_store::{Entry, ResourceStore, StoreOf};
 
 use crate::error::{Cause, FederationError};
 use crate::metadata::{RelationKind, TableMetadata, columns_of};
 use crate::query_log::QueryLog;
+use crate::unserved::first_problem;
 
 /// One value of a row.
 enum Cell {
@@ -332,15 +331,19 @@ impl SystemTables {
         if which == Which::Queries {
             return Ok(self.queries(Timestamp::now()));
         }
-        let Some(store) = &self.store else { return Ok(Vec::new()) };
+        let Some(store) = &self.store else {
+            return Ok(Vec::new());
+        };
         let store = store.as_ref();
         let rows = match which {
             Which::DataSources => list::<DataSource>(store).await?.iter().map(data_source).collect(),
             Which::Exports => list::<Export>(store).await?.iter().map(export).collect(),
             Which::ExportRuns => list::<ExportRun>(store).await?.iter().map(export_run).collect(),
-            Which::RetentionPolicies => {
-                list::<RetentionPolicy>(store).await?.iter().map(retention_policy).collect()
-            }
+            Which::RetentionPolicies => list::<RetentionPolicy>(store)
+                .await?
+                .iter()
+                .map(retention_policy)
+                .collect(),
             Which::Views => list::<View>(store).await?.iter().map(view).collect(),
             Which::Events => {
                 let notices = store.list_notices().await.map_err(|error| unreadable(&error))?;
@@ -390,40 +393,63 @@ async fn list<K: LakegateResource>(store: &dyn ResourceStore) -> Result<Vec<Entr
 where
     dyn ResourceStore: StoreOf<K>,
 {
-    StoreOf::<K>::of(store).list().await.map_err(|error| unreadable(&error))
+    StoreOf::<K>::of(store)
+        .list()
+        .await
+        .map_err(|error| unreadable(&error))
 }
 
 fn unreadable(error: &lakegate_store::StoreError) -> FederationError {
-    Cause::SourceFailed { message: format!("the resources cannot be read: {error}") }.into()
+    Cause::SourceFailed {
+        message: format!("the resources cannot be read: {error}"),
+    }
+    .into()
 }
 
 /// What Ready says of an entry; of one without a status, what its manifest alone says.
 fn readiness<K: LakegateResource>(entry: &Entry<K>) -> [Cell; 3] {
-    let ready = entry.status.as_ref().and_then(|status| K::conditions(status).find(ConditionType::Ready));
+    let ready = entry
+        .status
+        .as_ref()
+        .and_then(|status| K::conditions(status).find(ConditionType::Ready));
     if let Some(ready) = ready {
         let value = match ready.status.as_str() {
             "True" => Some(true),
             "False" => Some(false),
             _ => None,
         };
-        return [value.into(), ready.reason.as_str().into(), ready.message.as_str().into()];
+        return [
+            value.into(),
+            ready.reason.as_str().into(),
+            ready.message.as_str().into(),
+        ];
     }
     let problem = match (&entry.object, &entry.rejected) {
-        (None, Some(rejected)) => rejected.problems.first().map(|first| (first.reason, rejected.to_string())),
-        (Some(object), _) => {
-            let problems = validation::unserved(&K::clone(object).into_any());
-            problems.into_iter().next().map(|problem| (problem.reason, problem.message))
-        }
+        (None, Some(rejected)) => rejected
+            .problems
+            .first()
+            .map(|first| (first.reason, rejected.to_string())),
+        (Some(object), _) => first_problem(object.as_ref()).map(|problem| (problem.reason, problem.message)),
         (None, None) => None,
     };
     match problem {
         Some((reason, message)) => [Some(false).into(), reason.as_str().into(), message.into()],
-        None => [Cell::Bool(None), Reason::Progressing.as_str().into(), Cell::Text(None)],
+        None => [
+            Cell::Bool(None),
+            Reason::Progressing.as_str().into(),
+            Cell::Text(None),
+        ],
     }
 }
 
 fn created<K: LakegateResource>(entry: &Entry<K>) -> Option<Timestamp> {
-    entry.object.as_ref()?.meta().creation_timestamp.as_ref().map(|time| time.0)
+    entry
+        .object
+        .as_ref()?
+        .meta()
+        .creation_timestamp
+        .as_ref()
+        .map(|time| time.0)
 }
 
 fn head<K: LakegateResource>(entry: &Entry<K>) -> Vec<Cell> {
@@ -440,7 +466,8 @@ fn data_source(entry: &Entry<DataSource>) -> Vec<Cell> {
     let mut row = head(entry);
     row.extend(readiness(entry));
     row.extend(cells![
-        spec.and_then(lakegate_crds::DataSourceSpec::source_kind).map(|kind| kind.to_string()),
+        spec.and_then(lakegate_crds::DataSourceSpec::source_kind)
+            .map(|kind| kind.to_string()),
         spec.map(|spec| spec.catalog_name(&entry.key.name)),
         status.endpoint,
         status.server_version,
@@ -459,7 +486,10 @@ fn export(entry: &Entry<Export>) -> Vec<Cell> {
     let spec = entry.object.as_ref().map(|object| &object.spec);
     let status = entry.status.clone().unwrap_or_default();
     let source = spec.map(|spec| match (&spec.from.source_ref, &spec.from.table) {
-        (Some(source), Some(table)) => format!("{}.{}.{}", source.name, table.schema, table.name),
+        (Some(source), Some(table)) => match &table.schema {
+            Some(schema) => format!("{}.{schema}.{}", source.name, table.name),
+            None => format!("{}.{}", source.name, table.name),
+        },
         (Some(source), None) => source.name.clone(),
         (None, _) => "query".to_owned(),
     });
@@ -475,7 +505,7 @@ fn export(entry: &Entry<Export>) -> Vec<Cell> {
     row.extend(cells![
         source,
         destination,
-        schedule.and_then(|schedule| schedule.cron.as_ref()).map(ToString::to_string),
+        schedule.map(|schedule| schedule.cron.to_string()),
         schedule.and_then(|schedule| schedule.time_zone.clone()),
         spec.map(lakegate_crds::ExportSpec::is_suspended),
         has_run.then_some(last.outcome),
@@ -501,7 +531,8 @@ fn export_run(entry: &Entry<ExportRun>) -> Vec<Cell> {
     let failure = status.failure.clone();
     let mut row = head(entry);
     row.extend(cells![
-        spec.and_then(|spec| spec.export_ref.as_ref()).map(|export| export.name.clone()),
+        spec.and_then(|spec| spec.export_ref.as_ref())
+            .map(|export| export.name.clone()),
         status.state().to_string(),
         failure.as_ref().map(|failure| failure.reason.clone()),
         failure.map(|failure| failure.message),
@@ -531,7 +562,7 @@ fn retention_policy(entry: &Entry<RetentionPolicy>) -> Vec<Cell> {
     row.extend(cells![
         spec.map(|spec| if spec.rows.is_some() { "rows" } else { "files" }.to_owned()),
         status.mode,
-        schedule.and_then(|schedule| schedule.cron.as_ref()).map(ToString::to_string),
+        schedule.map(|schedule| schedule.cron.to_string()),
         spec.map(|spec| spec.suspend.unwrap_or(false)),
         status.last_run.map(|run| run.outcome),
         status.last_evaluation_time,
@@ -553,7 +584,8 @@ fn view(entry: &Entry<View>) -> Vec<Cell> {
     row.extend(cells![
         spec.map(|spec| spec.sql.clone()),
         spec.and_then(|spec| spec.description.clone()),
-        spec.filter(|spec| !spec.tags.is_empty()).map(|spec| spec.tags.join(", ")),
+        spec.filter(|spec| !spec.tags.is_empty())
+            .map(|spec| spec.tags.join(", ")),
         spec.map(lakegate_crds::ViewSpec::is_suspended),
         created(entry),
         rejected(entry),
@@ -603,7 +635,10 @@ struct SystemTable {
 
 impl fmt::Debug for SystemTable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SystemTable").field("which", &self.which).finish_non_exhaustive()
+        formatter
+            .debug_struct("SystemTable")
+            .field("which", &self.which)
+            .finish_non_exhaustive()
     }
 }
 
@@ -628,6 +663,10 @@ impl TableProvider for SystemTable {
         let batch = batch(&self.schema, &rows)?;
         let partitions = [vec![batch]];
         let schema = Arc::clone(&self.schema);
-        Ok(MemorySourceConfig::try_new_exec(&partitions, schema, projection.cloned())?)
+        Ok(MemorySourceConfig::try_new_exec(
+            &partitions,
+            schema,
+            projection.cloned(),
+        )?)
     }
 }

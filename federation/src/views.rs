@@ -82,7 +82,11 @@ pub(crate) async fn refresh_views(federation: &Arc<Federation>, views: Vec<ViewE
     let mut definitions: BTreeMap<String, Arc<ViewDefinition>> = BTreeMap::new();
     for view in views.iter().filter(|view| view.refused.is_none()) {
         // until it has been planned a view shows the columns it had
-        let columns = old.views.get(&view.name).map(|old| old.columns.clone()).unwrap_or_default();
+        let columns = old
+            .views
+            .get(&view.name)
+            .map(|old| old.columns.clone())
+            .unwrap_or_default();
         let definition = ViewDefinition {
             name: view.name.clone(),
             sql: view.sql.clone(),
