@@ -74,7 +74,7 @@ pub struct RunIdentity {
     pub attempt_id: String,
 }
 
-/// Secret values by name and key. Printing it shows the names only.
+/// Secret values by `namespace/name` and key. Printing it shows the names only.
 #[derive(Clone, Default)]
 pub struct SecretBundle(BTreeMap<String, BTreeMap<String, SecretValue>>);
 
@@ -98,11 +98,8 @@ impl SecretBundle {
     }
 
     /// Every key with its value.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &SecretValue)> {
-        self.0.iter().flat_map(|(name, keys)| {
-            keys.iter()
-                .map(move |(key, value)| (name.as_str(), key.as_str(), value))
-        })
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &SecretValue)> {
+        self.0.values().flat_map(|keys| keys.iter().map(|(key, value)| (key.as_str(), value)))
     }
 }
 
@@ -132,13 +129,10 @@ impl Serialize for SecretBundle {
 impl<'de> Deserialize<'de> for SecretBundle {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let plain = BTreeMap::<String, BTreeMap<String, String>>::deserialize(deserializer)?;
-        let mut bundle = Self::default();
-        for (name, keys) in plain {
-            for (key, value) in keys {
-                bundle.insert(&name, &key, SecretValue::new(value));
-            }
-        }
-        Ok(bundle)
+        let values = |keys: BTreeMap<String, String>| {
+            keys.into_iter().map(|(key, value)| (key, SecretValue::new(value))).collect()
+        };
+        Ok(Self(plain.into_iter().map(|(name, keys)| (name, values(keys))).collect()))
     }
 }
 
@@ -239,12 +233,12 @@ mod tests {
     #[test]
     fn a_bundle_travels_but_never_prints() {
         let mut bundle = SecretBundle::default();
-        bundle.insert("shop-db", "password", SecretValue::new("canary-4711"));
-        assert_eq!(format!("{bundle:?}"), r#"{"shop-db": ["password"]}"#);
+        bundle.insert("default", "shop-db", "password", SecretValue::new("canary-4711"));
+        assert_eq!(format!("{bundle:?}"), r#"{"default/shop-db": ["password"]}"#);
         let line = serde_json::to_string(&bundle).unwrap();
         let back: SecretBundle = serde_json::from_str(&line).unwrap();
-        assert_eq!(back.get("shop-db", "password").unwrap().expose(), "canary-4711");
-        assert!(back.contains("shop-db") && !back.contains("shop"));
+        assert_eq!(back.get("default", "shop-db", "password").unwrap().expose(), "canary-4711");
+        assert!(back.contains("default", "shop-db") && !back.contains("other", "shop-db"));
         assert_eq!(back.iter().count(), 1);
     }
 
