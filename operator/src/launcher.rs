@@ -190,6 +190,9 @@ async fn attend(
 async fn forward_messages(stdout: impl AsyncRead + Unpin, run: String, events: mpsc::Sender<WorkerEvent>) {
     let mut reader = BufReader::new(stdout);
     while let Some(line) = next_line(&mut reader).await {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
         match serde_json::from_slice::<WorkerMessage>(&line) {
             Ok(message) => {
                 if events.send(WorkerEvent::Message(message)).await.is_err() {

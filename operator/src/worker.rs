@@ -1,0 +1,412 @@
+//! The worker: performs one attempt of one run, then ends.
+//!
+//! It does what its order says and reports on standard output. It must never outlive the interest in its work: a thread
+//! of its own reads standard input, and when that ends the process ends, whatever its other threads are computing. What
+//! it had written by then is no part of any table, because the only thing that makes it so is the commit.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::StreamExt as _;
+use lakegate_crds::{Compression, DataSource, conditions::Reason};
+use lakegate_federation::{Cause, Federation, FederationError, FederationOptions, SourceContext, SourceError};
+use lakegate_lake::{CommitInfo, Lake, LakeError, WriteOptions};
+use lakegate_store::{Redactor, SecretError, SecretValue, Secrets};
+
+use crate::{
+    orders::scratch_dir,
+    protocol::{Failure, PROTOCOL_VERSION, Phase, Progress, Report, SecretBundle, WorkOrder, WorkerMessage},
+    surroundings::{base_dir, chain, open_lake, report_of},
+};
+
+/// Exit code when standard input ended: nobody wants the result any more.
+pub const ORPHANED: i32 = 75;
+
+/// Time between two signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Performs the order on `stdin` and reports on `stdout`. The attempt's failure is a report, too: the exit code only
+/// tells whether there was one.
+///
+/// Ends the process with [`ORPHANED`] when `stdin` ends before the work does.
+pub fn run(stdin: impl Read + Send + 'static, stdout: impl Write + Send + 'static) -> ExitCode {
+    let mut stdin = BufReader::new(stdin);
+    let stdout = Reporter::new(stdout);
+    let order = match read_order(&mut stdin) {
+        Ok(order) => order,
+        Err(message) => {
+            stdout.send(&WorkerMessage::Failed(failure(Reason::InternalError, message, true)));
+            return ExitCode::FAILURE;
+        }
+    };
+    let watch = std::thread::Builder::new().name("parent-watch".to_owned()).spawn(move || {
+        // Nothing follows the order; what this waits for is the end.
+        let _ = io::copy(&mut stdin, &mut io::sink());
+        tracing::warn!("standard input has ended: nobody waits for this worker any more");
+        std::process::exit(ORPHANED);
+    });
+    if let Err(error) = watch {
+        let message = format!("no thread can be started: {error}");
+        stdout.send(&WorkerMessage::Failed(failure(Reason::InternalError, message, false)));
+        return ExitCode::FAILURE;
+    }
+    let outcome = perform_with_heartbeat(order, &stdout);
+    let (message, code) = match outcome {
+        Ok(report) => (WorkerMessage::Finished(report), ExitCode::SUCCESS),
+        Err(failure) => (WorkerMessage::Failed(failure), ExitCode::FAILURE),
+    };
+    stdout.send(&message);
+    code
+}
+
+fn read_order(stdin: &mut impl BufRead) -> Result<WorkOrder, String> {
+    let mut line = zeroize_on_drop(String::new());
+    stdin.read_line(&mut line.0).map_err(|error| format!("standard input cannot be read: {error}"))?;
+    if line.0.trim().is_empty() {
+        return Err("a worker is started by `lakegate serve`, which writes its order to standard input".to_owned());
+    }
+    // The error of the parser may quote what it read, and that may be a secret: only the place is told.
+    let order: WorkOrder = serde_json::from_str(&line.0)
+        .map_err(|error| format!("the work order cannot be read (column {})", error.column()))?;
+    if order.version != PROTOCOL_VERSION {
+        return Err(format!(
+            "the work order has version {}, this worker knows {PROTOCOL_VERSION}: the binary was replaced, restart serve",
+            order.version
+        ));
+    }
+    Ok(order)
+}
+
+/// The order's text holds secrets; its memory is overwritten.
+struct Wiped(String);
+
+fn zeroize_on_drop(text: String) -> Wiped {
+    Wiped(text)
+}
+
+impl Drop for Wiped {
+    fn drop(&mut self) {
+        let wiped = std::mem::take(&mut self.0);
+        // SecretValue overwrites its memory when dropped.
+        drop(SecretValue::new(wiped));
+    }
+}
+
+fn perform_with_heartbeat(order: WorkOrder, stdout: &Reporter) -> Result<Report, Failure> {
+    let state = Arc::new(State::default());
+    let done = Arc::new(AtomicBool::new(false));
+    let pulse = {
+        let (state, done, stdout) = (Arc::clone(&state), Arc::clone(&done), stdout.clone());
+        // A thread of its own: work on all others does not look like death.
+        std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
+            while !done.load(Ordering::Acquire) {
+                stdout.send(&WorkerMessage::Progress(state.progress()));
+                std::thread::park_timeout(HEARTBEAT);
+            }
+        })
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(order.threads.clamp(1, 64))
+        .thread_name("worker")
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(perform(order, Arc::clone(&state))),
+        Err(error) => Err(failure(Reason::InternalError, format!("no runtime can be started: {error}"), false)),
+    };
+    done.store(true, Ordering::Release);
+    if let Ok(pulse) = pulse {
+        pulse.thread().unpark();
+        // The result is the last line: no heartbeat may follow it.
+        let _ = pulse.join();
+    }
+    outcome
+}
+
+/// How far the attempt is, for the heartbeat.
+#[derive(Debug, Default)]
+pub struct State {
+    phase: AtomicU8,
+    rows: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl State {
+    fn enter(&self, phase: Phase) {
+        let phase = match phase {
+            Phase::Starting => 0,
+            Phase::Copying => 1,
+            Phase::Committing => 2,
+        };
+        self.phase.store(phase, Ordering::Release);
+    }
+
+    fn progress(&self) -> Progress {
+        let phase = match self.phase.load(Ordering::Acquire) {
+            0 => Phase::Starting,
+            1 => Phase::Copying,
+            _ => Phase::Committing,
+        };
+        Progress { phase, rows: self.rows.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+    }
+}
+
+/// Performs an attempt in this process: what [`run`] does between its first line and its last.
+///
+/// # Errors
+///
+/// The attempt's failure: nothing was published, unless the reason is that this is not known.
+pub async fn perform(order: WorkOrder, state: Arc<State>) -> Result<Report, Failure> {
+    let secrets = OrderSecrets::new(order.secrets.clone());
+    let redactor = secrets.redactor();
+    let scratch = scratch_dir(&order.state_dir, &order.run.attempt_id);
+    let outcome = attempt(&order, Arc::new(secrets), scratch.clone(), &state).await;
+    if let Err(error) = tokio::fs::remove_dir_all(&scratch).await
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %scratch.display(), %error, "scratch files could not be removed");
+    }
+    outcome.map_err(|failure| Failure { message: redactor.redact(&failure.message), ..failure })
+}
+
+async fn attempt(
+    order: &WorkOrder,
+    secrets: Arc<dyn Secrets>,
+    scratch: PathBuf,
+    state: &Arc<State>,
+) -> Result<Report, Failure> {
+    let destination = &order.spec.destination;
+    let run = &order.run;
+    let lake = open_lake(&order.lake, &order.state_dir).await.map_err(|error| lake_failure(&error))?;
+    // An attempt before this one may have died between its commit and its last word.
+    let found = lake.find_commit(&destination.schema, &destination.table, &run.uid).await;
+    if let Some(commit) = found.map_err(|error| lake_failure(&error))? {
+        return Ok(Report { already: true, ..report_of(&commit) });
+    }
+    let federation = Federation::new(FederationOptions {
+        threads: order.threads.max(1),
+        memory_bytes: order.memory_bytes,
+        spill_dir: Some(scratch),
+        ..FederationOptions::default()
+    })
+    .map_err(|error| federation_failure(&error, Stage::Planning))?;
+    let unattached = attach(&federation, order, &secrets).await?;
+    let catalog = order.sources.first().filter(|_| order.spec.from.source_ref.is_some()).map(catalog_of);
+    let plan = match federation.plan_export(&order.spec, catalog.as_deref()).await {
+        Ok(plan) => plan,
+        Err(error) => {
+            let mut failure = federation_failure(&error, Stage::Planning);
+            // The table a query misses may be one of a store that did not answer.
+            if let Some(source) = unattached {
+                failure = Failure { message: format!("{}; {}", failure.message, source.message), terminal: false, ..failure };
+            }
+            return Err(failure);
+        }
+    };
+    let written = copy(order, &lake, &plan, state).await?;
+    state.enter(Phase::Committing);
+    let rows_read = state.rows.load(Ordering::Relaxed);
+    let info = CommitInfo {
+        run_id: run.uid.clone(),
+        attempt_id: run.attempt_id.clone(),
+        export: Some(format!("{}/{}", run.namespace, run.export)),
+        ..CommitInfo::default()
+    };
+    let commit = lake.replace(written, info).await.map_err(|error| lake_failure(&error))?;
+    Ok(Report { rows_read: (!commit.already).then_some(rows_read), ..report_of(&commit) })
+}
+
+/// Connects to the stores of the order. One store of a query that cannot be reached does not keep it from reading the
+/// others; the first such is given back.
+async fn attach(
+    federation: &Arc<Federation>,
+    order: &WorkOrder,
+    secrets: &Arc<dyn Secrets>,
+) -> Result<Option<Failure>, Failure> {
+    let mut first_failure = None;
+    for source in &order.sources {
+        let context = SourceContext {
+            namespace: source.metadata.namespace.clone().unwrap_or_else(|| order.run.namespace.clone()),
+            base_dir: base_dir(source),
+            state_dir: order.state_dir.clone(),
+            secrets: Arc::clone(secrets),
+            runtime: Arc::clone(federation.runtime_env()),
+        };
+        let name = source.metadata.name.as_deref().unwrap_or_default();
+        if let Err(error) = federation.attach(name, &source.spec, &context).await {
+            let failure = source_failure(&error);
+            if order.spec.from.source_ref.is_some() {
+                return Err(failure);
+            }
+            tracing::warn!(source = name, error = failure.message, "a store of the query cannot be reached");
+            first_failure.get_or_insert(failure);
+        }
+    }
+    Ok(first_failure)
+}
+
+async fn copy(
+    order: &WorkOrder,
+    lake: &Lake,
+    plan: &lakegate_federation::ExportPlan,
+    state: &Arc<State>,
+) -> Result<lakegate_lake::WrittenFiles, Failure> {
+    let destination = &order.spec.destination;
+    let progress = Arc::clone(state);
+    let mut options = WriteOptions::new(&order.run.uid, &order.run.attempt_id);
+    options.compression = match destination.compression() {
+        Compression::Zstd => lakegate_lake::Compression::Zstd,
+        Compression::Snappy => lakegate_lake::Compression::Snappy,
+    };
+    options.progress = Some(Arc::new(move |written: lakegate_lake::Progress| {
+        progress.bytes.store(written.bytes, Ordering::Relaxed);
+    }));
+    let mut writer = lake
+        .write(&destination.schema, &destination.table, Arc::clone(plan.schema()), options)
+        .await
+        .map_err(|error| lake_failure(&error))?;
+    state.enter(Phase::Copying);
+    let copied = async {
+        let mut batches = plan.execute().map_err(|error| federation_failure(&error, Stage::Reading))?;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(|error| federation_failure(&error, Stage::Reading))?;
+            let rows = batch.num_rows() as u64;
+            writer.write(batch).await.map_err(|error| lake_failure(&error))?;
+            state.rows.fetch_add(rows, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    match copied.await {
+        Ok(()) => writer.close().await.map_err(|error| lake_failure(&error)),
+        Err(failure) => {
+            if let Err(error) = writer.abort().await {
+                tracing::warn!(error = chain(&error), "files of a failed attempt could not be removed; a sweep will");
+            }
+            Err(failure)
+        }
+    }
+}
+
+fn catalog_of(source: &DataSource) -> String {
+    source.spec.catalog_name(source.metadata.name.as_deref().unwrap_or_default())
+}
+
+fn failure(reason: Reason, message: impl Into<String>, terminal: bool) -> Failure {
+    Failure { reason: reason.to_string(), message: message.into(), terminal }
+}
+
+fn source_failure(error: &SourceError) -> Failure {
+    failure(error.reason, chain(error), error.terminal)
+}
+
+/// When an error of the federation came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Planning,
+    Reading,
+}
+
+fn federation_failure(error: &FederationError, stage: Stage) -> Failure {
+    let planning = stage == Stage::Planning;
+    // What does not plan will not plan a minute later, except where a store or this machine is to blame.
+    let (reason, terminal) = match error.cause() {
+        Cause::OutOfMemory { .. } => (Reason::OutOfMemory, false),
+        Cause::DiskFull { .. } => (Reason::StorageFull, false),
+        Cause::SourceUnavailable { .. } => (Reason::SourceNotReady, false),
+        Cause::SourceFailed { .. } => (Reason::ReadFailed, false),
+        Cause::Timeout => (Reason::Timeout, false),
+        Cause::InvalidExport { .. } => (Reason::InvalidSpec, true),
+        Cause::UnknownTable { .. } | Cause::UnknownSchema { .. } => (Reason::TableNotFound, planning),
+        Cause::UnknownColumn { .. } => (Reason::ColumnNotFound, planning),
+        Cause::DuplicateColumn { .. } => (Reason::ColumnNameConflict, planning),
+        Cause::InvalidText { .. } | Cause::OutOfRange { .. } => (Reason::CastFailed, false),
+        Cause::Internal { .. } => (Reason::InternalError, false),
+        _ if planning => (Reason::PlanFailed, true),
+        _ => (Reason::ReadFailed, false),
+    };
+    let mut message = error.to_string();
+    for more in [error.detail(), error.hint()].into_iter().flatten() {
+        message = format!("{message} ({more})");
+    }
+    failure(reason, message, terminal)
+}
+
+fn lake_failure(error: &LakeError) -> Failure {
+    let reason = match error {
+        LakeError::NotImplemented { .. } => Reason::NotImplemented,
+        LakeError::ColumnCollision { .. } => Reason::ColumnNameConflict,
+        LakeError::TypeRefused { .. } | LakeError::ValueRefused { .. } => Reason::ValueNotRepresentable,
+        LakeError::ValueTooLarge { .. } => Reason::ValueTooLarge,
+        LakeError::SchemaChanged { .. } | LakeError::ColumnsMoved { .. } => Reason::SchemaChanged,
+        LakeError::StorageFull { .. } => Reason::StorageFull,
+        LakeError::TooManyRaces { .. } => Reason::CommitConflict,
+        LakeError::BadName { .. } | LakeError::NoColumns { .. } => Reason::InvalidSpec,
+        _ => Reason::WriteFailed,
+    };
+    failure(reason, chain(error), error.is_terminal())
+}
+
+/// The secrets of an order, as the connectors ask for them.
+struct OrderSecrets {
+    bundle: SecretBundle,
+    redactor: Redactor,
+}
+
+impl OrderSecrets {
+    fn new(bundle: SecretBundle) -> Self {
+        let redactor = Redactor::new();
+        for (key, value) in bundle.iter() {
+            redactor.register_key(key, value);
+        }
+        Self { bundle, redactor }
+    }
+}
+
+#[async_trait]
+impl Secrets for OrderSecrets {
+    async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError> {
+        if let Some(value) = self.bundle.get(namespace, name, key) {
+            return Ok(value.clone());
+        }
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        let remedy = "it is not among those that the run's DataSources refer to".to_owned();
+        Err(if self.bundle.contains(&namespace, &name) {
+            SecretError::KeyMissing { namespace, name, key: key.to_owned(), remedy }
+        } else {
+            SecretError::NotFound { namespace, name, remedy }
+        })
+    }
+
+    fn redactor(&self) -> Redactor {
+        self.redactor.clone()
+    }
+}
+
+/// Writes messages, one line each, from any thread.
+#[derive(Clone)]
+struct Reporter {
+    out: Arc<Mutex<Box<dyn Write + Send>>>,
+}
+
+impl Reporter {
+    fn new(out: impl Write + Send + 'static) -> Self {
+        Self { out: Arc::new(Mutex::new(Box::new(out))) }
+    }
+
+    fn send(&self, message: &WorkerMessage) {
+        let Ok(mut line) = serde_json::to_vec(message) else { return };
+        line.push(b'\n');
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever does not read any more has ended, and with it our standard input: the watch acts on that.
+        let _ = out.write_all(&line).and_then(|()| out.flush());
+    }
+}

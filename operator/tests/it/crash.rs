@@ -1,0 +1,289 @@
+//! The operator dies, everywhere it can, and the next one goes on: no run lost, none performed twice.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use lakegate_crds::{DataSource, Export, ExportRun, LakegateResource, RetentionPolicy, RunState, View};
+use lakegate_operator::{
+    WorkerLauncher,
+    launcher::{LaunchFailure, Worker},
+    protocol::WorkOrder,
+};
+use lakegate_store::{
+    Created, Entry, Event, Key, MemoryStore, Notice, Notices, Redactor, ResourceStore, SecretError, SecretValue, Secrets,
+    Store, StoreError,
+};
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::harness::{FakeLauncher, FakeSurroundings, Running, World, export};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_before_its_commit_the_attempt_is_repeated() {
+    let mut world = World::new();
+    world.store.put(export("orders", json!({"runToken": "go"})));
+    let operator = world.start();
+    let orphan = world.worker().await;
+    let name = orphan.order.run.name.clone();
+    world.until_run(&name, "it runs", |status| status.state() == RunState::Running).await;
+    drop(operator);
+    orphan.ends_when_told().await;
+    let operator = world.start();
+    // at once: the worker's end was not its own doing
+    let worker = world.worker().await;
+    assert_eq!((worker.order.run.name.as_str(), worker.order.run.attempt), (name.as_str(), 2));
+    worker.finish(&world.surroundings).await;
+    let status = world.until_run(&name, "it ends", |status| status.state().is_terminal()).await;
+    assert_eq!(status.state(), RunState::Complete);
+    assert_eq!((world.surroundings.commit_count(), world.runs().await.len()), (1, 1));
+    operator.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_after_the_commit_the_run_is_complete() {
+    let mut world = World::new();
+    world.store.put(export("orders", json!({"runToken": "go"})));
+    let operator = world.start();
+    let orphan = world.worker().await;
+    let name = orphan.order.run.name.clone();
+    world.until_run(&name, "it runs", |status| status.state() == RunState::Running).await;
+    drop(operator);
+    world.surroundings.commit(&orphan.order.run.uid);
+    *world.surroundings.lake_is_away.lock().unwrap() = true;
+    let operator = world.start();
+    world
+        .until_run(&name, "it waits for the lake's word", |status| {
+            status.conditions.iter().any(|condition| condition.message.contains("the lake is away"))
+        })
+        .await;
+    assert!(world.no_worker());
+    *world.surroundings.lake_is_away.lock().unwrap() = false;
+    world.advance(15);
+    let status = world.until_run(&name, "it ends", |status| status.state().is_terminal()).await;
+    assert_eq!((status.state(), status.rows_written, status.attempts), (RunState::Complete, Some(9), Some(1)));
+    assert!(world.no_worker());
+    operator.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_costs_no_attempt() {
+    let mut world = World::new();
+    world.store.put(export("orders", json!({"runToken": "go", "retry": {"limit": 0}})));
+    for _ in 0..3 {
+        let operator = world.start();
+        let worker = world.worker().await;
+        assert_eq!(worker.order.run.attempt, 1);
+        let name = worker.order.run.name.clone();
+        world.until_run(&name, "it runs", |status| status.state() == RunState::Running).await;
+        tokio::join!(operator.shut_down(), worker.ends_when_told());
+        let status = world.run(&name).await;
+        assert_eq!((status.state(), status.attempts, status.worker), (RunState::Pending, Some(0), None));
+    }
+    let operator = world.start();
+    let worker = world.worker().await;
+    let name = worker.order.run.name.clone();
+    worker.finish(&world.surroundings).await;
+    world.until_run(&name, "it ends", |status| status.state() == RunState::Complete).await;
+    assert_eq!((world.surroundings.commit_count(), world.runs().await.len()), (1, 1));
+    operator.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_during_shutdown_counts() {
+    let mut world = World::new();
+    world.store.put(export("orders", json!({"runToken": "go"})));
+    let operator = world.start();
+    let worker = world.worker().await;
+    let name = worker.order.run.name.clone();
+    world.until_run(&name, "it runs", |status| status.state() == RunState::Running).await;
+    world.surroundings.commit(&worker.order.run.uid);
+    tokio::join!(operator.shut_down(), worker.ends_when_told());
+    assert_eq!(world.run(&name).await.state(), RunState::Complete);
+}
+
+/// Where the operator dies: at its n-th effect, before it or right after.
+#[derive(Debug)]
+struct Fate {
+    left: AtomicUsize,
+    before: bool,
+    died: Notify,
+}
+
+impl Fate {
+    fn new(effect: usize, before: bool) -> Arc<Self> {
+        Arc::new(Self { left: AtomicUsize::new(effect), before, died: Notify::new() })
+    }
+
+    /// Performs an effect, unless the operator is dead by then. A dead operator waits for ever.
+    async fn effect<T>(&self, effect: impl Future<Output = T>) -> T {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1))).unwrap();
+        match (left, self.before) {
+            (0, _) => std::future::pending().await,
+            (1, true) => {
+                self.died.notify_one();
+                std::future::pending().await
+            }
+            (1, false) => {
+                effect.await;
+                self.died.notify_one();
+                std::future::pending().await
+            }
+            _ => effect.await,
+        }
+    }
+}
+
+/// A store whose user dies at some effect.
+struct Mortal {
+    store: Arc<MemoryStore>,
+    fate: Arc<Fate>,
+}
+
+#[async_trait]
+impl<K: LakegateResource> Store<K> for Mortal
+where
+    MemoryStore: Store<K>,
+{
+    fn watch(&self) -> BoxStream<'static, Event<K>> {
+        Store::<K>::watch(self.store.as_ref())
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Entry<K>>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn list(&self) -> Result<Vec<Entry<K>>, StoreError> {
+        self.store.list().await
+    }
+
+    async fn create(&self, object: K) -> Result<Created<K>, StoreError> {
+        self.fate.effect(self.store.create(object)).await
+    }
+
+    async fn write_status(&self, key: &Key, uid: &str, status: K::Status) -> Result<(), StoreError> {
+        self.fate.effect(Store::<K>::write_status(self.store.as_ref(), key, uid, status)).await
+    }
+
+    async fn delete(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        self.fate.effect(Store::<K>::delete(self.store.as_ref(), key, uid)).await
+    }
+}
+
+#[async_trait]
+impl Secrets for Mortal {
+    async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError> {
+        Secrets::get(self.store.as_ref(), namespace, name, key).await
+    }
+
+    fn redactor(&self) -> Redactor {
+        self.store.redactor()
+    }
+}
+
+#[async_trait]
+impl Notices for Mortal {
+    async fn publish(&self, notice: Notice) {
+        self.fate.effect(self.store.publish(notice)).await;
+    }
+
+    async fn list_notices(&self) -> Result<Vec<Notice>, StoreError> {
+        self.store.list_notices().await
+    }
+}
+
+/// Starts workers that do their work at once; starting one is an effect, too.
+struct Diligent {
+    fate: Arc<Fate>,
+    lake: Arc<FakeSurroundings>,
+    /// Runs that a worker committed, one entry for each worker that found nothing committed before it.
+    performed: Arc<Mutex<Vec<String>>>,
+}
+
+#[async_trait]
+impl WorkerLauncher for Diligent {
+    async fn launch(&self, order: WorkOrder) -> Result<Worker, LaunchFailure> {
+        let (workers, mut started) = tokio::sync::mpsc::unbounded_channel();
+        let launched = self.fate.effect(FakeLauncher { workers }.launch(order)).await;
+        let worker = started.recv().await.unwrap();
+        let (lake, performed) = (Arc::clone(&self.lake), Arc::clone(&self.performed));
+        tokio::spawn(async move {
+            let uid = worker.order.run.uid.clone();
+            if !lake.commits.lock().unwrap().contains_key(&uid) {
+                performed.lock().unwrap().push(uid);
+            }
+            worker.finish(&lake).await;
+        });
+        launched
+    }
+}
+
+const fn assert_store<T: ResourceStore>() {}
+const _: () = assert_store::<Mortal>();
+const _: fn() = || {
+    fn every_kind<T: Store<DataSource> + Store<Export> + Store<ExportRun> + Store<RetentionPolicy> + Store<View>>() {}
+    every_kind::<Mortal>();
+};
+
+/// The first day of an Export: a run when it is first seen, one by its schedule, one by a token, and a trim of the history.
+/// Whoever reads what was recorded cannot tell whether the operator died in between.
+async fn a_day(effect: usize, before: bool) -> bool {
+    let world = World::new();
+    let spec = |token: &str| {
+        json!({"schedule": {"cron": "0 3 * * *", "runOnCreate": true}, "runToken": token, "history": {"succeeded": 2}})
+    };
+    world.store.put(export("orders", spec("")));
+    let fate = Fate::new(effect, before);
+    let performed = Arc::default();
+    let start = |fate: &Arc<Fate>| {
+        let store = Mortal { store: Arc::clone(&world.store), fate: Arc::clone(fate) };
+        let launcher = Diligent { fate: Arc::clone(fate), lake: Arc::clone(&world.surroundings), performed: Arc::clone(&performed) };
+        Running::start(Arc::new(store), Arc::clone(&world.surroundings) as _, Arc::new(launcher), world.options())
+    };
+    let operator = start(&fate);
+    let what = format!("effect {effect}, {}", if before { "before" } else { "after" });
+    let life = async {
+        world.until_export("orders", &what, |status| status.last_run.is_some() && status.next_schedule_time.is_some()).await;
+        world.set_time("2026-05-11T03:00:00Z");
+        world.until_export("orders", &what, |status| status.last_schedule_time.is_some() && status.active_run.is_none()).await;
+        world.store.put(export("orders", spec("again")));
+        world.until_export("orders", &what, |status| status.last_run_token.is_some() && status.active_run.is_none()).await;
+        let deadline = tokio::time::Instant::now() + crate::harness::PATIENCE;
+        while world.runs().await.len() != 2 || world.runs().await.iter().any(|(_, status)| status.state() != RunState::Complete) {
+            assert!(tokio::time::Instant::now() < deadline, "{what}: {:#?}", world.runs().await);
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    tokio::pin!(life);
+    let died = tokio::select! {
+        () = &mut life => false,
+        () = fate.died.notified() => true,
+    };
+    if died {
+        drop(operator);
+        let heir = start(&Fate::new(usize::MAX, true));
+        life.await;
+        heir.shut_down().await;
+    } else {
+        operator.shut_down().await;
+    }
+    let performed = performed.lock().unwrap();
+    assert_eq!((performed.len(), world.surroundings.commit_count()), (3, 3), "{what}: {performed:?}");
+    let status = world.export("orders").await;
+    assert_eq!((status.missed_runs, status.consecutive_failures), (Some(0), Some(0)), "{what}");
+    died
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dying_at_any_effect_loses_and_doubles_nothing() {
+    for before in [true, false] {
+        let mut effect = 1;
+        while a_day(effect, before).await {
+            effect += 1;
+        }
+        assert!(effect > 15, "only {effect} effects: the scenario is too short to mean anything");
+    }
+}
