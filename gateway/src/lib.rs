@@ -3,4 +3,5 @@
 //! The seams: [`types`] is the one mapping of Arrow types to Postgres types.
 
 pub mod introspection;
+pub mod encode;
 pub mod types;
