@@ -1,7 +1,22 @@
 //! Lakegate's gateway: the Postgres wire protocol and HTTP over the federation.
 //!
-//! The seams: [`types`] is the one mapping of Arrow types to Postgres types.
+//! The seams: [`types`] is the one mapping of Arrow types to Postgres types, [`encode`] turns columns into
+//! rows, [`hooks`] is what the system catalogs plug into, [`Gateway`] serves.
 
-pub mod introspection;
+pub mod auth;
 pub mod encode;
+pub mod fault;
+mod gateway;
+pub mod hooks;
+pub mod http;
+pub mod introspection;
+mod params;
+pub mod registry;
+mod session;
+mod startup;
+pub mod statement;
+pub mod tls;
 pub mod types;
+mod wire;
+
+pub use gateway::{Gateway, GatewayFailure, GatewayOptions};

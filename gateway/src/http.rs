@@ -1,0 +1,69 @@
+//! Health and metrics over HTTP. Nothing here starts or changes anything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// What the HTTP side shows.
+#[derive(Clone)]
+pub struct HttpState {
+    ready: Arc<AtomicBool>,
+    metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+impl HttpState {
+    /// `metrics` renders every metric in Prometheus' text format.
+    pub fn new(metrics: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        HttpState {
+            ready: Arc::default(),
+            metrics: Arc::new(metrics),
+        }
+    }
+
+    /// `/readyz` says 200 from here on: the manifests are read and the catalogs loaded as far as their
+    /// stores answer.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Ordering::Release);
+    }
+}
+
+/// Serves `/healthz`, `/readyz` and `/metrics` until `stop`.
+pub(crate) async fn serve(listener: TcpListener, state: HttpState, stop: CancellationToken) {
+    let served = axum::serve(listener, router(state))
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await;
+    if let Err(error) = served {
+        tracing::warn!(%error, "HTTP ended");
+    }
+}
+
+/// The routes, for who adds their own.
+pub fn router(state: HttpState) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(state)
+}
+
+async fn ready(State(state): State<HttpState>) -> impl IntoResponse {
+    if state.ready.load(Ordering::Acquire) {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "catalogs are loading\n")
+    }
+}
+
+async fn metrics(State(state): State<HttpState>) -> impl IntoResponse {
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        (state.metrics)(),
+    )
+}

@@ -1,0 +1,405 @@
+//! One client's session: its messages one after the other, each answered in full before the next.
+
+mod extended;
+mod guard;
+mod reader;
+mod rows;
+mod simple;
+mod start;
+mod transaction;
+mod utility;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::Statement as Ast;
+use lakegate_federation::{PARAMETERS, Session};
+use pgwire::messages::startup::ParameterStatus;
+use tokio::io::WriteHalf;
+use tokio_util::sync::CancellationToken;
+
+use crate::encode::{EncodeContext, Format};
+use crate::fault::Fault;
+use crate::gateway::Shared;
+use crate::registry::Registration;
+use crate::statement::Command;
+use crate::types::{self, PgType};
+use crate::wire::frontend::Frontend;
+use crate::wire::outbox::{Column, Outbox};
+use crate::wire::transport::Transport;
+use guard::Guard;
+use reader::Inbox;
+use rows::Rows;
+use transaction::Transaction;
+
+pub use start::connection;
+
+/// Why a message was not answered in full.
+#[derive(Debug)]
+enum Trouble {
+    /// The client is told.
+    Fault(Fault),
+    /// There is nobody to tell.
+    Gone(io::Error),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Trouble::Fault(fault)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Trouble::Gone(error)
+    }
+}
+
+type Answer<T = ()> = Result<T, Trouble>;
+
+/// A planned query.
+#[derive(Debug, Clone)]
+struct Planned {
+    plan: LogicalPlan,
+    /// What Bind must give.
+    parameters: Vec<PgType>,
+    /// What the plan wants of them.
+    data_types: Vec<Option<DataType>>,
+    columns: Vec<Column>,
+    output_names: Option<Vec<String>>,
+    explains: bool,
+    made_for: PlanKey,
+}
+
+/// What a plan depends on besides its text: when any of it changes, the statement is planned again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PlanKey {
+    revision: u64,
+    search_path: Vec<String>,
+    time_zone: String,
+}
+
+/// A prepared statement.
+#[derive(Debug)]
+struct Prepared {
+    /// None for an empty text.
+    command: Option<Command>,
+    sql: String,
+    declared: Vec<u32>,
+    planned: Option<Planned>,
+}
+
+/// A portal or cursor.
+struct Portal {
+    state: PortalState,
+    columns: Option<Vec<Column>>,
+    formats: Vec<Format>,
+    sql: String,
+    explains: bool,
+    /// `WITH HOLD`: outlives its transaction.
+    hold: bool,
+}
+
+enum PortalState {
+    /// Nothing was asked: EmptyQueryResponse.
+    Empty,
+    Utility(Command),
+    Planned(Box<LogicalPlan>),
+    Running(Box<Rows>),
+    Finished,
+}
+
+/// The session of one connection.
+struct Connection {
+    shared: Arc<Shared>,
+    session: Session,
+    registration: Registration,
+    inbox: Inbox,
+    outbox: Outbox<WriteHalf<Transport>>,
+    gone: CancellationToken,
+    transaction: Transaction,
+    statements: HashMap<String, Arc<Prepared>>,
+    portals: HashMap<String, Portal>,
+    /// What the client knows of the reported settings.
+    reported: BTreeMap<&'static str, String>,
+    /// An extended message failed: everything up to Sync is skipped.
+    skipping: bool,
+}
+
+impl Connection {
+    /// Answers messages until the client leaves or must leave.
+    async fn run(&mut self) {
+        loop {
+            let terminated = self.registration.backend().terminated().clone();
+            let message = tokio::select! {
+                biased;
+                () = terminated.cancelled() => break self.dismiss().await,
+                () = self.shared.draining.cancelled() => break self.dismiss().await,
+                message = self.inbox.next() => message,
+            };
+            let outcome = match message {
+                // the client hung up
+                None => break,
+                Some(Err(fault)) => Err(Trouble::Fault(fault)),
+                Some(Ok(Frontend::Terminate)) => break,
+                Some(Ok(message)) => self.answer(message).await,
+            };
+            match outcome {
+                Ok(()) => {}
+                Err(Trouble::Gone(error)) => {
+                    tracing::debug!(pid = self.pid(), %error, "the client is gone");
+                    break;
+                }
+                Err(Trouble::Fault(fault)) => {
+                    // only what ends the session comes up to here
+                    let _ = self.outbox.error(&fault);
+                    break;
+                }
+            }
+        }
+        self.outbox.close().await;
+        self.count_bytes();
+    }
+
+    fn pid(&self) -> i32 {
+        self.registration.backend().pid()
+    }
+
+    async fn dismiss(&mut self) {
+        // whoever is gone already does not need to know
+        let _ = self.outbox.error(&Fault::shutdown());
+        let _ = self.outbox.flush().await;
+    }
+
+    async fn answer(&mut self, message: Frontend) -> Answer {
+        if self.skipping && !matches!(message, Frontend::Sync) {
+            return Ok(());
+        }
+        let extended = message.is_extended();
+        let guard = Guard::begin(&self.registration, &self.gone);
+        let outcome = match message {
+            Frontend::Query(sql) => self.simple(&sql, &guard).await,
+            Frontend::Parse { name, sql, types } => self.parse(name, sql, types, &guard).await,
+            Frontend::Bind(bind) => self.bind(bind, &guard).await,
+            Frontend::Describe(target, name) => self.describe(target, &name, &guard).await,
+            Frontend::Execute { portal, max_rows } => self.execute(&portal, max_rows, &guard).await,
+            Frontend::Close(target, name) => self.close(target, &name),
+            Frontend::Flush => self.outbox.flush().await.map_err(Trouble::from),
+            Frontend::Sync => {
+                self.skipping = false;
+                self.end_of_pipeline();
+                self.ready().await
+            }
+            Frontend::FunctionCall => {
+                Err(Fault::error("0A000", "the function call protocol is not supported").into())
+            }
+            // left over from a COPY that failed: PostgreSQL ignores them too
+            Frontend::Copy => Ok(()),
+            Frontend::Password(_) => Err(Fault::fatal("08P01", "unexpected password message").into()),
+            Frontend::Malformed { fault, .. } => Err(fault.into()),
+            Frontend::Terminate => Ok(()),
+        };
+        guard.end();
+        match outcome {
+            Err(Trouble::Fault(fault)) if !fault.is_fatal() => {
+                self.transaction.fail();
+                self.outbox.error(&fault)?;
+                if extended {
+                    self.skipping = true;
+                    Ok(())
+                } else {
+                    self.end_of_pipeline();
+                    self.ready().await
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// Outside of a transaction block portals end with the messages that belong together.
+    fn end_of_pipeline(&mut self) {
+        if self.transaction.is_idle() {
+            self.portals.retain(|_, portal| portal.hold);
+        }
+    }
+
+    /// Tells the client what changed, and that it is its turn.
+    async fn ready(&mut self) -> Answer {
+        self.report_settings()?;
+        self.outbox.ready(self.transaction.status())?;
+        self.outbox.flush().await?;
+        self.count_bytes();
+        Ok(())
+    }
+
+    fn count_bytes(&mut self) {
+        let written = self.outbox.take_written();
+        metrics::counter!("lakegate_gateway_sent_bytes_total").increment(written);
+    }
+
+    fn report_settings(&mut self) -> io::Result<()> {
+        let settings = self.session.settings().clone();
+        for parameter in PARAMETERS.iter().filter(|parameter| parameter.reported) {
+            let value = settings.get(parameter.name).unwrap_or(parameter.default);
+            if self.reported.get(parameter.name).map(String::as_str) != Some(value) {
+                self.outbox
+                    .put(&ParameterStatus::new(parameter.name.to_owned(), value.to_owned()))?;
+                self.reported.insert(parameter.name, value.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_key(&self) -> PlanKey {
+        let settings = self.session.settings();
+        PlanKey {
+            revision: self.shared.federation.metadata().revision,
+            search_path: settings.search_path(),
+            time_zone: settings.time_zone().to_owned(),
+        }
+    }
+
+    /// Plans a query; `sql` is the whole text it stands in.
+    async fn plan(&self, query: &Ast, declared: &[u32], sql: &str, guard: &Guard) -> Answer<Planned> {
+        let made_for = self.plan_key();
+        let declared: Vec<Option<PgType>> = declared
+            .iter()
+            .map(|oid| declared_type(*oid))
+            .collect::<Result<_, _>>()?;
+        let wanted: Vec<Option<DataType>> = declared
+            .iter()
+            .map(|pg_type| pg_type.and_then(crate::params::data_type))
+            .collect();
+        let prepared = self
+            .shared
+            .introspection
+            .prepare_statement(&self.session, query.clone())
+            .map_err(|error| Fault::of(&error, sql))?;
+        let explains = matches!(prepared.statement, Ast::Explain { .. });
+        let timeout = self.session.settings().statement_timeout();
+        let plan = guard
+            .within(timeout, self.session.plan(prepared.statement, &wanted))
+            .await?
+            .map_err(|error| Fault::of(&error, sql))?;
+        let mut data_types = Session::parameter_types(&plan).map_err(|error| Fault::of(&error, sql))?;
+        // a declared parameter that the text does not use must still be bound
+        data_types.resize(data_types.len().max(declared.len()), None);
+        let parameters = data_types
+            .iter()
+            .enumerate()
+            .map(|(index, data_type)| {
+                declared
+                    .get(index)
+                    .copied()
+                    .flatten()
+                    .unwrap_or_else(|| data_type.as_ref().map_or(TEXT, types::of_data_type))
+            })
+            .collect();
+        let output_names = prepared.output_names;
+        let columns = columns_of(&plan, output_names.as_deref());
+        Ok(Planned {
+            plan,
+            parameters,
+            data_types,
+            columns,
+            output_names,
+            explains,
+            made_for,
+        })
+    }
+
+    /// Starts a plan.
+    fn start(&self, plan: LogicalPlan, sql: &str, guard: &Guard) -> Answer<Rows> {
+        let stream = self
+            .session
+            .execute(plan, sql)
+            .map_err(|error| Fault::of(&error, sql))?;
+        let rows = Rows::running(stream);
+        guard.watch(&rows);
+        Ok(rows)
+    }
+
+    fn encode_context(&self) -> EncodeContext {
+        let time_zone = zone_of(self.session.settings().time_zone());
+        EncodeContext {
+            time_zone,
+            reg_names: self.shared.introspection.reg_names(&self.session),
+        }
+    }
+}
+
+const TEXT: PgType = PgType {
+    base: &types::TEXT,
+    array: false,
+    typmod: -1,
+};
+
+/// The zone of a `TimeZone` setting: an IANA name or an offset such as `+09:00`, which the settings checked.
+fn zone_of(name: &str) -> jiff::tz::TimeZone {
+    let offset = || {
+        let (sign, digits) = match name.strip_prefix('-') {
+            Some(digits) => (-1, digits),
+            None => (1, name.strip_prefix('+')?),
+        };
+        let (hours, minutes) = digits.split_once(':')?;
+        let seconds = sign * (hours.parse::<i32>().ok()? * 3_600 + minutes.parse::<i32>().ok()? * 60);
+        Some(jiff::tz::TimeZone::fixed(
+            jiff::tz::Offset::from_seconds(seconds).ok()?,
+        ))
+    };
+    offset()
+        .or_else(|| jiff::tz::TimeZone::get(name).ok())
+        .unwrap_or(jiff::tz::TimeZone::UTC)
+}
+
+/// The type a client declared for a parameter; None where it left it open.
+fn declared_type(oid: u32) -> Result<Option<PgType>, Fault> {
+    // 0 and `unknown` leave it open
+    if oid == 0 || oid == types::UNKNOWN.oid {
+        return Ok(None);
+    }
+    types::by_oid(oid).map(Some).ok_or_else(|| {
+        Fault::error(
+            "42704",
+            format!("type with OID {oid} is not supported as a parameter"),
+        )
+    })
+}
+
+/// The columns a client sees of a plan.
+fn columns_of(plan: &LogicalPlan, names: Option<&[String]>) -> Vec<Column> {
+    let schema = Session::result_schema(plan);
+    schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| Column {
+            name: names
+                .and_then(|names| names.get(index))
+                .unwrap_or_else(|| field.name())
+                .clone(),
+            pg_type: types::of_field(field),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_are_names_or_offsets() {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        for (name, seconds) in [
+            ("UTC", 0),
+            ("Asia/Seoul", 32_400),
+            ("+05:30", 19_800),
+            ("-03:00", -10_800),
+        ] {
+            assert_eq!(zone_of(name).to_offset(at).seconds(), seconds, "{name}");
+        }
+    }
+}
