@@ -1,0 +1,42 @@
+# What a person types. Needs Rust, make and a C compiler; the tests also need what tests/prepare.sh names.
+CARGO ?= cargo
+PREPARE := bash tests/prepare.sh
+
+.PHONY: help build release test lint full crds bench fmt
+
+help:          ## this list
+	@sed -n 's/^\([a-z]*\): *\(.*\)##/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/\t[^#]*/\t/'
+
+build:         ## the binary, for development
+	$(CARGO) build
+
+release:       ## the binary as it ships
+	$(CARGO) build --release
+
+fmt:           ## format the sources
+	$(CARGO) fmt --all
+
+crds:          ## write crds/generated from the types
+	$(CARGO) run -q -- crds --write crds/generated
+
+lint:          ## format and clippy
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+test:          ## lint and every test but the long ones
+	$(PREPARE)
+	$(CARGO) fmt --all --check
+	$(CARGO) test --workspace --locked
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+full: test     ## everything: release build, licences and advisories, long fault runs, measurements
+	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check licenses bans sources
+	$(CARGO) deny check advisories || echo "advisories: see above (not fatal)"
+	$(CARGO) build --release --locked
+	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
+	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh
+
+bench:         ## measure what README claims (release build)
+	$(CARGO) build --release --locked
+	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh

@@ -1,0 +1,60 @@
+//! One file a subcommand.
+
+mod crds;
+mod describe;
+mod get;
+mod instance;
+mod run;
+mod serve;
+mod user;
+mod validate;
+mod worker;
+
+use std::{error::Error, process::ExitCode};
+
+use crate::{
+    cli::{Cli, Command},
+    telemetry,
+};
+
+/// What a subcommand can fail with; printed with its causes.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Run the subcommand; its failure goes to standard error and exit code 1.
+pub fn run(cli: Cli) -> ExitCode {
+    telemetry::start_logs(&cli.logs);
+    let outcome = match cli.command {
+        Command::Serve(options) => serve::serve(options),
+        Command::Validate { directory } => validate::validate(&directory),
+        Command::Get { kind, name, output, state } => get::get(&kind, name.as_deref(), output, &state),
+        Command::Describe { resource, state } => describe::describe(&resource, &state),
+        Command::Run { resource, no_wait, state } => run::run(&resource, no_wait, &state),
+        Command::Crds { check, write } => crds::crds(check.as_deref(), write.as_deref()),
+        Command::User { command } => user::user(command),
+        Command::Worker => worker::worker(),
+    };
+    outcome.unwrap_or_else(|failure| {
+        eprintln!("lakegate: {}", with_causes(failure.as_ref()));
+        ExitCode::FAILURE
+    })
+}
+
+/// An error and why, on one line; our errors do not print their source themselves.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// A runtime for a subcommand that only waits for others.
+fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+}

@@ -1,0 +1,106 @@
+//! What crosses the control socket, and how it is made from a store.
+
+use jiff::Timestamp;
+use lakegate_crds::{DataSource, Export, ExportRun, Kind, LakegateResource, RetentionPolicy, View};
+use lakegate_store::{Entry, Key, Notice, ResourceStore, Store, StoreError, StoreOf};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// One resource as the operator sees it: the version in force with its status, and what is wrong with a newer edit.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ObjectView {
+    /// apiVersion, kind, metadata, spec (absent while there never was a good version) and status.
+    pub object: Value,
+
+    /// Set while the newest edit is refused: `orders.yaml:12: spec.schedule.cron: …`.
+    pub rejected: Option<String>,
+}
+
+impl ObjectView {
+    pub fn name(&self) -> &str {
+        self.object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// An event as it crosses the control socket.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NoticeView {
+    pub kind: Kind,
+    pub namespace: String,
+    pub name: String,
+    #[serde(rename = "type")]
+    pub notice_type: String,
+    pub reason: String,
+    pub message: String,
+    pub count: u64,
+    pub first: Timestamp,
+    pub last: Timestamp,
+}
+
+impl From<Notice> for NoticeView {
+    fn from(notice: Notice) -> Self {
+        Self {
+            kind: notice.kind,
+            namespace: notice.key.namespace,
+            name: notice.key.name,
+            notice_type: notice.notice_type.to_string(),
+            reason: notice.reason,
+            message: notice.message,
+            count: notice.count,
+            first: notice.first,
+            last: notice.last,
+        }
+    }
+}
+
+/// A request to run an export now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartRun {
+    pub namespace: String,
+    pub export: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StartedRun {
+    /// Name of the ExportRun.
+    pub run: String,
+}
+
+/// `export/orders` as a kind and a key; `namespace` as `export/shop/orders`.
+pub fn parse_resource(text: &str) -> Result<(Kind, Key), String> {
+    let (kind, name) = text.split_once('/').ok_or_else(|| format!("`{text}` names no kind: write KIND/NAME, such as export/orders"))?;
+    let kind = kind.parse::<Kind>().map_err(|error| error.to_string())?;
+    let Ok(key) = name.parse::<Key>();
+    Ok((kind, key))
+}
+
+fn view<K: LakegateResource>(entry: Entry<K>) -> ObjectView {
+    let mut object = entry.object.as_deref().and_then(|object| serde_json::to_value(object).ok()).unwrap_or_else(|| {
+        json!({
+            "apiVersion": K::api_version(&()),
+            "kind": K::kind(&()),
+            "metadata": {"name": entry.key.name, "namespace": entry.key.namespace, "uid": entry.uid},
+        })
+    });
+    if let (Some(status), Value::Object(fields)) = (&entry.status, &mut object)
+        && let Ok(status) = serde_json::to_value(status)
+    {
+        fields.insert("status".into(), status);
+    }
+    ObjectView { object, rejected: entry.rejected.map(|rejected| rejected.to_string()) }
+}
+
+async fn list_kind<K: LakegateResource>(store: &dyn Store<K>) -> Result<Vec<ObjectView>, StoreError> {
+    Ok(store.list().await?.into_iter().map(view).collect())
+}
+
+/// All objects of a kind, by namespace and name.
+pub async fn list_objects(store: &dyn ResourceStore, kind: Kind) -> Result<Vec<ObjectView>, StoreError> {
+    match kind {
+        Kind::DataSource => list_kind(StoreOf::<DataSource>::of(store)).await,
+        Kind::Export => list_kind(StoreOf::<Export>::of(store)).await,
+        Kind::ExportRun => list_kind(StoreOf::<ExportRun>::of(store)).await,
+        Kind::RetentionPolicy => list_kind(StoreOf::<RetentionPolicy>::of(store)).await,
+        Kind::View => list_kind(StoreOf::<View>::of(store)).await,
+    }
+}
