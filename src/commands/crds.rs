@@ -2,13 +2,10 @@
 
 use std::{path::Path, process::ExitCode};
 
-use lakegate_crds::Kind;
-
 use super::Failure;
 
 pub fn crds(check: Option<&Path>, write: Option<&Path>) -> Result<ExitCode, Failure> {
-    let files: Vec<(String, String)> =
-        Kind::ALL.iter().map(|kind| (lakegate_crds::file_name(*kind), lakegate_crds::render(*kind))).collect();
+    let files = lakegate_crds::generated();
     if let Some(directory) = write {
         std::fs::create_dir_all(directory)?;
         for (name, text) in &files {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lakegate_crds::Kind;
-use lakegate_store::{FolderStore, ResourceStore};
+use lakegate_store::{FolderStore, Notices as _};
 
 use super::Failure;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 pub enum Instance {
     Running(Client),
-    Stopped(Arc<dyn ResourceStore>),
+    Stopped(Arc<FolderStore>),
 }
 
 impl Instance {

@@ -40,7 +40,7 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// An error and why, on one line; our errors do not print their source themselves.
-fn with_causes(error: &dyn Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

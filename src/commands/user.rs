@@ -19,6 +19,6 @@ pub fn user(command: UserCommand) -> Result<ExitCode, Failure> {
     if password.is_empty() {
         return Err(format!("the password of {name} is empty: write it to standard input").into());
     }
-    println!("{}", lakegate_gateway::users::user_line(&name, password)?);
+    println!("{}", lakegate_gateway::auth::user_line(&name, password)?);
     Ok(ExitCode::SUCCESS)
 }

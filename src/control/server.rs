@@ -13,7 +13,7 @@ use axum::{
     routing::{get, post},
 };
 use lakegate_crds::Kind;
-use lakegate_operator::Operator;
+use lakegate_operator::OperatorHandle;
 use lakegate_store::{Key, ResourceStore};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -23,13 +23,13 @@ use super::{ControlError, NoticeView, ObjectView, StartRun, StartedRun, list_obj
 #[derive(Clone)]
 struct Instance {
     store: Arc<dyn ResourceStore>,
-    operator: Arc<Operator>,
+    operator: OperatorHandle,
 }
 
 type Refusal = (StatusCode, String);
 
-fn failed(error: impl std::fmt::Display) -> Refusal {
-    (StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+fn failed(error: lakegate_store::StoreError) -> Refusal {
+    (StatusCode::INTERNAL_SERVER_ERROR, crate::commands::with_causes(&error))
 }
 
 async fn objects(State(instance): State<Instance>, UrlPath(kind): UrlPath<Kind>) -> Result<Json<Vec<ObjectView>>, Refusal> {
@@ -43,8 +43,8 @@ async fn notices(State(instance): State<Instance>) -> Result<Json<Vec<NoticeView
 
 async fn start_run(State(instance): State<Instance>, Json(request): Json<StartRun>) -> Result<Json<StartedRun>, Refusal> {
     let key = Key::new(request.namespace, request.export);
-    let run = instance.operator.run_now(&key).await.map_err(|error| (StatusCode::CONFLICT, error.to_string()))?;
-    Ok(Json(StartedRun { run }))
+    let run = instance.operator.run_now(&key).await.map_err(|error| (StatusCode::CONFLICT, crate::commands::with_causes(&error)))?;
+    Ok(Json(StartedRun { run: run.name }))
 }
 
 /// Answer on the socket in `state_dir` until `shutdown`. The state directory's lock is held by this process, so a
@@ -55,7 +55,7 @@ async fn start_run(State(instance): State<Instance>, Json(request): Json<StartRu
 pub async fn serve(
     state_dir: &Path,
     store: Arc<dyn ResourceStore>,
-    operator: Arc<Operator>,
+    operator: OperatorHandle,
     shutdown: CancellationToken,
 ) -> Result<(), ControlError> {
     let path: PathBuf = socket_path(state_dir);

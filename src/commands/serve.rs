@@ -1,0 +1,161 @@
+//! `lakegate serve DIR`: gateway, catalogs, schedules and runs of a folder in one process.
+
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use lakegate_crds::{DataSource, Export, View};
+use lakegate_federation::{Federation, FederationOptions};
+use lakegate_gateway::{Gateway, GatewayOptions, HttpState, introspection::PgCatalog};
+use lakegate_operator::{Operator, OperatorOptions, ProcessLauncher};
+use lakegate_store::{FolderOptions, FolderStore, ResourceStore, Store, StoreOf};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use crate::{cli::ServeOptions, control, telemetry};
+
+/// Threads for the network and for waiting; queries have their own.
+const IO_THREADS: usize = 2;
+/// Longest wait for the first look at every store before /readyz says ready: one that hangs must not keep the
+/// others from being used.
+const FIRST_LOOKS: Duration = Duration::from_secs(30);
+
+pub fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(IO_THREADS).enable_all().build()?;
+    runtime.block_on(run(options))
+}
+
+async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
+    let metrics = telemetry::start_metrics()?;
+    // Before the state is touched: a refused address should leave no trace.
+    let gateway = Gateway::bind(GatewayOptions {
+        listen: options.listen,
+        http: Some(options.http),
+        tls_cert: options.tls_cert.clone(),
+        tls_key: options.tls_key.clone(),
+        users: options.users.clone(),
+        max_connections: options.max_connections,
+    })
+    .await?;
+    let folder = FolderOptions { secrets_dir: options.secrets_dir.clone(), ..FolderOptions::default() };
+    let store = Arc::new(FolderStore::open(&options.directory, &options.state.state_dir, folder).await?);
+    let state_dir = store.state_dir().to_owned();
+    let resources: Arc<dyn ResourceStore> = Arc::<FolderStore>::clone(&store);
+    let federation = Federation::new(FederationOptions {
+        memory_bytes: options.query_memory << 20,
+        spill_dir: Some(state_dir.clone()),
+        ..FederationOptions::default()
+    })?;
+    let http = HttpState::new(move || metrics.render());
+    let introspection = PgCatalog::new();
+    let mut worker = OperatorOptions::new(&state_dir);
+    worker.max_workers = options.max_runs.max(1);
+    let launcher = ProcessLauncher::new(std::env::current_exe()?, ["worker"]);
+    let operator = Operator::new(Arc::clone(&resources), Arc::clone(&federation), Arc::new(launcher), worker);
+
+    let shutdown = CancellationToken::new();
+    let banner = banner(&options, &gateway, resources.as_ref()).await?;
+    let handle = operator.handle();
+    let catalogs = tokio::spawn(Arc::clone(&federation).run_catalogs(Arc::clone(&resources), state_dir.clone(), shutdown.clone()));
+    let stop = shutdown.clone();
+    let operator = tokio::spawn(async move { operator.run(stop.cancelled()).await });
+    let control = tokio::spawn({
+        let (state_dir, resources, shutdown) = (state_dir.clone(), Arc::clone(&resources), shutdown.clone());
+        async move { control::serve(&state_dir, resources, handle, shutdown).await }
+    });
+    let ready = tokio::spawn(announce_ready(Arc::clone(&resources), Arc::clone(&federation), http.clone()));
+    let gateway = tokio::spawn(gateway.serve(federation, Arc::new(introspection), http, shutdown.clone()));
+    println!("{banner}");
+
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => tracing::info!("stopping (interrupt)"),
+        _ = terminate.recv() => tracing::info!("stopping (terminate)"),
+    }
+    shutdown.cancel();
+    ready.abort();
+    for (what, task) in [("gateway", gateway), ("operator", operator), ("catalogs", catalogs)] {
+        if let Err(error) = task.await {
+            tracing::error!(what, %error, "ended badly");
+        }
+    }
+    match control.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the control socket ended badly"),
+        Err(error) => tracing::error!(%error, "the control socket ended badly"),
+    }
+    store.close().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ready once every store has been looked at, well or not: a store that is down keeps nobody from the others.
+async fn announce_ready(store: Arc<dyn ResourceStore>, federation: Arc<Federation>, http: HttpState) {
+    let mut changes = federation.health_changes();
+    let looked_at = async {
+        loop {
+            let sources = match StoreOf::<DataSource>::of(store.as_ref()).list().await {
+                Ok(sources) => sources,
+                Err(error) => {
+                    tracing::warn!(%error, "data sources cannot be listed");
+                    return;
+                }
+            };
+            let waiting = sources.iter().any(|source| {
+                let served = source.object.as_ref().is_some_and(|object| !object.spec.is_suspended());
+                served && federation.health(&source.key).is_none()
+            });
+            if !waiting || changes.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(FIRST_LOOKS, looked_at).await.is_err() {
+        tracing::info!("some stores have not answered yet; serving the others");
+    }
+    http.set_ready();
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+/// What is served, and the line to copy.
+async fn banner(options: &ServeOptions, gateway: &Gateway, store: &dyn ResourceStore) -> Result<String, Failure> {
+    let sources: &dyn Store<DataSource> = StoreOf::of(store);
+    let exports: &dyn Store<Export> = StoreOf::of(store);
+    let views: &dyn Store<View> = StoreOf::of(store);
+    let counts = [
+        count(sources.list().await?.len(), "data source"),
+        count(exports.list().await?.len(), "export"),
+        count(views.list().await?.len(), "view"),
+    ];
+    let address = gateway.address();
+    let user = if options.users.is_some() { "-U <user> " } else { "" };
+    let mut lines = vec![
+        format!("lakegate {} serves {} ({})", env!("CARGO_PKG_VERSION"), options.directory.display(), counts.join(", ")),
+        format!("  SQL    psql -h {} -p {} {user}-d lakegate", reachable(address), address.port()),
+    ];
+    if let Some(address) = gateway.http_address() {
+        lines.push(format!("  HTTP   http://{}:{}/metrics", reachable(address), address.port()));
+    }
+    lines.push(format!("  State  {}", display(&options.state.state_dir)));
+    lines.push(format!("  since  {}", Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC")));
+    Ok(lines.join("\n"))
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// An address that a client on this machine can use.
+fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        "127.0.0.1".into()
+    } else if address.is_ipv6() {
+        format!("[{}]", address.ip())
+    } else {
+        address.ip().to_string()
+    }
+}

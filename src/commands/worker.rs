@@ -1,0 +1,9 @@
+//! `lakegate worker`: one attempt of a run; see `docs/adr/0004-runs-are-child-processes.md`.
+
+use std::process::ExitCode;
+
+use super::Failure;
+
+pub fn worker() -> Result<ExitCode, Failure> {
+    Ok(lakegate_operator::worker::main())
+}
