@@ -22,15 +22,6 @@ pub struct ConnectionInfo {
     pub encrypted: bool,
 }
 
-/// A statement as the planner gets it.
-#[derive(Debug, Clone)]
-pub struct PreparedStatement {
-    /// What is planned.
-    pub statement: Ast,
-    /// The names of the result columns where they differ from the plan's; the same length as the result.
-    pub output_names: Option<Vec<String>>,
-}
-
 /// The system catalogs: their tables, functions and rewrites.
 pub trait Introspection: Send + Sync {
     /// Adds schemas and functions; called once before the first session.
@@ -42,15 +33,16 @@ pub trait Introspection: Send + Sync {
     }
 
     /// Rewrites a statement before it is planned.
-    fn prepare_statement(
-        &self,
-        _session: &Session,
-        statement: Ast,
-    ) -> Result<PreparedStatement, FederationError> {
-        Ok(PreparedStatement {
-            statement,
-            output_names: None,
-        })
+    fn prepare_statement(&self, _session: &Session, statement: Ast) -> Result<Ast, FederationError> {
+        Ok(statement)
+    }
+
+    /// Called before each plan is run: what the functions of the catalogs say is as of now.
+    fn before_execution(&self, _session: &Session) {}
+
+    /// The name that a client sees of a result column.
+    fn output_name<'a>(&self, name: &'a str) -> &'a str {
+        name
     }
 
     /// The names that `regclass` columns and their kin print.

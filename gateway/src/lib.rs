@@ -20,3 +20,4 @@ pub mod types;
 mod wire;
 
 pub use gateway::{Gateway, GatewayFailure, GatewayOptions};
+pub use http::HttpState;

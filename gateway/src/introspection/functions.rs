@@ -30,6 +30,15 @@ pub struct Current {
     pub backend: i32,
 }
 
+/// The catalog's side of one session.
+#[derive(Debug)]
+pub struct SessionCatalog {
+    /// What `pg_backend_pid()` shows.
+    pub backend: i32,
+    /// As of the statement that runs.
+    pub current: RwLock<Option<Current>>,
+}
+
 impl Current {
     /// The relation that a name means: qualified, else by pg_catalog and the search path.
     pub fn relation(&self, name: &str) -> Option<i64> {
@@ -455,7 +464,7 @@ struct CatalogFunction {
     returns: DataType,
     body: Body,
     signature: Signature,
-    current: Arc<RwLock<Option<Current>>>,
+    session: Arc<SessionCatalog>,
 }
 
 impl fmt::Debug for CatalogFunction {
@@ -470,7 +479,7 @@ impl fmt::Debug for CatalogFunction {
 // Within a session a name is one function.
 impl PartialEq for CatalogFunction {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && Arc::ptr_eq(&self.current, &other.current)
+        self.name == other.name && Arc::ptr_eq(&self.session, &other.session)
     }
 }
 
@@ -496,7 +505,7 @@ impl ScalarUDFImpl for CatalogFunction {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let guard = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.session.current.read().unwrap_or_else(PoisonError::into_inner);
         let current = guard
             .as_ref()
             .ok_or_else(|| exec_datafusion_err!("{} outside of a session", self.name))?;
@@ -532,7 +541,7 @@ impl ScalarUDFImpl for CatalogFunction {
 }
 
 /// Make the functions known to a session.
-pub fn register(state: &mut SessionState, current: &Arc<RwLock<Option<Current>>>) -> DataFusionResult<()> {
+pub fn register(state: &mut SessionState, session: &Arc<SessionCatalog>) -> DataFusionResult<()> {
     use datafusion::execution::FunctionRegistry as _;
     for (name, returns, body) in all() {
         let function = CatalogFunction {
@@ -544,7 +553,7 @@ pub fn register(state: &mut SessionState, current: &Arc<RwLock<Option<Current>>>
                 TypeSignature::OneOf(vec![TypeSignature::Nullary, TypeSignature::VariadicAny]),
                 Volatility::Stable,
             ),
-            current: Arc::clone(current),
+            session: Arc::clone(session),
         };
         state.register_udf(Arc::new(ScalarUDF::new_from_impl(function)))?;
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! statement ─ rewrite ─▶ federation's planner ─▶ tables: Snapshot of the metadata (PgCatalog)
-//!                                            └─▶ functions: pg_get_…, over the same snapshot (SessionCatalog)
+//!                                            └─▶ functions: pg_get_…, over the same snapshot 
 //! ```
 //!
 //! Everything is answered from memory: a store is never asked.
@@ -15,49 +15,61 @@ mod provider;
 mod rewrite;
 mod snapshot;
 
-pub use names::shown;
-pub use provider::{PgCatalog, SessionCatalog};
+pub use provider::PgCatalog;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::util::pretty::pretty_format_batches;
     use futures::StreamExt as _;
     use lakegate_federation::{Federation, FederationOptions, Session, SessionIdentity};
 
-    use super::*;
+    use super::PgCatalog;
+    use crate::hooks::{ConnectionInfo, Introspection as _};
+    use crate::registry::Registry;
 
     struct Client {
         session: Session,
-        catalog: SessionCatalog,
+        catalog: PgCatalog,
     }
 
     impl Client {
         fn connect() -> Self {
             let federation = Federation::new(FederationOptions::default()).expect("a federation");
-            let catalog = PgCatalog::install(&federation);
+            let catalog = PgCatalog::new();
+            catalog.install(&federation);
             let identity = SessionIdentity {
                 user: "ana".into(),
                 database: "lakegate".into(),
             };
             let session = federation.session(identity).expect("a session");
-            let catalog = SessionCatalog::attach(&catalog, &session, 7).expect("functions");
+            let registry = Arc::new(Registry::new(1));
+            let registration = registry.register("ana").expect("a place");
+            let connection = ConnectionInfo {
+                backend: Arc::clone(registration.backend()),
+                registry: Arc::clone(&registry),
+                peer: ([127, 0, 0, 1], 1).into(),
+                encrypted: false,
+            };
+            catalog.open_session(&session, &connection).expect("functions");
             Self { session, catalog }
         }
 
         async fn ask(&self, sql: &str) -> Result<String, String> {
-            let mut statement = lakegate_federation::parse(sql)
+            let statement = lakegate_federation::parse(sql)
                 .map_err(|error| error.to_string())?
                 .remove(0);
-            self.catalog.prepare(&self.session, &mut statement);
+            let statement = self
+                .catalog
+                .prepare_statement(&self.session, statement)
+                .map_err(|error| error.to_string())?;
             let plan = self
                 .session
                 .plan(statement, &[])
                 .await
                 .map_err(|error| error.to_string())?;
-            let mut stream = self
-                .session
-                .execute(plan, sql)
-                .map_err(|error| error.to_string())?;
+            let mut stream = self.session.execute(plan, sql).map_err(|error| error.to_string())?;
             let mut batches = Vec::new();
             while let Some(batch) = stream.next().await {
                 batches.push(batch.map_err(|error| error.to_string())?);

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
 };
 
 use async_trait::async_trait;
@@ -12,27 +12,79 @@ use datafusion::{
     common::Result as DataFusionResult,
     sql::sqlparser::ast::Statement,
 };
-use lakegate_federation::{Federation, SchemaContext, SchemaExtension, Session};
+use lakegate_federation::{Federation, FederationError, SchemaContext, SchemaExtension, Session};
 
 use super::{
-    functions::{self, Current},
+    functions::{self, Current, SessionCatalog},
     layout::{Cell, LAYOUT},
-    rewrite,
+    names, rewrite,
     snapshot::{OWNER, OWNER_OID, Snapshot, Snapshots},
 };
+use crate::hooks::{ConnectionInfo, Introspection};
 
-/// `pg_catalog` and `information_schema` of every database.
-#[derive(Debug, Default)]
+/// `pg_catalog` and `information_schema` of every database. Clones share it.
+#[derive(Debug, Clone, Default)]
 pub struct PgCatalog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
     snapshots: Snapshots,
+    /// What the functions of each session answer from, by the session's number. The session's functions own it,
+    /// so that a session that has ended leaves nothing behind.
+    sessions: Mutex<HashMap<u64, Weak<SessionCatalog>>>,
 }
 
 impl PgCatalog {
-    /// Mount the schemas in every database of a federation.
-    pub fn install(federation: &Federation) -> Arc<Self> {
-        let catalog = Arc::new(Self::default());
-        federation.register_extension(Arc::<Self>::clone(&catalog));
-        catalog
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn session(&self, session: &Session) -> Option<Arc<SessionCatalog>> {
+        let sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(&session.id()).and_then(Weak::upgrade)
+    }
+
+    /// Make the catalog functions of a session answer as of now.
+    fn refresh(&self, session: &Session) {
+        if let Some(catalog) = self.session(session) {
+            let context = session.schema_context();
+            let snapshot = self.shared.snapshots.get(&context.metadata, &context.current_database);
+            let current = snapshot.map(|snapshot| Current { context, snapshot, backend: catalog.backend });
+            *catalog.current.write().unwrap_or_else(PoisonError::into_inner) = current;
+        }
+    }
+}
+
+impl Introspection for PgCatalog {
+    fn install(&self, federation: &Arc<Federation>) {
+        federation.register_extension(Arc::new(self.clone()));
+    }
+
+    fn open_session(&self, session: &Session, connection: &ConnectionInfo) -> Result<(), FederationError> {
+        let catalog = Arc::new(SessionCatalog { backend: connection.backend.pid(), current: RwLock::default() });
+        let mut registered = Ok(());
+        session.customize(|state| registered = functions::register(state, &catalog));
+        registered?;
+        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, session| session.strong_count() > 0);
+        sessions.insert(session.id(), Arc::downgrade(&catalog));
+        Ok(())
+    }
+
+    fn prepare_statement(&self, session: &Session, mut statement: Statement) -> Result<Statement, FederationError> {
+        self.refresh(session);
+        rewrite::rewrite(&mut statement);
+        Ok(statement)
+    }
+
+    fn before_execution(&self, session: &Session) {
+        self.refresh(session);
+    }
+
+    fn output_name<'a>(&self, name: &'a str) -> &'a str {
+        names::shown(name)
     }
 }
 
@@ -43,7 +95,7 @@ impl SchemaExtension for PgCatalog {
 
     fn schema(&self, name: &str, context: &SchemaContext) -> Option<Arc<dyn SchemaProvider>> {
         let (schema, _) = LAYOUT.get_key_value(name)?;
-        let snapshot = self.snapshots.get(&context.metadata, &context.database)?;
+        let snapshot = self.shared.snapshots.get(&context.metadata, &context.database)?;
         Some(Arc::new(CatalogSchema {
             schema,
             snapshot,
@@ -158,50 +210,3 @@ impl SchemaProvider for CatalogSchema {
     }
 }
 
-/// A session's catalog functions and statement rewriting.
-#[derive(Debug)]
-pub struct SessionCatalog {
-    catalog: Arc<PgCatalog>,
-    current: Arc<RwLock<Option<Current>>>,
-    backend: i32,
-}
-
-impl SessionCatalog {
-    /// Give a session the functions of pg_catalog. `backend` is what `pg_backend_pid()` shows.
-    ///
-    /// # Errors
-    /// If the engine refuses a function, which is a mistake of ours.
-    pub fn attach(catalog: &Arc<PgCatalog>, session: &Session, backend: i32) -> DataFusionResult<Self> {
-        let current = Arc::default();
-        let mut registered = Ok(());
-        session.customize(|state| registered = functions::register(state, &current));
-        registered?;
-        Ok(Self {
-            catalog: Arc::clone(catalog),
-            current,
-            backend,
-        })
-    }
-
-    /// Make a statement ready to be planned, and the catalog functions answer as of now. Result columns must be
-    /// shown by [`super::shown`].
-    pub fn prepare(&self, session: &Session, statement: &mut Statement) {
-        self.refresh(session);
-        rewrite::rewrite(statement);
-    }
-
-    /// Make the catalog functions answer as of now; a prepared statement that runs again needs only this.
-    pub fn refresh(&self, session: &Session) {
-        let context = session.schema_context();
-        let snapshot = self
-            .catalog
-            .snapshots
-            .get(&context.metadata, &context.current_database);
-        let current = snapshot.map(|snapshot| Current {
-            context,
-            snapshot,
-            backend: self.backend,
-        });
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = current;
-    }
-}

@@ -185,7 +185,7 @@ impl Connection {
             position: None,
             ..Fault::of(&error, "")
         })?;
-        let columns = columns_of(&plan, planned.output_names.as_deref());
+        let columns = columns_of(&plan, self.shared.introspection.as_ref());
         // names may show the values; the client was told the ones before
         let columns = columns
             .into_iter()

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::encode::{EncodeContext, Format};
 use crate::fault::Fault;
 use crate::gateway::Shared;
+use crate::hooks::Introspection;
 use crate::registry::Registration;
 use crate::statement::Command;
 use crate::types::{self, PgType};
@@ -69,7 +70,6 @@ struct Planned {
     /// What the plan wants of them.
     data_types: Vec<Option<DataType>>,
     columns: Vec<Column>,
-    output_names: Option<Vec<String>>,
     explains: bool,
     made_for: PlanKey,
 }
@@ -273,15 +273,15 @@ impl Connection {
             .iter()
             .map(|pg_type| pg_type.and_then(crate::params::data_type))
             .collect();
-        let prepared = self
+        let statement = self
             .shared
             .introspection
             .prepare_statement(&self.session, query.clone())
             .map_err(|error| Fault::of(&error, sql))?;
-        let explains = matches!(prepared.statement, Ast::Explain { .. });
+        let explains = matches!(statement, Ast::Explain { .. });
         let timeout = self.session.settings().statement_timeout();
         let plan = guard
-            .within(timeout, self.session.plan(prepared.statement, &wanted))
+            .within(timeout, self.session.plan(statement, &wanted))
             .await?
             .map_err(|error| Fault::of(&error, sql))?;
         let mut data_types = Session::parameter_types(&plan).map_err(|error| Fault::of(&error, sql))?;
@@ -298,14 +298,12 @@ impl Connection {
                     .unwrap_or_else(|| data_type.as_ref().map_or(TEXT, types::of_data_type))
             })
             .collect();
-        let output_names = prepared.output_names;
-        let columns = columns_of(&plan, output_names.as_deref());
+        let columns = columns_of(&plan, self.shared.introspection.as_ref());
         Ok(Planned {
             plan,
             parameters,
             data_types,
             columns,
-            output_names,
             explains,
             made_for,
         })
@@ -313,6 +311,7 @@ impl Connection {
 
     /// Starts a plan.
     fn start(&self, plan: LogicalPlan, sql: &str, guard: &Guard) -> Answer<Rows> {
+        self.shared.introspection.before_execution(&self.session);
         let stream = self
             .session
             .execute(plan, sql)
@@ -370,17 +369,13 @@ fn declared_type(oid: u32) -> Result<Option<PgType>, Fault> {
 }
 
 /// The columns a client sees of a plan.
-fn columns_of(plan: &LogicalPlan, names: Option<&[String]>) -> Vec<Column> {
+fn columns_of(plan: &LogicalPlan, introspection: &dyn Introspection) -> Vec<Column> {
     let schema = Session::result_schema(plan);
     schema
         .fields()
         .iter()
-        .enumerate()
-        .map(|(index, field)| Column {
-            name: names
-                .and_then(|names| names.get(index))
-                .unwrap_or_else(|| field.name())
-                .clone(),
+        .map(|field| Column {
+            name: introspection.output_name(field.name()).to_owned(),
             pg_type: types::of_field(field),
         })
         .collect()
