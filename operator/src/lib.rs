@@ -16,6 +16,7 @@ pub mod protocol;
 pub mod queue;
 pub mod schedule;
 pub mod surroundings;
+pub mod worker;
 pub mod workers;
 
 pub use launcher::{ProcessLauncher, WorkerLauncher};

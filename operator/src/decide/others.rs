@@ -133,11 +133,7 @@ fn describe_health(
             Verdict::ready(Reason::Available, tables)
         }
         Some(false) => {
-            let reason = health
-                .reason
-                .as_deref()
-                .and_then(|reason| reason.parse().ok())
-                .unwrap_or(Reason::ConnectionFailed);
+            let reason = health.reason.unwrap_or(Reason::ConnectionFailed);
             let message = health
                 .message
                 .clone()
@@ -232,14 +228,12 @@ pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
     let verdict = match health {
         None => Verdict::progressing("planning"),
         Some(ViewHealth {
-            problem: Some(problem),
-            reason,
+            reason: Some(reason),
+            message,
             ..
         }) => {
-            let reason = reason
-                .as_deref()
-                .and_then(|reason| reason.parse().ok())
-                .unwrap_or(Reason::PlanFailed);
+            let reason = *reason;
+            let problem = message.clone().unwrap_or_default();
             // A view that does not plan may plan once its tables are there; one that is no query never will.
             if reason == Reason::InvalidSpec {
                 Verdict::stalled(reason, problem)
