@@ -11,13 +11,14 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use lakegate_crds::{ColumnSpec, ExportSpec, OnCastError, TableReference};
+use lakegate_crds::{ColumnSpec, Export, ExportSpec, TableReference};
 
 use crate::Session;
 use crate::error::{Cause, FederationError};
 use crate::metadata::{DatabaseMetadata, SchemaKind, VIRTUAL_DATABASE};
 use crate::session::SessionIdentity;
 use crate::stream::QueryStream;
+use crate::unserved::first_problem;
 use crate::{Federation, statement};
 
 /// The name under which a query's rows are read.
@@ -168,32 +169,13 @@ fn invalid(field: &str, message: &str) -> FederationError {
     .into()
 }
 
+/// What the manifest's validation refuses is refused here too: a run may have been
+/// created from a spec that nobody validated, and an unserved mask must not export.
 fn refuse_unserved(spec: &ExportSpec) -> Result<(), FederationError> {
-    for (index, column) in spec.columns.iter().flatten().enumerate() {
-        let field = format!("spec.columns[{index}]");
-        if column.mask.is_some() {
-            return Err(invalid(
-                &format!("{field}.mask"),
-                "masks are not implemented yet; nothing is exported, so that no clear value leaves the source",
-            ));
-        }
-        if column.on_cast_error == Some(OnCastError::Null) {
-            return Err(invalid(
-                &format!("{field}.onCastError"),
-                "Null is not implemented yet; remove it",
-            ));
-        }
+    match first_problem(&Export::new("export", spec.clone())) {
+        Some(problem) => Err(invalid(&problem.field, &problem.message)),
+        None => Ok(()),
     }
-    if spec.incremental.is_some() {
-        return Err(invalid(
-            "spec.incremental",
-            "it is not implemented yet; remove it",
-        ));
-    }
-    if spec.from.index.is_some() || spec.from.keyspace.is_some() {
-        return Err(invalid("spec.from", "only table and query are implemented yet"));
-    }
-    Ok(())
 }
 
 fn quoted(name: &str) -> Ident {

@@ -222,7 +222,7 @@ fn connection_of(spec: &DataSourceSpec) -> DataSourceSpec {
 }
 
 /// The catalog names of all DataSources with a good version, each with its owner: the
-/// oldest keeps a name that two want.
+/// oldest keeps a name that two want, then namespace and name decide, as validation does.
 fn owners(known: &BTreeMap<Key, Entry<DataSource>>) -> BTreeMap<String, Key> {
     let mut claims: Vec<_> = known
         .values()
@@ -231,17 +231,12 @@ fn owners(known: &BTreeMap<Key, Entry<DataSource>>) -> BTreeMap<String, Key> {
             let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
             let catalog = object.spec.catalog_name(&entry.key.name);
             // an object without a creation time is the newest
-            Some((
-                created.unwrap_or(Timestamp::MAX),
-                entry.uid.clone(),
-                catalog,
-                entry.key.clone(),
-            ))
+            Some((created.unwrap_or(Timestamp::MAX), entry.key.clone(), catalog))
         })
         .collect();
     claims.sort();
     let mut owners = BTreeMap::new();
-    for (_, _, catalog, key) in claims {
+    for (_, key, catalog) in claims {
         owners.entry(catalog).or_insert(key);
     }
     owners
@@ -252,16 +247,8 @@ fn unserved(object: &DataSource) -> Option<(Reason, String)> {
     if object.spec.is_suspended() {
         return Some((Reason::Suspended, "it is suspended".into()));
     }
-    if object
-        .spec
-        .access
-        .as_ref()
-        .is_some_and(|access| access.query == Some(false))
-    {
-        return Some((Reason::Suspended, "spec.access.query is false".into()));
-    }
     let problem = crate::unserved::first_problem(object)?;
-    Some((problem.reason, problem.message))
+    Some((problem.reason, format!("{}: {}", problem.field, problem.message)))
 }
 
 struct Keeper {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -12,8 +12,8 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{StreamExt, TryStreamExt};
 use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, TableKind};
+use lakegate_crds::DataSourceSpec;
 use lakegate_crds::conditions::Reason;
-use lakegate_crds::{DataSourceSpec, LakeSpec};
 use lakegate_lake::{Lake, LakeError, LakeTable};
 use lakegate_store::Secrets;
 
@@ -46,6 +46,7 @@ impl From<LakeError> for SourceError {
         let (reason, terminal) = match &error {
             LakeError::NotImplemented { .. } => (Reason::NotImplemented, true),
             LakeError::Directory { .. } => (Reason::PathNotFound, false),
+            LakeError::StorageFull { .. } => (Reason::StorageFull, false),
             _ => (Reason::DiscoveryFailed, false),
         };
         Self {
@@ -264,30 +265,6 @@ impl CatalogSource for LakeSource {
     }
 }
 
-/// Opens the lake of a spec: `{directory: {}}` is `lake` in the state directory.
-async fn open_lake(
-    spec: &LakeSpec,
-    catalog: &str,
-    base_dir: &Path,
-    state_dir: &Path,
-) -> Result<Arc<dyn CatalogSource>, SourceError> {
-    let Some(directory) = &spec.directory else {
-        return Err(SourceError {
-            message: format!(
-                "{catalog}: spec.lake.s3 is not served by this version yet; use spec.lake.directory"
-            ),
-            reason: Reason::NotImplemented,
-            terminal: true,
-        });
-    };
-    let path = match &directory.path {
-        Some(path) => base_dir.join(path),
-        None => state_dir.join("lake"),
-    };
-    let lake = Lake::open_directory(&path).await?;
-    Ok(Arc::new(LakeSource(lake)))
-}
-
 /// What opening a DataSource needs beside its spec.
 #[derive(Clone)]
 pub struct SourceContext {
@@ -323,7 +300,8 @@ pub async fn open_source(
     context: &SourceContext,
 ) -> Result<Arc<dyn CatalogSource>, SourceError> {
     if let Some(lake) = &spec.lake {
-        return open_lake(lake, catalog, &context.base_dir, &context.state_dir).await;
+        let lake = Lake::open(lake, &context.base_dir, &context.state_dir).await?;
+        return Ok(Arc::new(LakeSource(lake)));
     }
     let context = ConnectContext {
         catalog: catalog.to_owned(),

@@ -38,7 +38,8 @@ pub(crate) fn served_views(known: &BTreeMap<Key, Entry<View>>) -> Vec<ViewEntry>
             let refused = if object.spec.is_suspended() {
                 Some((Reason::Suspended, "it is suspended".to_owned()))
             } else {
-                first_problem(object.as_ref()).map(|problem| (problem.reason, problem.message))
+                first_problem(object.as_ref())
+                    .map(|problem| (problem.reason, format!("{}: {}", problem.field, problem.message)))
             };
             let view = ViewEntry {
                 key: entry.key.clone(),
@@ -53,7 +54,7 @@ pub(crate) fn served_views(known: &BTreeMap<Key, Entry<View>>) -> Vec<ViewEntry>
         })
         .collect();
     views.sort_by(|(left_time, left), (right_time, right)| {
-        (left_time, &left.uid).cmp(&(right_time, &right.uid))
+        (left_time, &left.key).cmp(&(right_time, &right.key))
     });
     let mut owners: BTreeMap<String, Key> = BTreeMap::new();
     let mut all = Vec::with_capacity(views.len());

@@ -109,7 +109,7 @@ async fn what_cannot_be_exported_names_its_field() {
         ),
         (
             serde_json::json!({"columns": [{"name": "Name", "mask": {"partial": {"keepLast": 4}}}]}),
-            "spec.columns[0].mask: masks are not implemented yet; nothing is exported, so that no clear value leaves the source",
+            "spec.columns[0].mask: masks are not served by this version yet; remove the column, so that no clear value is exported",
         ),
         (
             serde_json::json!({"columns": [{"as": "n", "expression": "count(*)"}]}),
