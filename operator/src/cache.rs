@@ -40,7 +40,9 @@ pub enum Change {
 
 impl<K: LakegateResource> Default for Shelf<K> {
     fn default() -> Self {
-        Self { slots: RwLock::default() }
+        Self {
+            slots: RwLock::default(),
+        }
     }
 }
 
@@ -95,12 +97,22 @@ impl<K: LakegateResource> Shelf<K> {
 
     /// Every object that passes.
     pub fn filter(&self, mut passes: impl FnMut(&Entry<K>) -> bool) -> Vec<Entry<K>> {
-        self.read().values().map(|slot| &slot.entry).filter(|entry| passes(entry)).cloned().collect()
+        self.read()
+            .values()
+            .map(|slot| &slot.entry)
+            .filter(|entry| passes(entry))
+            .cloned()
+            .collect()
     }
 
     /// The keys of every object that passes.
     pub fn keys(&self, mut passes: impl FnMut(&Entry<K>) -> bool) -> Vec<Key> {
-        self.read().values().map(|slot| &slot.entry).filter(|entry| passes(entry)).map(|entry| entry.key.clone()).collect()
+        self.read()
+            .values()
+            .map(|slot| &slot.entry)
+            .filter(|entry| passes(entry))
+            .map(|entry| entry.key.clone())
+            .collect()
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Key, Slot<K>>> {
@@ -115,7 +127,10 @@ impl<K: LakegateResource> Shelf<K> {
 /// The part of an object that can change without a new generation and that matters to us.
 fn metadata_of<K: LakegateResource>(
     entry: &Entry<K>,
-) -> Option<(Option<&BTreeMap<String, String>>, Option<&BTreeMap<String, String>>)> {
+) -> Option<(
+    Option<&BTreeMap<String, String>>,
+    Option<&BTreeMap<String, String>>,
+)> {
     let metadata = entry.object.as_deref()?.meta();
     Some((metadata.annotations.as_ref(), metadata.labels.as_ref()))
 }

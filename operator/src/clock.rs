@@ -12,9 +12,13 @@ pub trait Clock: Send + Sync + 'static {
     /// The wall clock.
     fn now(&self) -> Timestamp;
 
-    /// Waits.
-    async fn sleep(&self, duration: Duration);
+    /// Waits until the wall clock shows `instant`. May return earlier: ask again what time it is.
+    async fn sleep_until(&self, instant: Timestamp);
 }
+
+/// Longest sleep between two looks at the wall clock. Sleeping follows a clock that stands still while the machine is
+/// suspended and that ignores corrections; so the wall clock is asked again this often.
+const LONGEST_SLEEP: Duration = Duration::from_secs(20);
 
 /// The machine's clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,8 +30,10 @@ impl Clock for SystemClock {
         Timestamp::now()
     }
 
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
+    async fn sleep_until(&self, instant: Timestamp) {
+        let wait = Duration::try_from(instant.duration_since(self.now())).unwrap_or_default();
+        // A millisecond more, lest rounding wakes us just before it, again and again.
+        tokio::time::sleep(wait.min(LONGEST_SLEEP) + Duration::from_millis(1)).await;
     }
 }
 
@@ -62,14 +68,8 @@ impl Clock for ManualClock {
         *self.time.borrow()
     }
 
-    async fn sleep(&self, duration: Duration) {
-        let until = SignedDuration::try_from(duration)
-            .ok()
-            .and_then(|wait| self.now().checked_add(wait).ok());
-        let Some(until) = until else {
-            return std::future::pending().await;
-        };
+    async fn sleep_until(&self, instant: Timestamp) {
         // The sender lives as long as `self`.
-        let _ = self.time.subscribe().wait_for(|time| *time >= until).await;
+        let _ = self.time.subscribe().wait_for(|time| *time >= instant).await;
     }
 }

@@ -11,8 +11,13 @@ pub(crate) fn run(export: Option<&Key>, status: &ExportRunStatus) {
         RunState::Complete => "Complete",
         _ => "Failed",
     };
-    metrics::counter!("lakegate_export_runs_total", "export" => export.clone(), "outcome" => outcome).increment(1);
-    if let Some(failure) = status.failure.as_ref().filter(|_| status.state() == RunState::Failed) {
+    metrics::counter!("lakegate_export_runs_total", "export" => export.clone(), "outcome" => outcome)
+        .increment(1);
+    if let Some(failure) = status
+        .failure
+        .as_ref()
+        .filter(|_| status.state() == RunState::Failed)
+    {
         let reason = failure.reason.parse().unwrap_or(Reason::RunFailed);
         metrics::counter!("lakegate_export_run_failures_total", "export" => export.clone(), "reason" => reason.as_str())
             .increment(1);
@@ -27,7 +32,8 @@ pub(crate) fn run(export: Option<&Key>, status: &ExportRunStatus) {
 pub(crate) fn export(key: &Key, status: &ExportStatus) {
     let seconds = |time: &Option<lakegate_crds::Time>| time.as_ref().map(|time| seconds_of(time.0));
     if let Some(seconds) = seconds(&status.last_successful_time) {
-        metrics::gauge!("lakegate_export_last_success_timestamp_seconds", "export" => key.to_string()).set(seconds);
+        metrics::gauge!("lakegate_export_last_success_timestamp_seconds", "export" => key.to_string())
+            .set(seconds);
     }
     metrics::gauge!("lakegate_export_consecutive_failures", "export" => key.to_string())
         .set(status.consecutive_failures.unwrap_or(0) as f64);

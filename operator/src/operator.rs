@@ -19,8 +19,8 @@ use std::{
 
 use futures::StreamExt as _;
 use lakegate_crds::{
-    DataSource, Export, ExportRun, Kind, LakegateResource, RetentionPolicy, RunCause, View, conditions::Reason,
-    validation::summary,
+    DataSource, Export, ExportRun, Kind, LakegateResource, RetentionPolicy, RunCause, View,
+    conditions::Reason, validation::summary,
 };
 use lakegate_federation::Federation;
 use lakegate_store::{Created, Entry, Event, Key, ResourceStore, StoreError, StoreOf};
@@ -31,8 +31,8 @@ use crate::{
     cache::{Cache, Change, ShelfOf, export_of},
     clock::{Clock, SystemClock},
     decide::{
-        Decision, Effect, ObservedExport, ObservedPolicy, ObservedRun, ObservedSource, ObservedView, decide_export,
-        decide_policy, decide_run, decide_source, decide_view, run_for,
+        Decision, Effect, ObservedExport, ObservedPolicy, ObservedRun, ObservedSource, ObservedView,
+        decide_export, decide_policy, decide_run, decide_source, decide_view, run_for,
     },
     launcher::{WorkerEvent, WorkerLauncher},
     measure,
@@ -43,6 +43,9 @@ use crate::{
     surroundings::{RealSurroundings, Surroundings, chain},
     workers::Workers,
 };
+
+/// How long a shutdown waits for each of its steps.
+const SHUTDOWN_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Objects looked at in parallel. Looks are short; what takes long (runs) happens elsewhere.
 const LOOKS_AT_ONCE: usize = 8;
@@ -139,7 +142,10 @@ pub struct Operator {
 
 impl std::fmt::Debug for Operator {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Operator").field("options", &self.inner.options).finish_non_exhaustive()
+        formatter
+            .debug_struct("Operator")
+            .field("options", &self.inner.options)
+            .finish_non_exhaustive()
     }
 }
 
@@ -174,6 +180,8 @@ struct Inner {
     workers: Workers,
     /// Uids of runs that are to make room.
     cancelled: Mutex<BTreeSet<String>>,
+    /// Everything in the store is known.
+    is_ready: tokio::sync::watch::Sender<bool>,
     /// Runs asked for at the handle.
     requested: Mutex<BTreeSet<Key>>,
     /// Failures in a row of each object's looks.
@@ -209,6 +217,7 @@ impl Operator {
                 queue: Arc::default(),
                 workers: Workers::new(options.max_workers),
                 cancelled: Mutex::default(),
+                is_ready: tokio::sync::watch::Sender::new(false),
                 requested: Mutex::default(),
                 failures: Mutex::default(),
                 options,
@@ -218,7 +227,9 @@ impl Operator {
 
     /// Something to ask this operator with.
     pub fn handle(&self) -> OperatorHandle {
-        OperatorHandle { inner: Arc::clone(&self.inner) }
+        OperatorHandle {
+            inner: Arc::clone(&self.inner),
+        }
     }
 
     /// Works until `shutdown` completes, then ends its workers. What they did not finish is taken up by the next
@@ -227,7 +238,10 @@ impl Operator {
         let inner = self.inner;
         let mut tasks = JoinSet::new();
         let (synced, mut syncing) = mpsc::channel(5);
-        let follow = Followers { inner: &inner, synced: &synced };
+        let follow = Followers {
+            inner: &inner,
+            synced: &synced,
+        };
         follow.kind::<DataSource>(&mut tasks);
         follow.kind::<Export>(&mut tasks);
         follow.kind::<ExportRun>(&mut tasks);
@@ -246,6 +260,7 @@ impl Operator {
             () = &mut shutdown => true,
         };
         if !stopped_early {
+            inner.is_ready.send_replace(true);
             inner.look_at_everything();
             tasks.spawn(follow_surroundings(Arc::clone(&inner)));
             let mut looks = JoinSet::new();
@@ -261,9 +276,18 @@ impl Operator {
                     }
                 }
             }
-            // Looks under way finish: they are short, and a half-done one would only be done again.
-            while let Some(ended) = looks.join_next().await {
-                report_panic(ended);
+            // Looks under way finish: they are short, and a half-done one would only be done again. One that waits for
+            // a store that does not answer is given up.
+            let finish = async {
+                while let Some(ended) = looks.join_next().await {
+                    report_panic(ended);
+                }
+            };
+            if tokio::time::timeout(SHUTDOWN_PATIENCE, finish).await.is_err() {
+                tracing::warn!(
+                    "the store does not answer; what was being written is decided again at the next start"
+                );
+                looks.shutdown().await;
             }
             inner.end_workers().await;
         }
@@ -273,32 +297,59 @@ impl Operator {
 
 impl OperatorHandle {
     /// Records a run of an Export, to start as soon as none of its other runs is active. A suspended Export runs, too:
-    /// a person asks.
+    /// a person asks. Waits until the operator knows all objects, which needs [`Operator::run`] to be running.
     ///
     /// # Errors
     ///
     /// [`RunRefusal`], when the Export does not exist or cannot run as it is.
     pub async fn run_now(&self, export: &Key) -> Result<Key, RunRefusal> {
         let inner = &self.inner;
-        let refused = |source| RunRefusal::Store { export: export.clone(), source };
+        // The sender lives as long as `inner`.
+        let _ = inner.is_ready.subscribe().wait_for(|is_ready| *is_ready).await;
+        let refused = |source| RunRefusal::Store {
+            export: export.clone(),
+            source,
+        };
         let entry = match inner.cache.exports.get(export) {
             Some(entry) => Some(entry),
-            None => StoreOf::<Export>::of(inner.store.as_ref()).get(export).await.map_err(refused)?,
+            None => StoreOf::<Export>::of(inner.store.as_ref())
+                .get(export)
+                .await
+                .map_err(refused)?,
         };
-        let entry = entry.ok_or_else(|| RunRefusal::NotFound { export: export.clone() })?;
+        let entry = entry.ok_or_else(|| RunRefusal::NotFound {
+            export: export.clone(),
+        })?;
         let Some(object) = entry.object.clone() else {
-            let message = entry.rejected.map_or_else(String::new, |rejected| rejected.to_string());
-            return Err(RunRefusal::Invalid { export: export.clone(), message });
+            let message = entry
+                .rejected
+                .map_or_else(String::new, |rejected| rejected.to_string());
+            return Err(RunRefusal::Invalid {
+                export: export.clone(),
+                message,
+            });
         };
         let problems = problems::of_export(&entry, &inner.cache);
         if !problems.is_empty() {
-            return Err(RunRefusal::Unable { export: export.clone(), message: summary(&problems) });
+            return Err(RunRefusal::Unable {
+                export: export.clone(),
+                message: summary(&problems),
+            });
         }
         let trigger = Trigger::Request(uuid::Uuid::new_v4().to_string());
-        let run = run_for(&entry, &object, &trigger, RunCause::Manual, inner.options.clock.now());
+        let run = run_for(
+            &entry,
+            &object,
+            &trigger,
+            RunCause::Manual,
+            inner.options.clock.now(),
+        );
         let key = Key::of(&run);
         inner.lock(&inner.requested).insert(key.clone());
-        let created = StoreOf::<ExportRun>::of(inner.store.as_ref()).create(run).await.map_err(refused)?;
+        let created = StoreOf::<ExportRun>::of(inner.store.as_ref())
+            .create(run)
+            .await
+            .map_err(refused)?;
         inner.cache.runs.apply(created.into_entry());
         inner.wake(Kind::ExportRun, key.clone());
         inner.wake(Kind::Export, export.clone());
@@ -422,7 +473,11 @@ impl Inner {
     fn wake_siblings<K: LakegateResource>(&self, key: &Key, run: &K) {
         let AnyRun(export) = AnyRun::of(key, run);
         if let Some(export) = export {
-            for run in self.cache.runs.keys(|run| !is_ended(run) && export_of(run).as_ref() == Some(&export)) {
+            for run in self
+                .cache
+                .runs
+                .keys(|run| !is_ended(run) && export_of(run).as_ref() == Some(&export))
+            {
                 if run != *key {
                     self.wake(Kind::ExportRun, run);
                 }
@@ -466,28 +521,48 @@ impl Inner {
     }
 
     async fn look_at_source(&self, key: &Key) -> Result<Looked, String> {
-        let Some(entry) = self.cache.sources.get(key) else { return Ok(Looked::gone()) };
+        let Some(entry) = self.cache.sources.get(key) else {
+            return Ok(Looked::gone());
+        };
         let problems = problems::of_source(&entry, &self.cache);
         let health = self.surroundings.source_health(key);
         let now = self.options.clock.now();
-        let decision = decide_source(ObservedSource { entry: &entry, problems: &problems, health: health.as_ref(), now });
+        let decision = decide_source(ObservedSource {
+            entry: &entry,
+            problems: &problems,
+            health: health.as_ref(),
+            now,
+        });
         self.conclude(&entry, decision).await
     }
 
     async fn look_at_view(&self, key: &Key) -> Result<Looked, String> {
-        let Some(entry) = self.cache.views.get(key) else { return Ok(Looked::gone()) };
+        let Some(entry) = self.cache.views.get(key) else {
+            return Ok(Looked::gone());
+        };
         let problems = problems::of_view(&entry, &self.cache);
         let health = self.surroundings.view_health(key);
         let now = self.options.clock.now();
-        let decision = decide_view(ObservedView { entry: &entry, problems: &problems, health: health.as_ref(), now });
+        let decision = decide_view(ObservedView {
+            entry: &entry,
+            problems: &problems,
+            health: health.as_ref(),
+            now,
+        });
         self.conclude(&entry, decision).await
     }
 
     async fn look_at_policy(&self, key: &Key) -> Result<Looked, String> {
-        let Some(entry) = self.cache.policies.get(key) else { return Ok(Looked::gone()) };
+        let Some(entry) = self.cache.policies.get(key) else {
+            return Ok(Looked::gone());
+        };
         let problems = problems::of_policy(&entry);
         let now = self.options.clock.now();
-        let decision = decide_policy(ObservedPolicy { entry: &entry, problems: &problems, now });
+        let decision = decide_policy(ObservedPolicy {
+            entry: &entry,
+            problems: &problems,
+            now,
+        });
         self.conclude(&entry, decision).await
     }
 
@@ -497,7 +572,9 @@ impl Inner {
         }
         let mut failure: Option<String> = None;
         for _ in 0..DECISIONS_PER_LOOK {
-            let Some(entry) = self.cache.exports.get(key) else { return Ok(Looked::gone()) };
+            let Some(entry) = self.cache.exports.get(key) else {
+                return Ok(Looked::gone());
+            };
             let problems = problems::of_export(&entry, &self.cache);
             let runs = self.cache.runs_of(key);
             let (source_down, lake_down) = self.dependencies_down(&entry);
@@ -515,14 +592,13 @@ impl Inner {
                 let looked = self.conclude(&entry, decision).await?;
                 return match failure {
                     Some(failure) => Err(failure),
-                    // Runs may be outdated by what was just written.
-                    None if entry.status != self.cache.exports.get(key).and_then(|entry| entry.status) => {
-                        Ok(Looked::Unfinished)
-                    }
                     None => Ok(looked),
                 };
             }
-            let waits_for_run = decision.effects.iter().any(|effect| matches!(effect, Effect::CancelRun(_)));
+            let waits_for_run = decision
+                .effects
+                .iter()
+                .any(|effect| matches!(effect, Effect::CancelRun(_)));
             for effect in &decision.effects {
                 if let Err(error) = self.act_on_export(effect).await {
                     failure = Some(error);
@@ -539,15 +615,24 @@ impl Inner {
 
     /// Why the source and the lake of an Export cannot be used now, as far as known.
     fn dependencies_down(&self, entry: &Entry<Export>) -> (Option<String>, Option<String>) {
-        let Some(object) = entry.object.as_deref() else { return (None, None) };
+        let Some(object) = entry.object.as_deref() else {
+            return (None, None);
+        };
         let down = |name: &str| {
-            let health = self.surroundings.source_health(&Key::new(&entry.key.namespace, name))?;
+            let health = self
+                .surroundings
+                .source_health(&Key::new(&entry.key.namespace, name))?;
             (health.reachable == Some(false)).then(|| {
                 let message = health.message.unwrap_or_else(|| "it does not answer".to_owned());
                 format!("DataSource {name}: {message}")
             })
         };
-        let source = object.spec.from.source_ref.as_ref().and_then(|reference| down(&reference.name));
+        let source = object
+            .spec
+            .from
+            .source_ref
+            .as_ref()
+            .and_then(|reference| down(&reference.name));
         (source, down(&object.spec.destination.lake_ref.name))
     }
 
@@ -561,9 +646,15 @@ impl Inner {
                     .await
                     .map_err(|error| format!("the run {name} cannot be recorded: {}", chain(&error)))?;
                 if let Created::Already(existing) = &created
-                    && existing.object.as_deref().and_then(|run| run.spec.export_uid.as_ref()) != run.spec.export_uid.as_ref()
+                    && existing
+                        .object
+                        .as_deref()
+                        .and_then(|run| run.spec.export_uid.as_ref())
+                        != run.spec.export_uid.as_ref()
                 {
-                    return Err(format!("the run {name} exists and belongs to another Export: delete it"));
+                    return Err(format!(
+                        "the run {name} exists and belongs to another Export: delete it"
+                    ));
                 }
                 self.cache.runs.apply(created.into_entry());
                 self.wake(Kind::ExportRun, Key::of(run.as_ref()));
@@ -575,9 +666,12 @@ impl Inner {
                 }
             }
             Effect::DeleteRun { key, uid } => {
-                runs.delete(key, uid)
-                    .await
-                    .map_err(|error| format!("the run {key} cannot be removed from the history: {}", chain(&error)))?;
+                runs.delete(key, uid).await.map_err(|error| {
+                    format!(
+                        "the run {key} cannot be removed from the history: {}",
+                        chain(&error)
+                    )
+                })?;
                 self.cache.runs.remove(key, uid);
             }
             Effect::StartWorker { .. } | Effect::StopWorker(_) | Effect::LookUpCommit => {}
@@ -588,7 +682,9 @@ impl Inner {
     async fn look_at_run(self: &Arc<Self>, key: &Key) -> Result<Looked, String> {
         let mut commit = CommitLookup::NotAsked;
         for _ in 0..DECISIONS_PER_LOOK {
-            let Some(entry) = self.cache.runs.get(key) else { return Ok(Looked::gone()) };
+            let Some(entry) = self.cache.runs.get(key) else {
+                return Ok(Looked::gone());
+            };
             if is_ended(&entry) || !(self.options.schedules || self.lock(&self.requested).contains(key)) {
                 return Ok(Looked::gone());
             }
@@ -613,11 +709,15 @@ impl Inner {
                 now: self.options.clock.now(),
             });
             let Some(effect) = decision.effects.first() else {
-                return self.conclude_run(&entry, &view.work, export.as_ref(), decision).await;
+                return self
+                    .conclude_run(&entry, &view.work, export.as_ref(), decision)
+                    .await;
             };
             match effect {
                 Effect::StartWorker { attempt } => {
-                    let (Some(export), Some(spec)) = (&export, spec) else { return Ok(Looked::gone()) };
+                    let (Some(export), Some(spec)) = (&export, spec) else {
+                        return Ok(Looked::gone());
+                    };
                     if !self.start_worker(&entry, export, spec, *attempt).await {
                         // Another run of this Export, or the last free place, was faster: its end wakes this one.
                         continue;
@@ -638,7 +738,12 @@ impl Inner {
         if let Some(spec) = own.or(fixed) {
             return Some(spec.clone());
         }
-        self.cache.exports.get(export?)?.object.as_deref().map(|export| export.spec.clone())
+        self.cache
+            .exports
+            .get(export?)?
+            .object
+            .as_deref()
+            .map(|export| export.spec.clone())
     }
 
     /// The unfinished run of the same Export that goes first: one at work, else the oldest.
@@ -647,8 +752,16 @@ impl Inner {
             return (at_work != run.key).then_some(at_work.name);
         }
         let order = |run: &Entry<ExportRun>| {
-            let created = run.object.as_deref().and_then(|object| object.metadata.creation_timestamp.clone());
-            let attempted = run.status.as_ref().and_then(|status| status.attempts).unwrap_or(0) > 0;
+            let created = run
+                .object
+                .as_deref()
+                .and_then(|object| object.metadata.creation_timestamp.clone());
+            let attempted = run
+                .status
+                .as_ref()
+                .and_then(|status| status.attempts)
+                .unwrap_or(0)
+                > 0;
             (!attempted, created.map(|created| created.0), run.key.name.clone())
         };
         let mine = order(run);
@@ -664,14 +777,24 @@ impl Inner {
             .map(|(_, _, name)| name)
     }
 
-    async fn look_up_commit(&self, run: &Entry<ExportRun>, spec: Option<&lakegate_crds::ExportSpec>) -> CommitLookup {
+    async fn look_up_commit(
+        &self,
+        run: &Entry<ExportRun>,
+        spec: Option<&lakegate_crds::ExportSpec>,
+    ) -> CommitLookup {
         let lake = spec.and_then(|spec| {
             let key = Key::new(&run.key.namespace, &spec.destination.lake_ref.name);
             Some((self.cache.sources.get(&key)?.object?, spec))
         });
         // Without its lake a run has nowhere to have committed to.
-        let Some((lake, spec)) = lake else { return CommitLookup::Absent };
-        match self.surroundings.find_commit(&lake, &spec.destination, &run.uid).await {
+        let Some((lake, spec)) = lake else {
+            return CommitLookup::Absent;
+        };
+        match self
+            .surroundings
+            .find_commit(&lake, &spec.destination, &run.uid)
+            .await
+        {
             Ok(Some(report)) => CommitLookup::Found(report),
             Ok(None) => CommitLookup::Absent,
             Err(why) => CommitLookup::Unknown(why),
@@ -688,7 +811,10 @@ impl Inner {
     ) -> bool {
         let attempt_id = uuid::Uuid::new_v4().to_string();
         let clock = &self.options.clock;
-        if !self.workers.reserve(&run.key, &run.uid, export, attempt, &attempt_id, clock.now()) {
+        if !self
+            .workers
+            .reserve(&run.key, &run.uid, export, attempt, &attempt_id, clock.now())
+        {
             return false;
         }
         let not_started = |ending: Ending| self.workers.not_started(&run.uid, ending, clock.now());
@@ -708,7 +834,14 @@ impl Inner {
             attempt,
             attempt_id: attempt_id.clone(),
         };
-        let order = orders::order(identity, spec, inputs, self.store.as_ref(), &self.options.state_dir).await;
+        let order = orders::order(
+            identity,
+            spec,
+            inputs,
+            self.store.as_ref(),
+            &self.options.state_dir,
+        )
+        .await;
         let order = match order {
             Ok(order) => order,
             Err(failure) => {
@@ -720,7 +853,10 @@ impl Inner {
             Ok(worker) => {
                 tracing::info!(run = %run.key, attempt, worker = worker.id, "a worker started");
                 let events = self.workers.started(&run.uid, worker);
-                let target = Target { kind: Kind::ExportRun, key: run.key.clone() };
+                let target = Target {
+                    kind: Kind::ExportRun,
+                    key: run.key.clone(),
+                };
                 tokio::spawn(Arc::clone(self).attend(run.uid.clone(), attempt_id, target, events));
             }
             Err(error) => not_started(Ending::NotLaunched(chain(&error))),
@@ -750,7 +886,9 @@ impl Inner {
                 }
             }
         }
-        let exit = exit.unwrap_or_else(|| crate::launcher::Exit { how: "its launcher lost sight of it".to_owned() });
+        let exit = exit.unwrap_or_else(|| crate::launcher::Exit {
+            how: "its launcher lost sight of it".to_owned(),
+        });
         let scratch = orders::scratch_dir(&self.options.state_dir, &attempt_id);
         match tokio::fs::remove_dir_all(&scratch).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -785,24 +923,34 @@ impl Inner {
             self.lock(&self.cancelled).remove(&entry.uid);
             self.lock(&self.requested).remove(&entry.key);
             self.sweep(entry, &status, export).await;
-        } else if matches!(work, Work::Ended { .. }) {
-            // Now it waits for its next attempt, and knows when.
-            return Ok(Looked::Unfinished);
         }
         Ok(looked)
     }
 
     /// Removes what dead attempts of an ended run left behind. A courtesy: what stays costs space, nothing else.
-    async fn sweep(&self, run: &Entry<ExportRun>, status: &lakegate_crds::ExportRunStatus, export: Option<&Key>) {
+    async fn sweep(
+        &self,
+        run: &Entry<ExportRun>,
+        status: &lakegate_crds::ExportRunStatus,
+        export: Option<&Key>,
+    ) {
         let clean = status.state() == lakegate_crds::RunState::Complete && status.attempts.unwrap_or(0) <= 1;
         let spec = self.spec_of(run, export);
-        let Some(spec) = spec.filter(|_| !clean && status.attempts.unwrap_or(0) > 0) else { return };
+        let Some(spec) = spec.filter(|_| !clean && status.attempts.unwrap_or(0) > 0) else {
+            return;
+        };
         let lake = Key::new(&run.key.namespace, &spec.destination.lake_ref.name);
-        let Some(lake) = self.cache.sources.get(&lake).and_then(|lake| lake.object) else { return };
+        let Some(lake) = self.cache.sources.get(&lake).and_then(|lake| lake.object) else {
+            return;
+        };
         match self.surroundings.sweep(&lake, &spec.destination, &run.uid).await {
             Ok(0) => {}
-            Ok(files) => tracing::info!(run = %run.key, files, "removed what unfinished attempts had written"),
-            Err(error) => tracing::warn!(run = %run.key, error, "what unfinished attempts had written is still there"),
+            Ok(files) => {
+                tracing::info!(run = %run.key, files, "removed what unfinished attempts had written")
+            }
+            Err(error) => {
+                tracing::warn!(run = %run.key, error, "what unfinished attempts had written is still there")
+            }
         }
     }
 
@@ -813,12 +961,22 @@ impl Inner {
         dyn ResourceStore: StoreOf<K>,
         Cache: ShelfOf<K>,
     {
-        let Decision { status, notices, next, .. } = decision;
+        let Decision {
+            status,
+            notices,
+            next,
+            ..
+        } = decision;
         if entry.status.as_ref() != Some(&status) {
-            let written =
-                StoreOf::<K>::of(self.store.as_ref()).write_status(&entry.key, &entry.uid, status.clone()).await;
+            let written = StoreOf::<K>::of(self.store.as_ref())
+                .write_status(&entry.key, &entry.uid, status.clone())
+                .await;
             match written {
-                Ok(()) => ShelfOf::<K>::shelf(&self.cache).wrote(&entry.key, &entry.uid, status),
+                Ok(()) => {
+                    ShelfOf::<K>::shelf(&self.cache).wrote(&entry.key, &entry.uid, status);
+                    // The watch will bring nothing that the cache does not know now.
+                    self.changed(K::KIND, &entry.key, Change::Status);
+                }
                 // Removed meanwhile: the watch will say so.
                 Err(StoreError::Gone { .. }) => return Ok(Looked::gone()),
                 Err(error) => return Err(format!("the status cannot be written: {}", chain(&error))),
@@ -843,8 +1001,13 @@ impl Inner {
                 tokio::time::sleep(std::time::Duration::from_millis(10)).await;
             }
         };
-        if tokio::time::timeout(std::time::Duration::from_secs(10), all_gone).await.is_err() {
-            tracing::warn!("not every worker has ended; what they work on is found unfinished at the next start");
+        if tokio::time::timeout(2 * SHUTDOWN_PATIENCE, all_gone)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "not every worker has ended; what they work on is found unfinished at the next start"
+            );
         }
         for key in runs {
             // A failure to write is logged: the next operator finds the run open, and takes the attempt for lost.
@@ -858,7 +1021,9 @@ impl Inner {
     async fn write_down(&self, key: &Key) -> Result<(), String> {
         let mut commit = CommitLookup::NotAsked;
         for _ in 0..3 {
-            let Some(entry) = self.cache.runs.get(key) else { return Ok(()) };
+            let Some(entry) = self.cache.runs.get(key) else {
+                return Ok(());
+            };
             let view = self.workers.view(&entry.uid);
             if is_ended(&entry) || !matches!(view.work, Work::Ended { .. }) {
                 return Ok(());
@@ -911,7 +1076,9 @@ impl Looked {
 }
 
 fn is_ended(run: &Entry<ExportRun>) -> bool {
-    run.status.as_ref().is_some_and(|status| status.state().is_terminal())
+    run.status
+        .as_ref()
+        .is_some_and(|status| status.state().is_terminal())
 }
 
 /// The Export that a resource names, if it is a run.

@@ -11,9 +11,17 @@ use crate::{
 };
 
 /// Why no worker could make anything of the order: a dependency is not there. Final for the run.
-pub fn missing_dependency(run: &Entry<ExportRun>, spec: Option<&ExportSpec>, cache: &Cache) -> Option<Failure> {
+pub fn missing_dependency(
+    run: &Entry<ExportRun>,
+    spec: Option<&ExportSpec>,
+    cache: &Cache,
+) -> Option<Failure> {
     let failure = |reason: Reason, message: String| {
-        Some(Failure { reason: reason.to_string(), message, terminal: true })
+        Some(Failure {
+            reason: reason.to_string(),
+            message,
+            terminal: true,
+        })
     };
     let problems = run
         .object
@@ -25,14 +33,20 @@ pub fn missing_dependency(run: &Entry<ExportRun>, spec: Option<&ExportSpec>, cac
     }
     let Some(spec) = spec else {
         let export = export_of(run).map_or_else(String::new, |export| format!(" {export}"));
-        return failure(Reason::ExportDeleted, format!("the Export{export} does not exist, and the run has no spec of its own"));
+        return failure(
+            Reason::ExportDeleted,
+            format!("the Export{export} does not exist, and the run has no spec of its own"),
+        );
     };
     let namespace = &run.key.namespace;
     let source = spec.from.source_ref.as_ref().map(|reference| &reference.name);
     for name in source.into_iter().chain([&spec.destination.lake_ref.name]) {
         let found = cache.sources.get(&Key::new(namespace, name));
         if found.is_none_or(|found| found.object.is_none()) {
-            return failure(Reason::DependencyNotFound, format!("DataSource {namespace}/{name} does not exist"));
+            return failure(
+                Reason::DependencyNotFound,
+                format!("DataSource {namespace}/{name} does not exist"),
+            );
         }
     }
     None
@@ -48,17 +62,30 @@ pub struct Inputs {
 
 /// The DataSources and Views that a spec reads and writes, as they are now. `None` when its lake or source is gone.
 pub fn inputs(namespace: &str, spec: &ExportSpec, cache: &Cache) -> Option<Inputs> {
-    let object = |name: &str| cache.sources.get(&Key::new(namespace, name))?.object.as_deref().cloned();
+    let object = |name: &str| {
+        cache
+            .sources
+            .get(&Key::new(namespace, name))?
+            .object
+            .as_deref()
+            .cloned()
+    };
     let lake = object(&spec.destination.lake_ref.name)?;
     let (sources, views) = match (&spec.from.source_ref, &spec.from.query) {
         (Some(reference), _) => (vec![object(&reference.name)?], Vec::new()),
         (None, Some(query)) => {
-            let views: Vec<View> =
-                cache.views.filter(|_| true).iter().filter_map(|view| view.object.as_deref().cloned()).collect();
+            let views: Vec<View> = cache
+                .views
+                .filter(|_| true)
+                .iter()
+                .filter_map(|view| view.object.as_deref().cloned())
+                .collect();
             // A catalog that neither the query nor a view names cannot be read by it: it is not connected to, and its
             // secrets stay here.
-            let texts: Vec<String> =
-                std::iter::once(query).chain(views.iter().map(|view| &view.spec.sql)).map(|sql| sql.to_lowercase()).collect();
+            let texts: Vec<String> = std::iter::once(query)
+                .chain(views.iter().map(|view| &view.spec.sql))
+                .map(|sql| sql.to_lowercase())
+                .collect();
             let sources = cache
                 .sources
                 .filter(|_| true)
@@ -92,9 +119,16 @@ pub async fn order(
 ) -> Result<WorkOrder, Failure> {
     let mut bundle = SecretBundle::default();
     for source in inputs.sources.iter().chain([&inputs.lake]) {
-        let namespace = source.metadata.namespace.as_deref().unwrap_or(lakegate_crds::DEFAULT_NAMESPACE);
+        let namespace = source
+            .metadata
+            .namespace
+            .as_deref()
+            .unwrap_or(lakegate_crds::DEFAULT_NAMESPACE);
         for (name, key) in secret_references(&source.spec) {
-            let value = secrets.get(namespace, name, key).await.map_err(|error| secret_failure(source, &error))?;
+            let value = secrets
+                .get(namespace, name, key)
+                .await
+                .map_err(|error| secret_failure(source, &error))?;
             bundle.insert(namespace, name, key, value);
         }
     }
@@ -125,7 +159,11 @@ fn secret_failure(source: &DataSource, error: &SecretError) -> Failure {
         _ => Reason::AccessDenied,
     };
     let name = source.metadata.name.as_deref().unwrap_or_default();
-    Failure { reason: reason.to_string(), message: format!("DataSource {name}: {error}"), terminal: false }
+    Failure {
+        reason: reason.to_string(),
+        message: format!("DataSource {name}: {error}"),
+        terminal: false,
+    }
 }
 
 /// Name and key of every secret that a DataSource's connection needs.

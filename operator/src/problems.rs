@@ -11,30 +11,53 @@ use crate::cache::Cache;
 
 /// Of a DataSource: what no code serves, and a catalog name that another one has.
 pub fn of_source(source: &Entry<DataSource>, cache: &Cache) -> Vec<Problem> {
-    among(source, cache.sources.filter(|other| other.key != source.key).iter().filter_map(any))
+    among(
+        source,
+        cache
+            .sources
+            .filter(|other| other.key != source.key)
+            .iter()
+            .filter_map(any),
+    )
 }
 
 /// Of a View: what no code serves, and a name that another one has.
 pub fn of_view(view: &Entry<View>, cache: &Cache) -> Vec<Problem> {
-    among(view, cache.views.filter(|other| other.key != view.key).iter().filter_map(any))
+    among(
+        view,
+        cache
+            .views
+            .filter(|other| other.key != view.key)
+            .iter()
+            .filter_map(any),
+    )
 }
 
 /// Of a RetentionPolicy: what no code serves.
 pub fn of_policy(policy: &Entry<RetentionPolicy>) -> Vec<Problem> {
-    any(policy).map(|resource| unserved(&resource)).unwrap_or_default()
+    any(policy)
+        .map(|resource| unserved(&resource))
+        .unwrap_or_default()
 }
 
 /// Of an Export: what no code serves, what it refers to and is not there, and a lake table that another one writes.
 pub fn of_export(export: &Entry<Export>, cache: &Cache) -> Vec<Problem> {
-    let Some(object) = export.object.as_deref() else { return Vec::new() };
+    let Some(object) = export.object.as_deref() else {
+        return Vec::new();
+    };
     let namespace = &export.key.namespace;
     let destination = &object.spec.destination;
     let source = object.spec.from.source_ref.as_ref();
     let mut problems = Vec::new();
-    for (field, reference) in [("spec.from.sourceRef", source), ("spec.destination.lakeRef", Some(&destination.lake_ref))] {
+    for (field, reference) in [
+        ("spec.from.sourceRef", source),
+        ("spec.destination.lakeRef", Some(&destination.lake_ref)),
+    ] {
         let Some(reference) = reference else { continue };
         let found = cache.sources.get(&Key::new(namespace, &reference.name));
-        let Some(found) = found.as_ref().and_then(any) else { continue };
+        let Some(found) = found.as_ref().and_then(any) else {
+            continue;
+        };
         // What is not served of the store, the runs would miss or get wrong.
         let problem = match (unserved(&found).first(), &found) {
             (Some(first), _) => Some(format!("DataSource {} is not served: {first}", reference.name)),
@@ -43,9 +66,9 @@ pub fn of_export(export: &Entry<Export>, cache: &Cache) -> Vec<Problem> {
             }
             _ => None,
         };
-        problems.extend(problem.map(|message| {
-            Problem::new(format!("{field}.name"), Reason::DependencyNotReady, message)
-        }));
+        problems.extend(
+            problem.map(|message| Problem::new(format!("{field}.name"), Reason::DependencyNotReady, message)),
+        );
     }
     let sources = cache.sources.filter(|source| source.key.namespace == *namespace);
     let siblings = cache.exports.filter(|other| {
@@ -53,10 +76,15 @@ pub fn of_export(export: &Entry<Export>, cache: &Cache) -> Vec<Problem> {
             && other.key.namespace == *namespace
             && other.object.as_deref().is_some_and(|other| {
                 let other = &other.spec.destination;
-                other.lake_ref == destination.lake_ref && other.schema == destination.schema && other.table == destination.table
+                other.lake_ref == destination.lake_ref
+                    && other.schema == destination.schema
+                    && other.table == destination.table
             })
     });
-    let others = sources.iter().filter_map(any).chain(siblings.iter().filter_map(any));
+    let others = sources
+        .iter()
+        .filter_map(any)
+        .chain(siblings.iter().filter_map(any));
     let mut all = among(export, others);
     all.extend(problems);
     all
@@ -64,11 +92,18 @@ pub fn of_export(export: &Entry<Export>, cache: &Cache) -> Vec<Problem> {
 
 /// The object's own problems, with those that `others` show.
 fn among<K: LakegateResource>(entry: &Entry<K>, others: impl Iterator<Item = AnyResource>) -> Vec<Problem> {
-    let Some(resource) = any(entry) else { return Vec::new() };
+    let Some(resource) = any(entry) else {
+        return Vec::new();
+    };
     let mut problems = unserved(&resource);
     let set: Vec<AnyResource> = std::iter::once(resource).chain(others).collect();
     let set: Vec<&AnyResource> = set.iter().collect();
-    problems.extend(validate_set(&set).into_iter().filter(|found| found.index == 0).map(|found| found.problem));
+    problems.extend(
+        validate_set(&set)
+            .into_iter()
+            .filter(|found| found.index == 0)
+            .map(|found| found.problem),
+    );
     problems
 }
 

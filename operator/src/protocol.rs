@@ -81,7 +81,10 @@ pub struct SecretBundle(BTreeMap<String, BTreeMap<String, SecretValue>>);
 impl SecretBundle {
     /// Adds or replaces one value.
     pub fn insert(&mut self, namespace: &str, name: &str, key: &str, value: SecretValue) {
-        self.0.entry(format!("{namespace}/{name}")).or_default().insert(key.to_owned(), value);
+        self.0
+            .entry(format!("{namespace}/{name}"))
+            .or_default()
+            .insert(key.to_owned(), value);
     }
 
     /// The value of a key.
@@ -96,7 +99,9 @@ impl SecretBundle {
 
     /// Every key with its value.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &SecretValue)> {
-        self.0.values().flat_map(|keys| keys.iter().map(|(key, value)| (key.as_str(), value)))
+        self.0
+            .values()
+            .flat_map(|keys| keys.iter().map(|(key, value)| (key.as_str(), value)))
     }
 }
 
@@ -127,9 +132,16 @@ impl<'de> Deserialize<'de> for SecretBundle {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let plain = BTreeMap::<String, BTreeMap<String, String>>::deserialize(deserializer)?;
         let values = |keys: BTreeMap<String, String>| {
-            keys.into_iter().map(|(key, value)| (key, SecretValue::new(value))).collect()
+            keys.into_iter()
+                .map(|(key, value)| (key, SecretValue::new(value)))
+                .collect()
         };
-        Ok(Self(plain.into_iter().map(|(name, keys)| (name, values(keys))).collect()))
+        Ok(Self(
+            plain
+                .into_iter()
+                .map(|(name, keys)| (name, values(keys)))
+                .collect(),
+        ))
     }
 }
 
@@ -234,7 +246,10 @@ mod tests {
         assert_eq!(format!("{bundle:?}"), r#"{"default/shop-db": ["password"]}"#);
         let line = serde_json::to_string(&bundle).unwrap();
         let back: SecretBundle = serde_json::from_str(&line).unwrap();
-        assert_eq!(back.get("default", "shop-db", "password").unwrap().expose(), "canary-4711");
+        assert_eq!(
+            back.get("default", "shop-db", "password").unwrap().expose(),
+            "canary-4711"
+        );
         assert!(back.contains("default", "shop-db") && !back.contains("other", "shop-db"));
         assert_eq!(back.iter().count(), 1);
     }

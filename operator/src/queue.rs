@@ -9,7 +9,6 @@ use std::{
     fmt::Debug,
     hash::Hash,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,10 +16,6 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-
-/// Longest sleep between two looks at the wall clock. Timers are wall-clock instants, but sleeping follows a clock that
-/// stands still while the machine is suspended and ignores corrections; so the wall clock is asked again this often.
-const LONGEST_SLEEP: Duration = Duration::from_secs(20);
 
 /// See the module.
 #[derive(Debug)]
@@ -81,10 +76,9 @@ impl<T: Clone + Debug + Eq + Hash + Ord> WorkQueue<T> {
     /// The next item to look at, when there is one. It stays at work until the lease is dropped.
     pub async fn next(self: &Arc<Self>, clock: &dyn Clock) -> Lease<T> {
         loop {
-            let sleep = {
-                let now = clock.now();
+            let first_timer = {
                 let mut state = self.lock();
-                state.ring(now);
+                state.ring(clock.now());
                 if let Some(item) = state.ready.pop_front() {
                     state.waiting.remove(&item);
                     state.at_work.insert(item.clone());
@@ -93,16 +87,11 @@ impl<T: Clone + Debug + Eq + Hash + Ord> WorkQueue<T> {
                         item,
                     };
                 }
-                state.timers.first().map_or(LONGEST_SLEEP, |(at, _)| {
-                    Duration::try_from(at.duration_since(now))
-                        .unwrap_or_default()
-                        .min(LONGEST_SLEEP)
-                })
+                state.timers.first().map(|(at, _)| *at)
             };
             tokio::select! {
                 () = self.changed.notified() => {}
-                // A millisecond more, lest rounding wakes us just before the timer, again and again.
-                () = clock.sleep(sleep + Duration::from_millis(1)) => {}
+                () = clock.sleep_until(first_timer.unwrap_or(Timestamp::MAX)) => {}
             }
         }
     }

@@ -32,7 +32,12 @@ pub trait Surroundings: Send + Sync + 'static {
     ) -> Result<Option<Report>, String>;
 
     /// Removes what the dead attempts of an ended run left in the lake.
-    async fn sweep(&self, lake: &DataSource, destination: &DestinationSpec, run_uid: &str) -> Result<u64, String>;
+    async fn sweep(
+        &self,
+        lake: &DataSource,
+        destination: &DestinationSpec,
+        run_uid: &str,
+    ) -> Result<u64, String>;
 }
 
 /// The real ones.
@@ -45,22 +50,25 @@ pub struct RealSurroundings {
 impl RealSurroundings {
     /// What the federation serves, with lakes as they lie on disk.
     pub fn new(federation: std::sync::Arc<Federation>, state_dir: impl Into<PathBuf>) -> Self {
-        Self { federation, state_dir: state_dir.into() }
+        Self {
+            federation,
+            state_dir: state_dir.into(),
+        }
     }
 }
 
 #[async_trait]
 impl Surroundings for RealSurroundings {
     fn source_health(&self, key: &Key) -> Option<SourceHealth> {
-        { let _ = (key, &self.federation); None }
+        self.federation.health(key)
     }
 
     fn view_health(&self, key: &Key) -> Option<ViewHealth> {
-        { let _ = key; None }
+        self.federation.view_health(key)
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
-        watch::channel(0).1
+        self.federation.health_changes()
     }
 
     async fn find_commit(
@@ -71,12 +79,21 @@ impl Surroundings for RealSurroundings {
     ) -> Result<Option<Report>, String> {
         let found = async {
             let lake = open_lake(lake, &self.state_dir).await?;
-            lake.find_commit(&destination.schema, &destination.table, run_uid).await
+            lake.find_commit(&destination.schema, &destination.table, run_uid)
+                .await
         };
-        found.await.map(|commit| commit.as_ref().map(report_of)).map_err(|error| chain(&error))
+        found
+            .await
+            .map(|commit| commit.as_ref().map(report_of))
+            .map_err(|error| chain(&error))
     }
 
-    async fn sweep(&self, lake: &DataSource, destination: &DestinationSpec, run_uid: &str) -> Result<u64, String> {
+    async fn sweep(
+        &self,
+        lake: &DataSource,
+        destination: &DestinationSpec,
+        run_uid: &str,
+    ) -> Result<u64, String> {
         let (lake, destination, run_uid) = (lake.clone(), destination.clone(), run_uid.to_owned());
         let state_dir = self.state_dir.clone();
         let runtime = tokio::runtime::Handle::current();
@@ -84,7 +101,8 @@ impl Surroundings for RealSurroundings {
         let swept = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
                 let lake = open_lake(&lake, &state_dir).await?;
-                lake.sweep(&destination.schema, &destination.table, &run_uid).await
+                lake.sweep(&destination.schema, &destination.table, &run_uid)
+                    .await
             })
         });
         match swept.await {
@@ -95,7 +113,10 @@ impl Surroundings for RealSurroundings {
 }
 
 /// Opens the lake that a DataSource names.
-pub(crate) async fn open_lake(source: &DataSource, state_dir: &Path) -> Result<std::sync::Arc<Lake>, LakeError> {
+pub(crate) async fn open_lake(
+    source: &DataSource,
+    state_dir: &Path,
+) -> Result<std::sync::Arc<Lake>, LakeError> {
     let Some(spec) = &source.spec.lake else {
         return Err(LakeError::NotImplemented {
             what: "a DataSource without spec.lake as a destination".to_owned(),
@@ -107,7 +128,11 @@ pub(crate) async fn open_lake(source: &DataSource, state_dir: &Path) -> Result<s
 
 /// What relative paths of a DataSource are relative to: the folder of its manifest.
 pub(crate) fn base_dir(source: &DataSource) -> PathBuf {
-    let manifest = source.metadata.annotations.as_ref().and_then(|all| all.get(MANIFEST_ANNOTATION));
+    let manifest = source
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|all| all.get(MANIFEST_ANNOTATION));
     manifest
         .and_then(|path| Path::new(path).parent())
         .map_or_else(|| PathBuf::from("."), Path::to_path_buf)

@@ -10,7 +10,7 @@ use std::{
     process::ExitCode,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,9 @@ use std::{
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use lakegate_crds::{Compression, DataSource, conditions::Reason};
-use lakegate_federation::{Cause, Federation, FederationError, FederationOptions, SourceContext, SourceError};
+use lakegate_federation::{
+    Cause, Federation, FederationError, FederationOptions, SourceContext, SourceError,
+};
 use lakegate_lake::{CommitInfo, Lake, LakeError, WriteOptions};
 use lakegate_store::{Redactor, SecretError, SecretValue, Secrets};
 
@@ -44,19 +46,29 @@ pub fn run(stdin: impl Read + Send + 'static, stdout: impl Write + Send + 'stati
     let order = match read_order(&mut stdin) {
         Ok(order) => order,
         Err(message) => {
-            stdout.send(&WorkerMessage::Failed(failure(Reason::InternalError, message, true)));
+            stdout.send(&WorkerMessage::Failed(failure(
+                Reason::InternalError,
+                message,
+                true,
+            )));
             return ExitCode::FAILURE;
         }
     };
-    let watch = std::thread::Builder::new().name("parent-watch".to_owned()).spawn(move || {
-        // Nothing follows the order; what this waits for is the end.
-        let _ = io::copy(&mut stdin, &mut io::sink());
-        tracing::warn!("standard input has ended: nobody waits for this worker any more");
-        std::process::exit(ORPHANED);
-    });
+    let watch = std::thread::Builder::new()
+        .name("parent-watch".to_owned())
+        .spawn(move || {
+            // Nothing follows the order; what this waits for is the end.
+            let _ = io::copy(&mut stdin, &mut io::sink());
+            tracing::warn!("standard input has ended: nobody waits for this worker any more");
+            std::process::exit(ORPHANED);
+        });
     if let Err(error) = watch {
         let message = format!("no thread can be started: {error}");
-        stdout.send(&WorkerMessage::Failed(failure(Reason::InternalError, message, false)));
+        stdout.send(&WorkerMessage::Failed(failure(
+            Reason::InternalError,
+            message,
+            false,
+        )));
         return ExitCode::FAILURE;
     }
     let outcome = perform_with_heartbeat(order, &stdout);
@@ -70,9 +82,13 @@ pub fn run(stdin: impl Read + Send + 'static, stdout: impl Write + Send + 'stati
 
 fn read_order(stdin: &mut impl BufRead) -> Result<WorkOrder, String> {
     let mut line = zeroize_on_drop(String::new());
-    stdin.read_line(&mut line.0).map_err(|error| format!("standard input cannot be read: {error}"))?;
+    stdin
+        .read_line(&mut line.0)
+        .map_err(|error| format!("standard input cannot be read: {error}"))?;
     if line.0.trim().is_empty() {
-        return Err("a worker is started by `lakegate serve`, which writes its order to standard input".to_owned());
+        return Err(
+            "a worker is started by `lakegate serve`, which writes its order to standard input".to_owned(),
+        );
     }
     // The error of the parser may quote what it read, and that may be a secret: only the place is told.
     let order: WorkOrder = serde_json::from_str(&line.0)
@@ -107,12 +123,14 @@ fn perform_with_heartbeat(order: WorkOrder, stdout: &Reporter) -> Result<Report,
     let pulse = {
         let (state, done, stdout) = (Arc::clone(&state), Arc::clone(&done), stdout.clone());
         // A thread of its own: work on all others does not look like death.
-        std::thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
-            while !done.load(Ordering::Acquire) {
-                stdout.send(&WorkerMessage::Progress(state.progress()));
-                std::thread::park_timeout(HEARTBEAT);
-            }
-        })
+        std::thread::Builder::new()
+            .name("heartbeat".to_owned())
+            .spawn(move || {
+                while !done.load(Ordering::Acquire) {
+                    stdout.send(&WorkerMessage::Progress(state.progress()));
+                    std::thread::park_timeout(HEARTBEAT);
+                }
+            })
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(order.threads.clamp(1, 64))
@@ -121,7 +139,11 @@ fn perform_with_heartbeat(order: WorkOrder, stdout: &Reporter) -> Result<Report,
         .build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(perform(order, Arc::clone(&state))),
-        Err(error) => Err(failure(Reason::InternalError, format!("no runtime can be started: {error}"), false)),
+        Err(error) => Err(failure(
+            Reason::InternalError,
+            format!("no runtime can be started: {error}"),
+            false,
+        )),
     };
     done.store(true, Ordering::Release);
     if let Ok(pulse) = pulse {
@@ -156,7 +178,11 @@ impl State {
             1 => Phase::Copying,
             _ => Phase::Committing,
         };
-        Progress { phase, rows: self.rows.load(Ordering::Relaxed), bytes: self.bytes.load(Ordering::Relaxed) }
+        Progress {
+            phase,
+            rows: self.rows.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
     }
 }
 
@@ -175,7 +201,10 @@ pub async fn perform(order: WorkOrder, state: Arc<State>) -> Result<Report, Fail
     {
         tracing::warn!(path = %scratch.display(), %error, "scratch files could not be removed");
     }
-    outcome.map_err(|failure| Failure { message: redactor.redact(&failure.message), ..failure })
+    outcome.map_err(|failure| Failure {
+        message: redactor.redact(&failure.message),
+        ..failure
+    })
 }
 
 async fn attempt(
@@ -186,11 +215,18 @@ async fn attempt(
 ) -> Result<Report, Failure> {
     let destination = &order.spec.destination;
     let run = &order.run;
-    let lake = open_lake(&order.lake, &order.state_dir).await.map_err(|error| lake_failure(&error))?;
+    let lake = open_lake(&order.lake, &order.state_dir)
+        .await
+        .map_err(|error| lake_failure(&error))?;
     // An attempt before this one may have died between its commit and its last word.
-    let found = lake.find_commit(&destination.schema, &destination.table, &run.uid).await;
+    let found = lake
+        .find_commit(&destination.schema, &destination.table, &run.uid)
+        .await;
     if let Some(commit) = found.map_err(|error| lake_failure(&error))? {
-        return Ok(Report { already: true, ..report_of(&commit) });
+        return Ok(Report {
+            already: true,
+            ..report_of(&commit)
+        });
     }
     let federation = Federation::new(FederationOptions {
         threads: order.threads.max(1),
@@ -200,14 +236,22 @@ async fn attempt(
     })
     .map_err(|error| federation_failure(&error, Stage::Planning))?;
     let unattached = attach(&federation, order, &secrets).await?;
-    let catalog = order.sources.first().filter(|_| order.spec.from.source_ref.is_some()).map(catalog_of);
+    let catalog = order
+        .sources
+        .first()
+        .filter(|_| order.spec.from.source_ref.is_some())
+        .map(catalog_of);
     let plan = match federation.plan_export(&order.spec, catalog.as_deref()).await {
         Ok(plan) => plan,
         Err(error) => {
             let mut failure = federation_failure(&error, Stage::Planning);
             // The table a query misses may be one of a store that did not answer.
             if let Some(source) = unattached {
-                failure = Failure { message: format!("{}; {}", failure.message, source.message), terminal: false, ..failure };
+                failure = Failure {
+                    message: format!("{}; {}", failure.message, source.message),
+                    terminal: false,
+                    ..failure
+                };
             }
             return Err(failure);
         }
@@ -221,8 +265,14 @@ async fn attempt(
         export: Some(format!("{}/{}", run.namespace, run.export)),
         ..CommitInfo::default()
     };
-    let commit = lake.replace(written, info).await.map_err(|error| lake_failure(&error))?;
-    Ok(Report { rows_read: (!commit.already).then_some(rows_read), ..report_of(&commit) })
+    let commit = lake
+        .replace(written, info)
+        .await
+        .map_err(|error| lake_failure(&error))?;
+    Ok(Report {
+        rows_read: (!commit.already).then_some(rows_read),
+        ..report_of(&commit)
+    })
 }
 
 /// Connects to the stores of the order. One store of a query that cannot be reached does not keep it from reading the
@@ -235,7 +285,11 @@ async fn attach(
     let mut first_failure = None;
     for source in &order.sources {
         let context = SourceContext {
-            namespace: source.metadata.namespace.clone().unwrap_or_else(|| order.run.namespace.clone()),
+            namespace: source
+                .metadata
+                .namespace
+                .clone()
+                .unwrap_or_else(|| order.run.namespace.clone()),
             base_dir: base_dir(source),
             state_dir: order.state_dir.clone(),
             secrets: Arc::clone(secrets),
@@ -247,7 +301,11 @@ async fn attach(
             if order.spec.from.source_ref.is_some() {
                 return Err(failure);
             }
-            tracing::warn!(source = name, error = failure.message, "a store of the query cannot be reached");
+            tracing::warn!(
+                source = name,
+                error = failure.message,
+                "a store of the query cannot be reached"
+            );
             first_failure.get_or_insert(failure);
         }
     }
@@ -271,12 +329,19 @@ async fn copy(
         progress.bytes.store(written.bytes, Ordering::Relaxed);
     }));
     let mut writer = lake
-        .write(&destination.schema, &destination.table, Arc::clone(plan.schema()), options)
+        .write(
+            &destination.schema,
+            &destination.table,
+            Arc::clone(plan.schema()),
+            options,
+        )
         .await
         .map_err(|error| lake_failure(&error))?;
     state.enter(Phase::Copying);
     let copied = async {
-        let mut batches = plan.execute().map_err(|error| federation_failure(&error, Stage::Reading))?;
+        let mut batches = plan
+            .execute()
+            .map_err(|error| federation_failure(&error, Stage::Reading))?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|error| federation_failure(&error, Stage::Reading))?;
             let rows = batch.num_rows() as u64;
@@ -289,7 +354,10 @@ async fn copy(
         Ok(()) => writer.close().await.map_err(|error| lake_failure(&error)),
         Err(failure) => {
             if let Err(error) = writer.abort().await {
-                tracing::warn!(error = chain(&error), "files of a failed attempt could not be removed; a sweep will");
+                tracing::warn!(
+                    error = chain(&error),
+                    "files of a failed attempt could not be removed; a sweep will"
+                );
             }
             Err(failure)
         }
@@ -297,11 +365,17 @@ async fn copy(
 }
 
 fn catalog_of(source: &DataSource) -> String {
-    source.spec.catalog_name(source.metadata.name.as_deref().unwrap_or_default())
+    source
+        .spec
+        .catalog_name(source.metadata.name.as_deref().unwrap_or_default())
 }
 
 fn failure(reason: Reason, message: impl Into<String>, terminal: bool) -> Failure {
-    Failure { reason: reason.to_string(), message: message.into(), terminal }
+    Failure {
+        reason: reason.to_string(),
+        message: message.into(),
+        terminal,
+    }
 }
 
 fn source_failure(error: &SourceError) -> Failure {
@@ -380,9 +454,18 @@ impl Secrets for OrderSecrets {
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
         let remedy = "it is not among those that the run's DataSources refer to".to_owned();
         Err(if self.bundle.contains(&namespace, &name) {
-            SecretError::KeyMissing { namespace, name, key: key.to_owned(), remedy }
+            SecretError::KeyMissing {
+                namespace,
+                name,
+                key: key.to_owned(),
+                remedy,
+            }
         } else {
-            SecretError::NotFound { namespace, name, remedy }
+            SecretError::NotFound {
+                namespace,
+                name,
+                remedy,
+            }
         })
     }
 
@@ -399,11 +482,15 @@ struct Reporter {
 
 impl Reporter {
     fn new(out: impl Write + Send + 'static) -> Self {
-        Self { out: Arc::new(Mutex::new(Box::new(out))) }
+        Self {
+            out: Arc::new(Mutex::new(Box::new(out))),
+        }
     }
 
     fn send(&self, message: &WorkerMessage) {
-        let Ok(mut line) = serde_json::to_vec(message) else { return };
+        let Ok(mut line) = serde_json::to_vec(message) else {
+            return;
+        };
         line.push(b'\n');
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever does not read any more has ended, and with it our standard input: the watch acts on that.

@@ -56,19 +56,29 @@ pub struct WorkerView {
 impl Workers {
     /// At most `limit` at the same time.
     pub fn new(limit: usize) -> Self {
-        Self { slots: Mutex::default(), limit: limit.max(1) }
+        Self {
+            slots: Mutex::default(),
+            limit: limit.max(1),
+        }
     }
 
     /// What is known of the worker of this run.
     pub fn view(&self, run_uid: &str) -> WorkerView {
         let slots = self.lock();
         let Some(slot) = slots.get(run_uid) else {
-            return WorkerView { work: Work::Idle, worker_id: None, attempt_id: None };
+            return WorkerView {
+                work: Work::Idle,
+                worker_id: None,
+                attempt_id: None,
+            };
         };
         let work = match &slot.ended {
-            Some((at, ending)) => {
-                Work::Ended { attempt: slot.attempt, started: slot.started, at: *at, ending: ending.clone() }
-            }
+            Some((at, ending)) => Work::Ended {
+                attempt: slot.attempt,
+                started: slot.started,
+                at: *at,
+                ending: ending.clone(),
+            },
             None => Work::Running {
                 attempt: slot.attempt,
                 started: slot.started,
@@ -77,7 +87,11 @@ impl Workers {
                 stopping: slot.stopped.is_some(),
             },
         };
-        WorkerView { work, worker_id: slot.worker_id.clone(), attempt_id: Some(slot.attempt_id.clone()) }
+        WorkerView {
+            work,
+            worker_id: slot.worker_id.clone(),
+            attempt_id: Some(slot.attempt_id.clone()),
+        }
     }
 
     /// Whether another worker may be started.
@@ -93,15 +107,28 @@ impl Workers {
     /// The run of this Export that has a worker running, if any.
     pub fn run_of_export(&self, export: &Key) -> Option<Key> {
         let slots = self.lock();
-        slots.values().find(|slot| slot.ended.is_none() && slot.export == *export).map(|slot| slot.run.clone())
+        slots
+            .values()
+            .find(|slot| slot.ended.is_none() && slot.export == *export)
+            .map(|slot| slot.run.clone())
     }
 
     /// Takes a place for an attempt before its worker exists. False when there is none, or when another run of the same
     /// Export has a worker: two runs of one Export never work at the same time, whoever decided so.
-    pub fn reserve(&self, run: &Key, run_uid: &str, export: &Key, attempt: u32, attempt_id: &str, now: Timestamp) -> bool {
+    pub fn reserve(
+        &self,
+        run: &Key,
+        run_uid: &str,
+        export: &Key,
+        attempt: u32,
+        attempt_id: &str,
+        now: Timestamp,
+    ) -> bool {
         let mut slots = self.lock();
         let is_taken = slots.contains_key(run_uid)
-            || slots.values().any(|slot| slot.ended.is_none() && slot.export == *export)
+            || slots
+                .values()
+                .any(|slot| slot.ended.is_none() && slot.export == *export)
             || running(&slots) >= self.limit;
         if is_taken {
             return false;
@@ -125,7 +152,11 @@ impl Workers {
     }
 
     /// The worker exists. Gives back its events.
-    pub fn started(&self, run_uid: &str, worker: Worker) -> tokio::sync::mpsc::Receiver<crate::launcher::WorkerEvent> {
+    pub fn started(
+        &self,
+        run_uid: &str,
+        worker: Worker,
+    ) -> tokio::sync::mpsc::Receiver<crate::launcher::WorkerEvent> {
         let Worker { id, events, stop } = worker;
         if let Some(slot) = self.lock().get_mut(run_uid) {
             slot.worker_id = Some(id);
@@ -140,7 +171,9 @@ impl Workers {
     /// The worker said something. True when there is news for the status.
     pub fn heard(&self, run_uid: &str, message: WorkerMessage, now: Timestamp) -> bool {
         let mut slots = self.lock();
-        let Some(slot) = slots.get_mut(run_uid).filter(|slot| slot.ended.is_none()) else { return false };
+        let Some(slot) = slots.get_mut(run_uid).filter(|slot| slot.ended.is_none()) else {
+            return false;
+        };
         slot.heard = slot.heard.max(now);
         match message {
             WorkerMessage::Progress(progress) => slot.progress = progress,
@@ -184,7 +217,10 @@ impl Workers {
     pub fn stop_all(&self, cause: StopCause) -> Vec<Key> {
         let uids: Vec<(String, Key)> = {
             let slots = self.lock();
-            slots.iter().map(|(uid, slot)| (uid.clone(), slot.run.clone())).collect()
+            slots
+                .iter()
+                .map(|(uid, slot)| (uid.clone(), slot.run.clone()))
+                .collect()
         };
         for (uid, _) in &uids {
             self.stop(uid, cause);

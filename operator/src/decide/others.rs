@@ -44,9 +44,12 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
         status.catalog_name = Some(source.spec.catalog_name(&entry.key.name));
     }
     // What was learnt of an older spec says nothing about this one.
+    let is_about_this =
+        |health: &&SourceHealth| health.uid == entry.uid && health.generation >= entry.generation;
     let health = observed
         .health
-        .filter(|health| health.generation >= entry.generation && problems.is_empty());
+        .filter(is_about_this)
+        .filter(|_| problems.is_empty());
     let mut verdict = Verdict::progressing("connecting");
     if suspended {
         status.conditions.unset(ConditionType::Reachable);
@@ -222,23 +225,20 @@ pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
     let before = entry.status.clone().unwrap_or_default();
     let mut status = before.clone();
     status.observed_generation = Some(entry.generation);
-    let health = observed
-        .health
-        .filter(|health| health.generation >= entry.generation);
-    let verdict = match health {
+    let is_about_this =
+        |health: &&ViewHealth| health.uid == entry.uid && health.generation >= entry.generation;
+    let verdict = match observed.health.filter(is_about_this) {
         None => Verdict::progressing("planning"),
         Some(ViewHealth {
             reason: Some(reason),
             message,
             ..
         }) => {
-            let reason = *reason;
-            let problem = message.clone().unwrap_or_default();
+            let message = message.as_deref().unwrap_or("its query cannot be planned");
             // A view that does not plan may plan once its tables are there; one that is no query never will.
-            if reason == Reason::InvalidSpec {
-                Verdict::stalled(reason, problem)
-            } else {
-                Verdict::retrying(reason, problem)
+            match reason {
+                Reason::InvalidSpec | Reason::NotImplemented => Verdict::stalled(*reason, message),
+                _ => Verdict::retrying(*reason, message),
             }
         }
         Some(health) => {

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use lakegate_crds::{
-    Condition, DataSource, Export, ExportRun, ExportRunStatus, ExportStatus, FailureStatus, RetentionPolicy, RunState,
-    View, WorkerStatus, conditions::time, validation::Problem,
+    Condition, DataSource, Export, ExportRun, ExportRunStatus, ExportStatus, FailureStatus, RetentionPolicy,
+    RunState, View, WorkerStatus, conditions::time, validation::Problem,
 };
 use lakegate_federation::{SourceHealth, ViewHealth};
 use serde_json::json;
@@ -43,11 +43,17 @@ fn export_with(spec: serde_json::Value) -> Entry<Export> {
     for (name, value) in spec.as_object().unwrap() {
         full[name] = value.clone();
     }
-    entry(json!({"apiVersion": "lakegate.dev/v1alpha1", "kind": "Export", "metadata": {"name": "orders"}, "spec": full}), 3)
+    entry(
+        json!({"apiVersion": "lakegate.dev/v1alpha1", "kind": "Export", "metadata": {"name": "orders"}, "spec": full}),
+        3,
+    )
 }
 
 fn rejected(message: &str) -> Rejected {
-    Rejected { problems: vec![Problem::invalid("spec.schedule.cron", message)], origin: "orders.yaml:12".to_owned() }
+    Rejected {
+        problems: vec![Problem::invalid("spec.schedule.cron", message)],
+        origin: "orders.yaml:12".to_owned(),
+    }
 }
 
 /// The conditions as one line, in a fixed order.
@@ -65,7 +71,15 @@ fn message_of(conditions: &[Condition], condition_type: ConditionType) -> &str {
 }
 
 fn observe(entry: &Entry<Export>) -> ObservedExport<'_> {
-    ObservedExport { entry, problems: &[], runs: &[], source_down: None, lake_down: None, failure: None, now: at(NOW) }
+    ObservedExport {
+        entry,
+        problems: &[],
+        runs: &[],
+        source_down: None,
+        lake_down: None,
+        failure: None,
+        now: at(NOW),
+    }
 }
 
 fn ended_run(name: &str, finished: &str, state: RunState, reason: &str) -> Entry<ExportRun> {
@@ -81,8 +95,10 @@ fn ended_run(name: &str, finished: &str, state: RunState, reason: &str) -> Entry
         rows_written: Some(9),
         duration: Some("2s".to_owned()),
         snapshot_id: Some("77".to_owned()),
-        failure: (state == RunState::Failed)
-            .then(|| FailureStatus { reason: reason.to_owned(), message: "it broke".to_owned() }),
+        failure: (state == RunState::Failed).then(|| FailureStatus {
+            reason: reason.to_owned(),
+            message: "it broke".to_owned(),
+        }),
         ..ExportRunStatus::default()
     });
     run
@@ -90,9 +106,21 @@ fn ended_run(name: &str, finished: &str, state: RunState, reason: &str) -> Entry
 
 #[test]
 fn statuses_of_exports() {
-    let unserved = [Problem::new("spec.columns[0].mask", Reason::NotImplemented, "masks are not served")];
-    let dangling = [Problem::new("spec.from.sourceRef.name", Reason::DependencyNotFound, "DataSource shop does not exist")];
-    let conflict = [Problem::new("spec.destination.table", Reason::TableNameConflict, "is written by another")];
+    let unserved = [Problem::new(
+        "spec.columns[0].mask",
+        Reason::NotImplemented,
+        "masks are not served",
+    )];
+    let dangling = [Problem::new(
+        "spec.from.sourceRef.name",
+        Reason::DependencyNotFound,
+        "DataSource shop does not exist",
+    )];
+    let conflict = [Problem::new(
+        "spec.destination.table",
+        Reason::TableNameConflict,
+        "is written by another",
+    )];
     let scheduled = export_with(json!({}));
     let on_request = export_with(json!({"schedule": null}));
     let suspended = export_with(json!({"suspend": true}));
@@ -101,35 +129,67 @@ fn statuses_of_exports() {
     let mut never_good = edited_badly.clone();
     never_good.object = None;
     never_good.generation = 0;
-    let failed = [ended_run("r1", "2026-05-11T03:00:09Z", RunState::Failed, "OutOfMemory")];
+    let failed = [ended_run(
+        "r1",
+        "2026-05-11T03:00:09Z",
+        RunState::Failed,
+        "OutOfMemory",
+    )];
     let succeeded = [ended_run("r1", "2026-05-11T03:00:09Z", RunState::Complete, "")];
     let cases: Vec<(&str, ObservedExport<'_>, &str)> = vec![
-        ("scheduled", observe(&scheduled), "LastRunSucceeded=Unknown/NeverRun Ready=True/Scheduled"),
-        ("on request", observe(&on_request), "LastRunSucceeded=Unknown/NeverRun Ready=True/OnRequest"),
-        ("suspended", observe(&suspended), "LastRunSucceeded=Unknown/NeverRun Ready=True/Suspended Suspended=True/Suspended"),
+        (
+            "scheduled",
+            observe(&scheduled),
+            "LastRunSucceeded=Unknown/NeverRun Ready=True/Scheduled",
+        ),
+        (
+            "on request",
+            observe(&on_request),
+            "LastRunSucceeded=Unknown/NeverRun Ready=True/OnRequest",
+        ),
+        (
+            "suspended",
+            observe(&suspended),
+            "LastRunSucceeded=Unknown/NeverRun Ready=True/Suspended Suspended=True/Suspended",
+        ),
         (
             "the last run failed: Ready stays True",
-            ObservedExport { runs: &failed, ..observe(&scheduled) },
+            ObservedExport {
+                runs: &failed,
+                ..observe(&scheduled)
+            },
             "LastRunSucceeded=False/OutOfMemory Ready=True/Scheduled",
         ),
         (
             "the last run succeeded",
-            ObservedExport { runs: &succeeded, ..observe(&scheduled) },
+            ObservedExport {
+                runs: &succeeded,
+                ..observe(&scheduled)
+            },
             "LastRunSucceeded=True/Succeeded Ready=True/Scheduled",
         ),
         (
             "a field that no code serves",
-            ObservedExport { problems: &unserved, ..observe(&scheduled) },
+            ObservedExport {
+                problems: &unserved,
+                ..observe(&scheduled)
+            },
             "LastRunSucceeded=Unknown/NeverRun Ready=False/NotImplemented Stalled=True/NotImplemented",
         ),
         (
             "a dangling reference",
-            ObservedExport { problems: &dangling, ..observe(&scheduled) },
+            ObservedExport {
+                problems: &dangling,
+                ..observe(&scheduled)
+            },
             "LastRunSucceeded=Unknown/NeverRun Ready=False/DependencyNotFound Reconciling=True/Retrying",
         ),
         (
             "a taken table",
-            ObservedExport { problems: &conflict, ..observe(&scheduled) },
+            ObservedExport {
+                problems: &conflict,
+                ..observe(&scheduled)
+            },
             "LastRunSucceeded=Unknown/NeverRun Ready=False/TableNameConflict Stalled=True/TableNameConflict",
         ),
         (
@@ -137,34 +197,58 @@ fn statuses_of_exports() {
             observe(&edited_badly),
             "LastRunSucceeded=Unknown/NeverRun Ready=False/InvalidSpec Stalled=True/InvalidSpec",
         ),
-        ("never a good version", observe(&never_good), "Ready=False/InvalidSpec Stalled=True/InvalidSpec"),
+        (
+            "never a good version",
+            observe(&never_good),
+            "Ready=False/InvalidSpec Stalled=True/InvalidSpec",
+        ),
         (
             "the source is down",
-            ObservedExport { source_down: Some("shop: refused"), ..observe(&scheduled) },
+            ObservedExport {
+                source_down: Some("shop: refused"),
+                ..observe(&scheduled)
+            },
             "LastRunSucceeded=Unknown/NeverRun Ready=False/SourceNotReady Reconciling=True/Retrying",
         ),
         (
             "the lake is down",
-            ObservedExport { lake_down: Some("lake: gone"), ..observe(&scheduled) },
+            ObservedExport {
+                lake_down: Some("lake: gone"),
+                ..observe(&scheduled)
+            },
             "LastRunSucceeded=Unknown/NeverRun Ready=False/DestinationNotReady Reconciling=True/Retrying",
         ),
         (
             "suspended while the source is down",
-            ObservedExport { source_down: Some("shop: refused"), ..observe(&suspended) },
+            ObservedExport {
+                source_down: Some("shop: refused"),
+                ..observe(&suspended)
+            },
             "LastRunSucceeded=Unknown/NeverRun Ready=True/Suspended Suspended=True/Suspended",
         ),
         (
             "the state cannot be written",
-            ObservedExport { failure: Some("disk full"), ..observe(&scheduled) },
+            ObservedExport {
+                failure: Some("disk full"),
+                ..observe(&scheduled)
+            },
             "LastRunSucceeded=Unknown/NeverRun Ready=Unknown/Retrying Reconciling=True/Retrying",
         ),
     ];
     for (what, observed, expected) in cases {
         let decision = decide_export(observed);
         assert_eq!(words(&decision.status.conditions), expected, "{what}");
-        assert_eq!(decision.status.observed_generation, Some(observed.entry.generation), "{what}");
+        assert_eq!(
+            decision.status.observed_generation,
+            Some(observed.entry.generation),
+            "{what}"
+        );
         assert!(
-            decision.status.conditions.iter().all(|condition| condition.observed_generation == Some(observed.entry.generation)),
+            decision
+                .status
+                .conditions
+                .iter()
+                .all(|condition| condition.observed_generation == Some(observed.entry.generation)),
             "{what}"
         );
         assert!(decision.effects.is_empty(), "{what}: {:?}", decision.effects);
@@ -190,23 +274,42 @@ fn messages_name_place_and_remedy() {
 fn a_rejected_edit_keeps_the_last_good_schedule() {
     let mut export = export_with(json!({}));
     export.rejected = Some(rejected("six fields"));
-    export.status = Some(ExportStatus { next_schedule_time: Some(time(at("2026-05-11T03:00:00Z"))), ..ExportStatus::default() });
+    export.status = Some(ExportStatus {
+        next_schedule_time: Some(time(at("2026-05-11T03:00:00Z"))),
+        ..ExportStatus::default()
+    });
     let decision = decide_export(observe(&export));
-    let [Effect::CreateRun(run)] = decision.effects.as_slice() else { panic!("{:?}", decision.effects) };
+    let [Effect::CreateRun(run)] = decision.effects.as_slice() else {
+        panic!("{:?}", decision.effects)
+    };
     assert_eq!(run.spec.scheduled_time, Some(time(at("2026-05-11T03:00:00Z"))));
-    assert_eq!(run.spec.resolved.as_deref(), Some(&export.object.as_ref().unwrap().spec));
+    assert_eq!(
+        run.spec.resolved.as_deref(),
+        Some(&export.object.as_ref().unwrap().spec)
+    );
     let name = run.metadata.name.clone().unwrap();
     assert!(name.starts_with("orders-202605110300-"), "{name}");
 }
 
 #[test]
 fn what_is_not_served_starts_nothing_and_a_dependency_that_comes_back_is_made_up_for() {
-    let mut export = export_with(json!({"runToken": "now", "schedule": {"cron": "0 3 * * *", "runOnCreate": true}}));
+    let mut export =
+        export_with(json!({"runToken": "now", "schedule": {"cron": "0 3 * * *", "runOnCreate": true}}));
     let promised = Some(time(at("2026-05-11T03:00:00Z")));
-    export.status = Some(ExportStatus { next_schedule_time: promised.clone(), ..ExportStatus::default() });
-    for reason in [Reason::NotImplemented, Reason::DependencyNotFound, Reason::TableNameConflict] {
+    export.status = Some(ExportStatus {
+        next_schedule_time: promised.clone(),
+        ..ExportStatus::default()
+    });
+    for reason in [
+        Reason::NotImplemented,
+        Reason::DependencyNotFound,
+        Reason::TableNameConflict,
+    ] {
         let problems = [Problem::new("spec", reason, "m")];
-        let decision = decide_export(ObservedExport { problems: &problems, ..observe(&export) });
+        let decision = decide_export(ObservedExport {
+            problems: &problems,
+            ..observe(&export)
+        });
         assert!(decision.effects.is_empty(), "{reason}");
         assert_eq!(decision.status.next_schedule_time, promised, "{reason}");
     }
@@ -223,17 +326,32 @@ fn runs_are_accounted_for_once_and_then_trimmed() {
         ended_run("r4", "2026-05-10T03:00:09Z", RunState::Failed, "OutOfMemory"),
         ended_run("r5", "2026-05-11T03:00:09Z", RunState::Failed, "DeadlineExceeded"),
     ];
-    let first = decide_export(ObservedExport { runs: &runs, ..observe(&export) });
-    assert!(first.effects.is_empty(), "nothing goes before the status tells of it");
+    let first = decide_export(ObservedExport {
+        runs: &runs,
+        ..observe(&export)
+    });
+    assert!(
+        first.effects.is_empty(),
+        "nothing goes before the status tells of it"
+    );
     let status = first.status;
     assert_eq!(status.consecutive_failures, Some(2));
-    assert_eq!(status.last_successful_time, Some(time(at("2026-05-09T03:00:09Z"))));
+    assert_eq!(
+        status.last_successful_time,
+        Some(time(at("2026-05-09T03:00:09Z")))
+    );
     assert_eq!(status.snapshot.as_ref().unwrap().id, "77");
     let last = status.last_run.clone().unwrap();
-    assert_eq!((last.name.as_str(), last.outcome.as_str()), ("r5", "DeadlineExceeded"));
+    assert_eq!(
+        (last.name.as_str(), last.outcome.as_str()),
+        ("r5", "DeadlineExceeded")
+    );
 
     export.status = Some(status.clone());
-    let second = decide_export(ObservedExport { runs: &runs, ..observe(&export) });
+    let second = decide_export(ObservedExport {
+        runs: &runs,
+        ..observe(&export)
+    });
     assert_eq!(second.status, status, "accounted for once");
     let deleted: Vec<_> = second
         .effects
@@ -244,7 +362,10 @@ fn runs_are_accounted_for_once_and_then_trimmed() {
         })
         .collect();
     assert_eq!(deleted, ["r4", "r2", "r1"]);
-    let third = decide_export(ObservedExport { runs: &[runs[2].clone(), runs[4].clone()], ..observe(&export) });
+    let third = decide_export(ObservedExport {
+        runs: &[runs[2].clone(), runs[4].clone()],
+        ..observe(&export)
+    });
     assert!(third.effects.is_empty());
     assert_eq!(third.status, status);
 }
@@ -254,10 +375,19 @@ fn replace_cancels_and_forbid_waits() {
     let mut active = ended_run("r1", "2026-05-11T03:00:09Z", RunState::Running, "");
     active.status.as_mut().unwrap().finish_time = None;
     let runs = [active];
-    for (policy, expected) in [("Forbid", Vec::new()), ("Replace", vec![Effect::CancelRun(Key::named("r1"))])] {
+    for (policy, expected) in [
+        ("Forbid", Vec::new()),
+        ("Replace", vec![Effect::CancelRun(Key::named("r1"))]),
+    ] {
         let mut export = export_with(json!({"schedule": {"cron": "0 3 * * *", "concurrencyPolicy": policy}}));
-        export.status = Some(ExportStatus { next_schedule_time: Some(time(at("2026-05-11T03:00:00Z"))), ..ExportStatus::default() });
-        let decision = decide_export(ObservedExport { runs: &runs, ..observe(&export) });
+        export.status = Some(ExportStatus {
+            next_schedule_time: Some(time(at("2026-05-11T03:00:00Z"))),
+            ..ExportStatus::default()
+        });
+        let decision = decide_export(ObservedExport {
+            runs: &runs,
+            ..observe(&export)
+        });
         assert_eq!(decision.effects, expected, "{policy}");
         assert_eq!(decision.status.active_run.as_deref(), Some("r1"));
     }
@@ -271,7 +401,12 @@ fn run_entry() -> Entry<ExportRun> {
     )
 }
 
-fn observe_run<'a>(entry: &'a Entry<ExportRun>, export: &'a Entry<Export>, work: &'a Work, commit: &'a CommitLookup) -> ObservedRun<'a> {
+fn observe_run<'a>(
+    entry: &'a Entry<ExportRun>,
+    export: &'a Entry<Export>,
+    work: &'a Work,
+    commit: &'a CommitLookup,
+) -> ObservedRun<'a> {
     ObservedRun {
         entry,
         spec: export.object.as_deref().map(|export| &export.spec),
@@ -303,7 +438,11 @@ fn the_life_of_a_run_in_statuses() {
         attempt: 1,
         started,
         heard: at(NOW),
-        progress: Progress { phase: Phase::Copying, rows: 5, bytes: 50 },
+        progress: Progress {
+            phase: Phase::Copying,
+            rows: 5,
+            bytes: 50,
+        },
         stopping: false,
     };
     let decision = decide_run(observe_run(&run, &export, &working, &not_asked));
@@ -319,14 +458,32 @@ fn the_life_of_a_run_in_statuses() {
         })
     );
     assert_eq!(status.progress.as_ref().unwrap().rows, Some(5));
-    assert_eq!((status.attempts, status.start_time.clone()), (Some(1), Some(time(started))));
-    assert!(status.resolved.is_some(), "what a run made by hand performs is fixed with its first look");
+    assert_eq!(
+        (status.attempts, status.start_time.clone()),
+        (Some(1), Some(time(started)))
+    );
+    assert!(
+        status.resolved.is_some(),
+        "what a run made by hand performs is fixed with its first look"
+    );
     assert_eq!(decision.notices.len(), 1);
     run.status = Some(decision.status);
-    assert!(decide_run(observe_run(&run, &export, &working, &not_asked)).notices.is_empty());
+    assert!(
+        decide_run(observe_run(&run, &export, &working, &not_asked))
+            .notices
+            .is_empty()
+    );
 
-    let lost = Work::Ended { attempt: 1, started, at: at(NOW), ending: Ending::Exited("signal: 9 (SIGKILL)".to_owned()) };
-    assert_eq!(decide_run(observe_run(&run, &export, &lost, &not_asked)).effects, [Effect::LookUpCommit]);
+    let lost = Work::Ended {
+        attempt: 1,
+        started,
+        at: at(NOW),
+        ending: Ending::Exited("signal: 9 (SIGKILL)".to_owned()),
+    };
+    assert_eq!(
+        decide_run(observe_run(&run, &export, &lost, &not_asked)).effects,
+        [Effect::LookUpCommit]
+    );
     let decision = decide_run(observe_run(&run, &export, &lost, &CommitLookup::Absent));
     let status = &decision.status;
     assert_eq!(status.state(), RunState::Pending);
@@ -336,14 +493,32 @@ fn the_life_of_a_run_in_statuses() {
     assert_eq!((status.worker.clone(), status.attempt_id.clone()), (None, None));
     run.status = Some(decision.status);
 
-    let report = Report { rows_read: Some(9), rows: 9, bytes: 99, files: 1, snapshot_id: -7, already: false };
-    let done = Work::Ended { attempt: 2, started: at(NOW), at: at("2026-05-11T04:01:00Z"), ending: Ending::Finished(report) };
+    let report = Report {
+        rows_read: Some(9),
+        rows: 9,
+        bytes: 99,
+        files: 1,
+        snapshot_id: -7,
+        already: false,
+    };
+    let done = Work::Ended {
+        attempt: 2,
+        started: at(NOW),
+        at: at("2026-05-11T04:01:00Z"),
+        ending: Ending::Finished(report),
+    };
     let decision = decide_run(observe_run(&run, &export, &done, &not_asked));
     let status = &decision.status;
     assert_eq!(status.state(), RunState::Complete);
     assert_eq!(words(&status.conditions), "Complete=True/Succeeded");
-    assert_eq!((status.rows_written, status.snapshot_id.as_deref()), (Some(9), Some("-7")));
-    assert_eq!((status.duration.as_deref(), status.failure.clone()), (Some("2m0s"), None));
+    assert_eq!(
+        (status.rows_written, status.snapshot_id.as_deref()),
+        (Some(9), Some("-7"))
+    );
+    assert_eq!(
+        (status.duration.as_deref(), status.failure.clone()),
+        (Some("2m0s"), None)
+    );
     assert_eq!(status.finish_time, Some(time(at("2026-05-11T04:01:00Z"))));
     run.status = Some(decision.status.clone());
     let again = decide_run(observe_run(&run, &export, &done, &not_asked));
@@ -357,19 +532,42 @@ fn the_life_of_a_run_in_statuses() {
 fn failed_and_interrupted_runs() {
     let export = export_with(json!({}));
     let run = run_entry();
-    let failure = Failure { reason: "SchemaChanged".to_owned(), message: "column a is text now".to_owned(), terminal: true };
-    let failed = Work::Ended { attempt: 1, started: at(NOW), at: at(NOW), ending: Ending::Failed(failure) };
+    let failure = Failure {
+        reason: "SchemaChanged".to_owned(),
+        message: "column a is text now".to_owned(),
+        terminal: true,
+    };
+    let failed = Work::Ended {
+        attempt: 1,
+        started: at(NOW),
+        at: at(NOW),
+        ending: Ending::Failed(failure),
+    };
     let decision = decide_run(observe_run(&run, &export, &failed, &CommitLookup::Absent));
     assert_eq!(words(&decision.status.conditions), "Failed=True/SchemaChanged");
-    assert_eq!(message_of(&decision.status.conditions, ConditionType::Failed), "column a is text now");
+    assert_eq!(
+        message_of(&decision.status.conditions, ConditionType::Failed),
+        "column a is text now"
+    );
     assert_eq!(decision.notices[0].notice_type, NoticeType::Warning);
 
-    let stopped = Work::Ended { attempt: 1, started: at(NOW), at: at(NOW), ending: Ending::Stopped(StopCause::Shutdown) };
+    let stopped = Work::Ended {
+        attempt: 1,
+        started: at(NOW),
+        at: at(NOW),
+        ending: Ending::Stopped(StopCause::Shutdown),
+    };
     let decision = decide_run(observe_run(&run, &export, &stopped, &CommitLookup::Absent));
     assert_eq!(decision.status.state(), RunState::Pending);
-    assert_eq!((decision.status.attempts, decision.status.worker), (Some(0), None));
+    assert_eq!(
+        (decision.status.attempts, decision.status.worker),
+        (Some(0), None)
+    );
 
-    let waiting = decide_run(ObservedRun { ahead: Some("orders-0"), ..observe_run(&run, &export, &Work::Idle, &CommitLookup::NotAsked) });
+    let waiting = decide_run(ObservedRun {
+        ahead: Some("orders-0"),
+        ..observe_run(&run, &export, &Work::Idle, &CommitLookup::NotAsked)
+    });
     assert_eq!(words(&waiting.status.conditions), "Reconciling=True/Pending");
     assert!(message_of(&waiting.status.conditions, ConditionType::Reconciling).contains("orders-0"));
 }
@@ -389,6 +587,7 @@ fn healthy() -> SourceHealth {
         catalog_revision: 7,
         last_discovery: Some(at(NOW)),
         endpoint: "shop.db".to_owned(),
+        uid: "u1".to_owned(),
         generation: 2,
         ..SourceHealth::default()
     }
@@ -399,15 +598,34 @@ fn statuses_of_sources() {
     let entry = source();
     let down = SourceHealth {
         reachable: Some(false),
-        reason: Some("ConnectionFailed".to_owned()),
+        reason: Some(Reason::ConnectionFailed),
         message: Some("shop_db: refused".to_owned()),
         ..healthy()
     };
-    let denied = SourceHealth { reason: Some("AccessDenied".to_owned()), terminal: true, ..down.clone() };
-    let old = SourceHealth { generation: 1, ..healthy() };
+    let denied = SourceHealth {
+        reason: Some(Reason::AccessDenied),
+        terminal: true,
+        ..down.clone()
+    };
+    let other = SourceHealth {
+        uid: "u0".to_owned(),
+        ..healthy()
+    };
+    let old = SourceHealth {
+        generation: 1,
+        ..healthy()
+    };
     let cases = [
-        ("unseen", None, "Ready=Unknown/Progressing Reconciling=True/Progressing"),
-        ("healthy", Some(healthy()), "CatalogSynced=True/Discovered Reachable=True/Connected Ready=True/Available"),
+        (
+            "unseen",
+            None,
+            "Ready=Unknown/Progressing Reconciling=True/Progressing",
+        ),
+        (
+            "healthy",
+            Some(healthy()),
+            "CatalogSynced=True/Discovered Reachable=True/Connected Ready=True/Available",
+        ),
         (
             "down",
             Some(down),
@@ -418,26 +636,64 @@ fn statuses_of_sources() {
             Some(denied),
             "CatalogSynced=False/AccessDenied Reachable=False/AccessDenied Ready=False/AccessDenied Stalled=True/AccessDenied",
         ),
-        ("known of an older spec only", Some(old), "Ready=Unknown/Progressing Reconciling=True/Progressing"),
+        (
+            "known of an earlier one of its name",
+            Some(other),
+            "Ready=Unknown/Progressing Reconciling=True/Progressing",
+        ),
+        (
+            "known of an older spec only",
+            Some(old),
+            "Ready=Unknown/Progressing Reconciling=True/Progressing",
+        ),
     ];
     for (what, health, expected) in cases {
-        let decision = decide_source(ObservedSource { entry: &entry, problems: &[], health: health.as_ref(), now: at(NOW) });
+        let decision = decide_source(ObservedSource {
+            entry: &entry,
+            problems: &[],
+            health: health.as_ref(),
+            now: at(NOW),
+        });
         assert_eq!(words(&decision.status.conditions), expected, "{what}");
         assert_eq!(decision.status.catalog_name.as_deref(), Some("shop_db"), "{what}");
     }
     let problems = [Problem::new("spec.catalogName", Reason::NameConflict, "taken")];
-    let decision = decide_source(ObservedSource { entry: &entry, problems: &problems, health: Some(&healthy()), now: at(NOW) });
-    assert_eq!(words(&decision.status.conditions), "Ready=False/NameConflict Stalled=True/NameConflict");
+    let decision = decide_source(ObservedSource {
+        entry: &entry,
+        problems: &problems,
+        health: Some(&healthy()),
+        now: at(NOW),
+    });
+    assert_eq!(
+        words(&decision.status.conditions),
+        "Ready=False/NameConflict Stalled=True/NameConflict"
+    );
 }
 
 #[test]
 fn a_source_that_goes_and_comes_is_told_once_each() {
     let mut entry = source();
-    let down = SourceHealth { reachable: Some(false), reason: Some("Timeout".to_owned()), ..healthy() };
+    let down = SourceHealth {
+        reachable: Some(false),
+        reason: Some(Reason::Timeout),
+        ..healthy()
+    };
     let mut told = Vec::new();
     for health in [healthy(), healthy(), down.clone(), down, healthy()] {
-        let decision = decide_source(ObservedSource { entry: &entry, problems: &[], health: Some(&health), now: at(NOW) });
-        told.push(decision.notices.iter().map(|notice| notice.reason.clone()).collect::<Vec<_>>().join(","));
+        let decision = decide_source(ObservedSource {
+            entry: &entry,
+            problems: &[],
+            health: Some(&health),
+            now: at(NOW),
+        });
+        told.push(
+            decision
+                .notices
+                .iter()
+                .map(|notice| notice.reason.clone())
+                .collect::<Vec<_>>()
+                .join(","),
+        );
         entry.status = Some(decision.status);
     }
     assert_eq!(told, ["Connected", "", "Timeout", "", "Connected"]);
@@ -449,17 +705,36 @@ fn statuses_of_views_and_policies() {
         json!({"apiVersion": "lakegate.dev/v1alpha1", "kind": "View", "metadata": {"name": "shop-daily"}, "spec": {"sql": "select 1 as a"}}),
         1,
     );
-    let good = ViewHealth { columns: vec![("a".to_owned(), "bigint".to_owned())], generation: 1, ..ViewHealth::default() };
-    let broken = ViewHealth { problem: Some("no table x".to_owned()), reason: Some("PlanFailed".to_owned()), ..good.clone() };
+    let good = ViewHealth {
+        columns: vec![("a".to_owned(), "bigint".to_owned())],
+        uid: "u1".to_owned(),
+        generation: 1,
+        ..ViewHealth::default()
+    };
+    let broken = ViewHealth {
+        message: Some("no table x".to_owned()),
+        reason: Some(Reason::PlanFailed),
+        ..good.clone()
+    };
     for (health, expected) in [
         (None, "Ready=Unknown/Progressing Reconciling=True/Progressing"),
         (Some(&good), "Ready=True/Available"),
         (Some(&broken), "Ready=False/PlanFailed Reconciling=True/Retrying"),
     ] {
-        let decision = decide_view(ObservedView { entry: &view, problems: &[], health, now: at(NOW) });
+        let decision = decide_view(ObservedView {
+            entry: &view,
+            problems: &[],
+            health,
+            now: at(NOW),
+        });
         assert_eq!(words(&decision.status.conditions), expected);
     }
-    let decision = decide_view(ObservedView { entry: &view, problems: &[], health: Some(&good), now: at(NOW) });
+    let decision = decide_view(ObservedView {
+        entry: &view,
+        problems: &[],
+        health: Some(&good),
+        now: at(NOW),
+    });
     assert_eq!(decision.status.sql_name.as_deref(), Some("views.shop_daily"));
     assert_eq!(decision.status.columns[0].r#type, "bigint");
 
@@ -468,13 +743,27 @@ fn statuses_of_views_and_policies() {
                "spec": {"files": {"lakeRef": {"name": "lake"}, "schema": "a", "table": "b", "keep": {"within": "90d"}}}}),
         1,
     );
-    let decision = decide_policy(ObservedPolicy { entry: &policy, problems: &[], now: at(NOW) });
-    assert_eq!(words(&decision.status.conditions), "Ready=False/NotImplemented Stalled=True/NotImplemented");
+    let decision = decide_policy(ObservedPolicy {
+        entry: &policy,
+        problems: &[],
+        now: at(NOW),
+    });
+    assert_eq!(
+        words(&decision.status.conditions),
+        "Ready=False/NotImplemented Stalled=True/NotImplemented"
+    );
 }
 
 #[test]
 fn durations_read_well() {
-    for (millis, expected) in [(0, "0ms"), (450, "450ms"), (2349, "2.3s"), (59_900, "59s"), (90_000, "1m30s"), (5_400_000, "1h30m0s")] {
+    for (millis, expected) in [
+        (0, "0ms"),
+        (450, "450ms"),
+        (2349, "2.3s"),
+        (59_900, "59s"),
+        (90_000, "1m30s"),
+        (5_400_000, "1h30m0s"),
+    ] {
         assert_eq!(format_duration(SignedDuration::from_millis(millis)), expected);
     }
 }

@@ -10,12 +10,13 @@ use futures::stream::BoxStream;
 use lakegate_crds::{DataSource, Export, ExportRun, LakegateResource, RetentionPolicy, RunState, View};
 use lakegate_operator::{
     WorkerLauncher,
+    clock::Clock as _,
     launcher::{LaunchFailure, Worker},
     protocol::WorkOrder,
 };
 use lakegate_store::{
-    Created, Entry, Event, Key, MemoryStore, Notice, Notices, Redactor, ResourceStore, SecretError, SecretValue, Secrets,
-    Store, StoreError,
+    Created, Entry, Event, Key, MemoryStore, Notice, Notices, Redactor, ResourceStore, SecretError,
+    SecretValue, Secrets, Store, StoreError,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -26,20 +27,30 @@ use crate::harness::{FakeLauncher, FakeSurroundings, Running, World, export};
 async fn killed_before_its_commit_the_attempt_is_repeated() {
     let mut world = World::new();
     world.store.put(export("orders", json!({"runToken": "go"})));
-    let operator = world.start();
+    let mut operator = world.start();
     let orphan = world.worker().await;
     let name = orphan.order.run.name.clone();
-    world.until_run(&name, "it runs", |status| status.state() == RunState::Running).await;
+    world
+        .until_run(&name, "it runs", |status| status.state() == RunState::Running)
+        .await;
     drop(operator);
     orphan.ends_when_told().await;
-    let operator = world.start();
+    let mut operator = world.start();
     // at once: the worker's end was not its own doing
     let worker = world.worker().await;
-    assert_eq!((worker.order.run.name.as_str(), worker.order.run.attempt), (name.as_str(), 2));
+    assert_eq!(
+        (worker.order.run.name.as_str(), worker.order.run.attempt),
+        (name.as_str(), 2)
+    );
     worker.finish(&world.surroundings).await;
-    let status = world.until_run(&name, "it ends", |status| status.state().is_terminal()).await;
+    let status = world
+        .until_run(&name, "it ends", |status| status.state().is_terminal())
+        .await;
     assert_eq!(status.state(), RunState::Complete);
-    assert_eq!((world.surroundings.commit_count(), world.runs().await.len()), (1, 1));
+    assert_eq!(
+        (world.surroundings.commit_count(), world.runs().await.len()),
+        (1, 1)
+    );
     operator.shut_down().await;
 }
 
@@ -47,24 +58,44 @@ async fn killed_before_its_commit_the_attempt_is_repeated() {
 async fn killed_after_the_commit_the_run_is_complete() {
     let mut world = World::new();
     world.store.put(export("orders", json!({"runToken": "go"})));
-    let operator = world.start();
+    let mut operator = world.start();
     let orphan = world.worker().await;
     let name = orphan.order.run.name.clone();
-    world.until_run(&name, "it runs", |status| status.state() == RunState::Running).await;
+    world
+        .until_run(&name, "it runs", |status| status.state() == RunState::Running)
+        .await;
     drop(operator);
     world.surroundings.commit(&orphan.order.run.uid);
     *world.surroundings.lake_is_away.lock().unwrap() = true;
-    let operator = world.start();
+    let mut operator = world.start();
     world
         .until_run(&name, "it waits for the lake's word", |status| {
-            status.conditions.iter().any(|condition| condition.message.contains("the lake is away"))
+            status
+                .conditions
+                .iter()
+                .any(|condition| condition.message.contains("the lake is away"))
         })
         .await;
     assert!(world.no_worker());
     *world.surroundings.lake_is_away.lock().unwrap() = false;
-    world.advance(15);
-    let status = world.until_run(&name, "it ends", |status| status.state().is_terminal()).await;
-    assert_eq!((status.state(), status.rows_written, status.attempts), (RunState::Complete, Some(9), Some(1)));
+    let status = loop {
+        // asked every 15 seconds
+        world.advance(15);
+        let status = world.run(&name).await;
+        if status.state().is_terminal() {
+            break status;
+        }
+        assert!(
+            status
+                .start_time
+                .is_some_and(|started| world.clock.now().duration_since(started.0).as_hours() < 6)
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    };
+    assert_eq!(
+        (status.state(), status.rows_written, status.attempts),
+        (RunState::Complete, Some(9), Some(1))
+    );
     assert!(world.no_worker());
     operator.shut_down().await;
 }
@@ -72,23 +103,35 @@ async fn killed_after_the_commit_the_run_is_complete() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_costs_no_attempt() {
     let mut world = World::new();
-    world.store.put(export("orders", json!({"runToken": "go", "retry": {"limit": 0}})));
+    world
+        .store
+        .put(export("orders", json!({"runToken": "go", "retry": {"limit": 0}})));
     for _ in 0..3 {
-        let operator = world.start();
+        let mut operator = world.start();
         let worker = world.worker().await;
         assert_eq!(worker.order.run.attempt, 1);
         let name = worker.order.run.name.clone();
-        world.until_run(&name, "it runs", |status| status.state() == RunState::Running).await;
+        world
+            .until_run(&name, "it runs", |status| status.state() == RunState::Running)
+            .await;
         tokio::join!(operator.shut_down(), worker.ends_when_told());
         let status = world.run(&name).await;
-        assert_eq!((status.state(), status.attempts, status.worker), (RunState::Pending, Some(0), None));
+        assert_eq!(
+            (status.state(), status.attempts, status.worker),
+            (RunState::Pending, Some(0), None)
+        );
     }
-    let operator = world.start();
+    let mut operator = world.start();
     let worker = world.worker().await;
     let name = worker.order.run.name.clone();
     worker.finish(&world.surroundings).await;
-    world.until_run(&name, "it ends", |status| status.state() == RunState::Complete).await;
-    assert_eq!((world.surroundings.commit_count(), world.runs().await.len()), (1, 1));
+    world
+        .until_run(&name, "it ends", |status| status.state() == RunState::Complete)
+        .await;
+    assert_eq!(
+        (world.surroundings.commit_count(), world.runs().await.len()),
+        (1, 1)
+    );
     operator.shut_down().await;
 }
 
@@ -96,10 +139,12 @@ async fn a_shutdown_costs_no_attempt() {
 async fn a_commit_during_shutdown_counts() {
     let mut world = World::new();
     world.store.put(export("orders", json!({"runToken": "go"})));
-    let operator = world.start();
+    let mut operator = world.start();
     let worker = world.worker().await;
     let name = worker.order.run.name.clone();
-    world.until_run(&name, "it runs", |status| status.state() == RunState::Running).await;
+    world
+        .until_run(&name, "it runs", |status| status.state() == RunState::Running)
+        .await;
     world.surroundings.commit(&worker.order.run.uid);
     tokio::join!(operator.shut_down(), worker.ends_when_told());
     assert_eq!(world.run(&name).await.state(), RunState::Complete);
@@ -115,12 +160,21 @@ struct Fate {
 
 impl Fate {
     fn new(effect: usize, before: bool) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(effect), before, died: Notify::new() })
+        Arc::new(Self {
+            left: AtomicUsize::new(effect),
+            before,
+            died: Notify::new(),
+        })
     }
 
     /// Performs an effect, unless the operator is dead by then. A dead operator waits for ever.
     async fn effect<T>(&self, effect: impl Future<Output = T>) -> T {
-        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1))).unwrap();
+        let left = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                Some(left.saturating_sub(1))
+            })
+            .unwrap();
         match (left, self.before) {
             (0, _) => std::future::pending().await,
             (1, true) => {
@@ -153,11 +207,11 @@ where
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Entry<K>>, StoreError> {
-        self.store.get(key).await
+        Store::<K>::get(self.store.as_ref(), key).await
     }
 
     async fn list(&self) -> Result<Vec<Entry<K>>, StoreError> {
-        self.store.list().await
+        Store::<K>::list(self.store.as_ref()).await
     }
 
     async fn create(&self, object: K) -> Result<Created<K>, StoreError> {
@@ -165,11 +219,15 @@ where
     }
 
     async fn write_status(&self, key: &Key, uid: &str, status: K::Status) -> Result<(), StoreError> {
-        self.fate.effect(Store::<K>::write_status(self.store.as_ref(), key, uid, status)).await
+        self.fate
+            .effect(Store::<K>::write_status(self.store.as_ref(), key, uid, status))
+            .await
     }
 
     async fn delete(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
-        self.fate.effect(Store::<K>::delete(self.store.as_ref(), key, uid)).await
+        self.fate
+            .effect(Store::<K>::delete(self.store.as_ref(), key, uid))
+            .await
     }
 }
 
@@ -224,7 +282,10 @@ impl WorkerLauncher for Diligent {
 const fn assert_store<T: ResourceStore>() {}
 const _: () = assert_store::<Mortal>();
 const _: fn() = || {
-    fn every_kind<T: Store<DataSource> + Store<Export> + Store<ExportRun> + Store<RetentionPolicy> + Store<View>>() {}
+    fn every_kind<
+        T: Store<DataSource> + Store<Export> + Store<ExportRun> + Store<RetentionPolicy> + Store<View>,
+    >() {
+    }
     every_kind::<Mortal>();
 };
 
@@ -232,48 +293,98 @@ const _: fn() = || {
 /// Whoever reads what was recorded cannot tell whether the operator died in between.
 async fn a_day(effect: usize, before: bool) -> bool {
     let world = World::new();
-    let spec = |token: &str| {
-        json!({"schedule": {"cron": "0 3 * * *", "runOnCreate": true}, "runToken": token, "history": {"succeeded": 2}})
-    };
+    let spec = |token: &str| json!({"schedule": {"cron": "0 3 * * *", "runOnCreate": true}, "runToken": token, "history": {"succeeded": 2}});
     world.store.put(export("orders", spec("")));
     let fate = Fate::new(effect, before);
     let performed = Arc::default();
     let start = |fate: &Arc<Fate>| {
-        let store = Mortal { store: Arc::clone(&world.store), fate: Arc::clone(fate) };
-        let launcher = Diligent { fate: Arc::clone(fate), lake: Arc::clone(&world.surroundings), performed: Arc::clone(&performed) };
-        Running::start(Arc::new(store), Arc::clone(&world.surroundings) as _, Arc::new(launcher), world.options())
+        let store = Mortal {
+            store: Arc::clone(&world.store),
+            fate: Arc::clone(fate),
+        };
+        let launcher = Diligent {
+            fate: Arc::clone(fate),
+            lake: Arc::clone(&world.surroundings),
+            performed: Arc::clone(&performed),
+        };
+        Running::start(
+            Arc::new(store),
+            Arc::clone(&world.surroundings) as _,
+            Arc::new(launcher),
+            world.options(),
+        )
     };
     let operator = start(&fate);
     let what = format!("effect {effect}, {}", if before { "before" } else { "after" });
     let life = async {
-        world.until_export("orders", &what, |status| status.last_run.is_some() && status.next_schedule_time.is_some()).await;
+        world
+            .until_export("orders", &what, |status| {
+                status.last_run.is_some() && status.next_schedule_time.is_some()
+            })
+            .await;
         world.set_time("2026-05-11T03:00:00Z");
-        world.until_export("orders", &what, |status| status.last_schedule_time.is_some() && status.active_run.is_none()).await;
+        world
+            .until_export("orders", &what, |status| {
+                status.last_schedule_time.is_some() && status.active_run.is_none()
+            })
+            .await;
         world.store.put(export("orders", spec("again")));
-        world.until_export("orders", &what, |status| status.last_run_token.is_some() && status.active_run.is_none()).await;
+        world
+            .until_export("orders", &what, |status| {
+                status.last_run_token.is_some() && status.active_run.is_none()
+            })
+            .await;
         let deadline = tokio::time::Instant::now() + crate::harness::PATIENCE;
-        while world.runs().await.len() != 2 || world.runs().await.iter().any(|(_, status)| status.state() != RunState::Complete) {
-            assert!(tokio::time::Instant::now() < deadline, "{what}: {:#?}", world.runs().await);
+        while world.runs().await.len() != 2
+            || world
+                .runs()
+                .await
+                .iter()
+                .any(|(_, status)| status.state() != RunState::Complete)
+        {
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "{what}: {:#?}",
+                world.runs().await
+            );
             tokio::time::sleep(std::time::Duration::from_millis(2)).await;
         }
     };
-    tokio::pin!(life);
+    let mut life = std::pin::pin!(life);
+    let mut operator = Some(operator);
+    let mut is_over = false;
+    let orderly = async {
+        (&mut life).await;
+        is_over = true;
+        if let Some(operator) = operator.as_mut() {
+            operator.shut_down().await;
+        }
+    };
     let died = tokio::select! {
-        () = &mut life => false,
+        () = orderly => false,
         () = fate.died.notified() => true,
     };
+    let operator = operator.take();
     if died {
         drop(operator);
-        let heir = start(&Fate::new(usize::MAX, true));
-        life.await;
+        let mut heir = start(&Fate::new(usize::MAX, true));
+        if !is_over {
+            life.await;
+        }
         heir.shut_down().await;
-    } else {
-        operator.shut_down().await;
     }
     let performed = performed.lock().unwrap();
-    assert_eq!((performed.len(), world.surroundings.commit_count()), (3, 3), "{what}: {performed:?}");
+    assert_eq!(
+        (performed.len(), world.surroundings.commit_count()),
+        (3, 3),
+        "{what}: {performed:?}"
+    );
     let status = world.export("orders").await;
-    assert_eq!((status.missed_runs, status.consecutive_failures), (Some(0), Some(0)), "{what}");
+    assert_eq!(
+        (status.missed_runs, status.consecutive_failures),
+        (Some(0), Some(0)),
+        "{what}"
+    );
     died
 }
 
@@ -284,6 +395,9 @@ async fn dying_at_any_effect_loses_and_doubles_nothing() {
         while a_day(effect, before).await {
             effect += 1;
         }
-        assert!(effect > 15, "only {effect} effects: the scenario is too short to mean anything");
+        assert!(
+            effect > 15,
+            "only {effect} effects: the scenario is too short to mean anything"
+        );
     }
 }

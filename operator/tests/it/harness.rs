@@ -9,7 +9,9 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use lakegate_crds::{DataSource, DestinationSpec, Export, ExportRun, ExportRunStatus, ExportStatus, LakegateResource};
+use lakegate_crds::{
+    DataSource, DestinationSpec, Export, ExportRun, ExportRunStatus, ExportStatus, LakegateResource,
+};
 use lakegate_federation::{SourceHealth, ViewHealth};
 use lakegate_operator::{
     Operator, OperatorHandle, OperatorOptions, WorkerLauncher,
@@ -36,7 +38,12 @@ pub struct FakeSurroundings {
 
 impl Default for FakeSurroundings {
     fn default() -> Self {
-        Self { commits: Mutex::default(), health: Mutex::default(), lake_is_away: Mutex::default(), changes: watch::Sender::new(0) }
+        Self {
+            commits: Mutex::default(),
+            health: Mutex::default(),
+            lake_is_away: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }
     }
 }
 
@@ -45,10 +52,21 @@ impl FakeSurroundings {
     pub fn commit(&self, run_uid: &str) -> Report {
         let mut commits = self.commits.lock().unwrap();
         if let Some(report) = commits.get(run_uid) {
-            return Report { already: true, rows_read: None, ..*report };
+            return Report {
+                already: true,
+                rows_read: None,
+                ..*report
+            };
         }
         let snapshot_id = commits.len() as i64 + 1;
-        let report = Report { rows_read: Some(9), rows: 9, bytes: 99, files: 1, snapshot_id, already: false };
+        let report = Report {
+            rows_read: Some(9),
+            rows: 9,
+            bytes: 99,
+            files: 1,
+            snapshot_id,
+            already: false,
+        };
         commits.insert(run_uid.to_owned(), report);
         report
     }
@@ -77,14 +95,24 @@ impl Surroundings for FakeSurroundings {
         self.changes.subscribe()
     }
 
-    async fn find_commit(&self, _lake: &DataSource, _destination: &DestinationSpec, run_uid: &str) -> Result<Option<Report>, String> {
+    async fn find_commit(
+        &self,
+        _lake: &DataSource,
+        _destination: &DestinationSpec,
+        run_uid: &str,
+    ) -> Result<Option<Report>, String> {
         if *self.lake_is_away.lock().unwrap() {
             return Err("the lake is away".to_owned());
         }
         Ok(self.commits.lock().unwrap().get(run_uid).copied())
     }
 
-    async fn sweep(&self, _lake: &DataSource, _destination: &DestinationSpec, _run_uid: &str) -> Result<u64, String> {
+    async fn sweep(
+        &self,
+        _lake: &DataSource,
+        _destination: &DestinationSpec,
+        _run_uid: &str,
+    ) -> Result<u64, String> {
         Ok(0)
     }
 }
@@ -98,8 +126,15 @@ pub struct FakeWorker {
 
 impl FakeWorker {
     pub async fn progress(&self, rows: u64) {
-        let progress = Progress { phase: Phase::Copying, rows, bytes: rows * 11 };
-        let _ = self.events.send(WorkerEvent::Message(WorkerMessage::Progress(progress))).await;
+        let progress = Progress {
+            phase: Phase::Copying,
+            rows,
+            bytes: rows * 11,
+        };
+        let _ = self
+            .events
+            .send(WorkerEvent::Message(WorkerMessage::Progress(progress)))
+            .await;
     }
 
     /// Commits, says so and ends, unless it was told to end.
@@ -108,13 +143,23 @@ impl FakeWorker {
             return self.dies().await;
         }
         let report = lake.commit(&self.order.run.uid);
-        let _ = self.events.send(WorkerEvent::Message(WorkerMessage::Finished(report))).await;
+        let _ = self
+            .events
+            .send(WorkerEvent::Message(WorkerMessage::Finished(report)))
+            .await;
         self.exits("exit status: 0").await;
     }
 
     pub async fn fail(self, reason: &str, terminal: bool) {
-        let failure = Failure { reason: reason.to_owned(), message: "it broke".to_owned(), terminal };
-        let _ = self.events.send(WorkerEvent::Message(WorkerMessage::Failed(failure))).await;
+        let failure = Failure {
+            reason: reason.to_owned(),
+            message: "it broke".to_owned(),
+            terminal,
+        };
+        let _ = self
+            .events
+            .send(WorkerEvent::Message(WorkerMessage::Failed(failure)))
+            .await;
         self.exits("exit status: 1").await;
     }
 
@@ -123,7 +168,10 @@ impl FakeWorker {
     }
 
     async fn exits(self, how: &str) {
-        let _ = self.events.send(WorkerEvent::Exited(Exit { how: how.to_owned() })).await;
+        let _ = self
+            .events
+            .send(WorkerEvent::Exited(Exit { how: how.to_owned() }))
+            .await;
     }
 
     /// Waits to be told to end, and ends.
@@ -151,7 +199,11 @@ impl WorkerLauncher for FakeLauncher {
         let (events_in, events) = mpsc::channel(64);
         let (stop, stopped) = oneshot::channel();
         let id = format!("fake-{}", order.run.attempt);
-        let _ = self.workers.send(FakeWorker { order, events: events_in, stopped });
+        let _ = self.workers.send(FakeWorker {
+            order,
+            events: events_in,
+            stopped,
+        });
         Ok(Worker { id, events, stop })
     }
 }
@@ -165,20 +217,38 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn start(store: Arc<dyn ResourceStore>, surroundings: Arc<dyn Surroundings>, launcher: Arc<dyn WorkerLauncher>, options: OperatorOptions) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    pub fn start(
+        store: Arc<dyn ResourceStore>,
+        surroundings: Arc<dyn Surroundings>,
+        launcher: Arc<dyn WorkerLauncher>,
+        options: OperatorOptions,
+    ) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
         let operator = Operator::with_surroundings(store, surroundings, launcher, options);
         let handle = operator.handle();
         let (shutdown, told) = oneshot::channel::<()>();
         let ended = runtime.spawn(operator.run(async {
             let _ = told.await;
         }));
-        Self { runtime: Some(runtime), shutdown: Some(shutdown), ended: Some(ended), handle }
+        Self {
+            runtime: Some(runtime),
+            shutdown: Some(shutdown),
+            ended: Some(ended),
+            handle,
+        }
     }
 
-    pub async fn shut_down(mut self) {
+    /// SIGTERM.
+    pub async fn shut_down(&mut self) {
         let _ = self.shutdown.take().unwrap().send(());
-        self.ended.take().unwrap().await.unwrap();
+        tokio::time::timeout(PATIENCE, self.ended.as_mut().unwrap())
+            .await
+            .expect("the operator does not end")
+            .unwrap();
     }
 }
 
@@ -228,7 +298,12 @@ impl World {
     }
 
     pub fn start_with(&self, options: OperatorOptions) -> Running {
-        Running::start(Arc::clone(&self.store) as Arc<dyn ResourceStore>, Arc::clone(&self.surroundings) as _, Arc::clone(&self.launcher) as _, options)
+        Running::start(
+            Arc::clone(&self.store) as Arc<dyn ResourceStore>,
+            Arc::clone(&self.surroundings) as _,
+            Arc::clone(&self.launcher) as _,
+            options,
+        )
     }
 
     pub fn advance(&self, seconds: i64) {
@@ -241,7 +316,10 @@ impl World {
 
     /// The next worker that is started.
     pub async fn worker(&mut self) -> FakeWorker {
-        tokio::time::timeout(PATIENCE, self.workers.recv()).await.expect("no worker was started").unwrap()
+        tokio::time::timeout(PATIENCE, self.workers.recv())
+            .await
+            .expect("no worker was started")
+            .unwrap()
     }
 
     pub fn no_worker(&mut self) -> bool {
@@ -269,30 +347,49 @@ impl World {
     pub async fn runs(&self) -> Vec<(String, ExportRunStatus)> {
         let store: &dyn ResourceStore = self.store.as_ref();
         let runs = store.of_kind::<ExportRun>().list().await.unwrap();
-        runs.into_iter().map(|run| (run.key.name, run.status.unwrap_or_default())).collect()
+        runs.into_iter()
+            .map(|run| (run.key.name, run.status.unwrap_or_default()))
+            .collect()
     }
 
     /// Waits until the status of an Export is as wanted, and gives it back.
-    pub async fn until_export(&self, name: &str, what: &str, wanted: impl Fn(&ExportStatus) -> bool) -> ExportStatus {
+    pub async fn until_export(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&ExportStatus) -> bool,
+    ) -> ExportStatus {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let status = self.export(name).await;
             if wanted(&status) {
                 return status;
             }
-            assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}: {status:#?}, runs {:#?}", self.runs().await);
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "waited in vain until {what}: {status:#?}, runs {:#?}",
+                self.runs().await
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    pub async fn until_run(&self, name: &str, what: &str, wanted: impl Fn(&ExportRunStatus) -> bool) -> ExportRunStatus {
+    pub async fn until_run(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&ExportRunStatus) -> bool,
+    ) -> ExportRunStatus {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let status = self.run(name).await;
             if wanted(&status) {
                 return status;
             }
-            assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}: {status:#?}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "waited in vain until {what}: {status:#?}"
+            );
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -301,12 +398,16 @@ impl World {
     pub async fn told(&self, name: &str) -> Vec<String> {
         let mut notices = self.store.list_notices().await.unwrap();
         notices.reverse();
-        notices.into_iter().filter(|notice| notice.key.name == name).map(|notice| notice.reason).collect()
+        notices
+            .into_iter()
+            .filter(|notice| notice.key.name == name)
+            .map(|notice| notice.reason)
+            .collect()
     }
 }
 
 /// How long a test waits for what must happen. Only a failing test waits that long.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 pub trait OfKind {
     fn of_kind<K: LakegateResource>(&self) -> &dyn lakegate_store::Store<K>
@@ -348,5 +449,8 @@ pub fn export(name: &str, spec: serde_json::Value) -> Export {
 
 /// The condition as `status/reason`.
 pub fn condition<'a>(conditions: &'a [lakegate_crds::Condition], name: &str) -> Option<(&'a str, &'a str)> {
-    conditions.iter().find(|condition| condition.type_ == name).map(|condition| (condition.status.as_str(), condition.reason.as_str()))
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == name)
+        .map(|condition| (condition.status.as_str(), condition.reason.as_str()))
 }

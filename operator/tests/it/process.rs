@@ -8,7 +8,9 @@ use std::{
 use lakegate_operator::{
     ProcessLauncher, WorkerLauncher as _,
     launcher::{Worker, WorkerEvent},
-    protocol::{PROTOCOL_VERSION, Phase, Progress, Report, RunIdentity, SecretBundle, WorkOrder, WorkerMessage},
+    protocol::{
+        PROTOCOL_VERSION, Phase, Progress, Report, RunIdentity, SecretBundle, WorkOrder, WorkerMessage,
+    },
 };
 use lakegate_store::SecretValue;
 use serde_json::json;
@@ -29,19 +31,34 @@ fn child() {
         writeln!(stdout, "\n{}", serde_json::to_string(message).unwrap()).unwrap();
         stdout.flush().unwrap();
     };
-    say(&WorkerMessage::Progress(Progress { phase: Phase::Copying, rows: 1, bytes: 2 }));
+    say(&WorkerMessage::Progress(Progress {
+        phase: Phase::Copying,
+        rows: 1,
+        bytes: 2,
+    }));
     match order.run.name.as_str() {
         "finish" => {
             let secret = order.secrets.get("default", "shop-db", "password").unwrap();
             let inherited = std::env::vars().any(|(name, _)| name.starts_with("LAKEGATE_SECRET_"));
             let rows = secret.expose().len() as u64;
-            let report = Report { rows_read: None, rows, bytes: u64::from(inherited), files: 0, snapshot_id: 0, already: false };
+            let report = Report {
+                rows_read: None,
+                rows,
+                bytes: u64::from(inherited),
+                files: 0,
+                snapshot_id: 0,
+                already: false,
+            };
             say(&WorkerMessage::Finished(report));
         }
         "abort" => std::process::abort(),
         "babble" => {
             println!("\nnot json {}", "x".repeat(200_000));
-            say(&WorkerMessage::Progress(Progress { phase: Phase::Committing, rows: 3, bytes: 4 }));
+            say(&WorkerMessage::Progress(Progress {
+                phase: Phase::Committing,
+                rows: 3,
+                bytes: 4,
+            }));
         }
         "obedient" => {
             let mut rest = Vec::new();
@@ -56,7 +73,13 @@ fn child() {
 }
 
 fn launcher() -> ProcessLauncher {
-    let arguments = ["--exact", "process::child", "--ignored", "--nocapture", "--test-threads=2"];
+    let arguments = [
+        "--exact",
+        "process::child",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=2",
+    ];
     ProcessLauncher::new(std::env::current_exe().unwrap(), arguments)
 }
 
@@ -88,7 +111,9 @@ fn order(name: &str) -> WorkOrder {
 async fn listen(worker: &mut Worker) -> (Vec<WorkerMessage>, String) {
     let mut said = Vec::new();
     loop {
-        let event = tokio::time::timeout(PATIENCE, worker.events.recv()).await.expect("the worker neither speaks nor ends");
+        let event = tokio::time::timeout(PATIENCE, worker.events.recv())
+            .await
+            .expect("the worker neither speaks nor ends");
         match event.expect("the last event is Exited") {
             WorkerEvent::Message(message) => said.push(message),
             WorkerEvent::Exited(exit) => return (said, exit.how),
@@ -100,8 +125,14 @@ async fn listen(worker: &mut Worker) -> (Vec<WorkerMessage>, String) {
 async fn a_child_gets_its_order_and_its_result_comes_back() {
     let mut worker = launcher().launch(order("finish")).await.unwrap();
     let (said, how) = listen(&mut worker).await;
-    let Some(WorkerMessage::Finished(report)) = said.last() else { panic!("{said:?}") };
-    assert_eq!((report.rows, report.bytes), (11, 0), "it has its secret, and no others from the environment");
+    let Some(WorkerMessage::Finished(report)) = said.last() else {
+        panic!("{said:?}")
+    };
+    assert_eq!(
+        (report.rows, report.bytes),
+        (11, 0),
+        "it has its secret, and no others from the environment"
+    );
     assert!(how.contains("exit status: 0"), "{how}");
 }
 
@@ -125,11 +156,21 @@ async fn who_is_told_to_end_ends_and_who_does_not_is_killed() {
     for (name, expected) in [("obedient", "exit status: 75"), ("stubborn", "signal: 9")] {
         let worker = launcher().launch(order(name)).await.unwrap();
         let Worker { id, mut events, stop } = worker;
-        let first = tokio::time::timeout(PATIENCE, events.recv()).await.unwrap().unwrap();
-        assert!(matches!(first, WorkerEvent::Message(WorkerMessage::Progress(_))), "{first:?}");
+        let first = tokio::time::timeout(PATIENCE, events.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            matches!(first, WorkerEvent::Message(WorkerMessage::Progress(_))),
+            "{first:?}"
+        );
         drop(stop);
         let (sender, _) = tokio::sync::oneshot::channel();
-        let mut worker = Worker { id, events, stop: sender };
+        let mut worker = Worker {
+            id,
+            events,
+            stop: sender,
+        };
         let (_, how) = listen(&mut worker).await;
         assert!(how.contains(expected), "{name}: {how}");
     }
