@@ -68,7 +68,8 @@ impl PostgresConnector {
     /// connection that died while idle is replaced once.
     async fn begin(&self) -> Result<(Lease, Server), ConnectorError> {
         let settings = self.pool.settings();
-        let mut lease = self.pool.acquire().await?;
+        let patience = self.pool.patience_of_discovery();
+        let mut lease = self.pool.acquire(patience).await?;
         loop {
             let client = lease.client()?;
             let begun = match client.batch_execute(&settings.begin()).await {
@@ -87,7 +88,7 @@ impl PostgresConnector {
                 Ok(server) => return Ok((lease, server)),
                 Err(error) if lease.reused && is_connection_lost(&error) => {
                     drop(lease);
-                    lease = self.pool.acquire_fresh().await?;
+                    lease = self.pool.acquire_fresh(patience).await?;
                 }
                 Err(error) => return Err(failure(settings, &error)),
             }

@@ -19,7 +19,7 @@ use crate::ConnectorError;
 
 /// Connecting, TLS and authentication together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Waiting for a free connection ends at the statement timeout, or here.
+/// A query's wait for a free connection ends at the statement timeout, or here.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// A connection unused for longer is closed instead of used again: routers and
 /// poolers forget silent ones.
@@ -73,12 +73,23 @@ impl Pool {
         &self.settings
     }
 
+    /// How long a query waits for a connection.
+    pub(super) fn patience_of_a_query(&self) -> Duration {
+        self.settings.statement_timeout.min(LONGEST_WAIT)
+    }
+
+    /// How long discovery waits: that queries keep every connection busy must
+    /// not look like a store that is down, and each of them ends by then.
+    pub(super) fn patience_of_discovery(&self) -> Duration {
+        self.settings.statement_timeout
+    }
+
     /// A connection of its own for the caller; an idle one where there is one.
     ///
     /// # Errors
     /// `Busy` when none becomes free in time, or why no connection can be made.
-    pub(super) async fn acquire(self: &Arc<Self>) -> Result<Lease, ConnectorError> {
-        let permit = self.permit().await?;
+    pub(super) async fn acquire(self: &Arc<Self>, patience: Duration) -> Result<Lease, ConnectorError> {
+        let permit = self.permit(patience).await?;
         let found = loop {
             let idle = self.locked().pop();
             match idle {
@@ -102,16 +113,15 @@ impl Pool {
 
     /// Like [`Self::acquire`], for use after an idle connection turned out to be
     /// dead: the other idle ones are as old and are closed first.
-    pub(super) async fn acquire_fresh(self: &Arc<Self>) -> Result<Lease, ConnectorError> {
+    pub(super) async fn acquire_fresh(self: &Arc<Self>, patience: Duration) -> Result<Lease, ConnectorError> {
         let stale = std::mem::take(&mut *self.locked());
         for idle in stale {
             close(idle.connection).await;
         }
-        self.acquire().await
+        self.acquire(patience).await
     }
 
-    async fn permit(&self) -> Result<OwnedSemaphorePermit, ConnectorError> {
-        let patience = self.settings.statement_timeout.min(LONGEST_WAIT);
+    async fn permit(&self, patience: Duration) -> Result<OwnedSemaphorePermit, ConnectorError> {
         let busy = || ConnectorError::Busy {
             catalog: self.settings.catalog.clone(),
             endpoint: self.settings.address(),

@@ -134,7 +134,8 @@ impl Scan {
     async fn start(self) -> Result<Reading, ConnectorError> {
         let time = self.metrics.time.clone();
         let _timer = time.timer();
-        let mut lease = self.pool.acquire().await?;
+        let patience = self.pool.patience_of_a_query();
+        let mut lease = self.pool.acquire(patience).await?;
         loop {
             let started = Instant::now();
             let outcome = self.send(&lease).await;
@@ -155,7 +156,7 @@ impl Scan {
                     if lease.reused && lease.oversized().is_none() && is_connection_lost(&error) =>
                 {
                     drop(lease);
-                    lease = self.pool.acquire_fresh().await?;
+                    lease = self.pool.acquire_fresh(patience).await?;
                 }
                 Err(Refusal::Server(error)) => {
                     let meaning = self.refused(&lease, &error, started.elapsed());
