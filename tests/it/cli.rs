@@ -33,7 +33,7 @@ fn validate_names_file_line_object_and_field() {
 fn get_describe_and_run_reach_a_running_and_a_stopped_instance() {
     let site = Site::flights();
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Complete");
+    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Succeeded");
 
     let said = |arguments: &[&str]| {
         let output = site.cli(arguments);
@@ -46,7 +46,7 @@ fn get_describe_and_run_reach_a_running_and_a_stopped_instance() {
     assert!(said(&["describe", "export/departures"]).contains("LastRunSucceeded"));
     let run = said(&["run", "export/departures"]);
     assert!(run.contains("336,776") || run.contains("336776"), "{run}");
-    assert_eq!(serve.sql("lakegate", "select count(*) from lakegate.export_runs where status = 'Complete'").expect("runs"), "2");
+    assert_eq!(serve.sql("lakegate", "select count(*) from lakegate.export_runs where state = 'Complete'").expect("runs"), "2");
 
     serve.stop();
     assert!(said(&["get", "exports"]).contains("departures"));
@@ -54,7 +54,7 @@ fn get_describe_and_run_reach_a_running_and_a_stopped_instance() {
     assert!(said(&["run", "export/departures"]).contains("Complete"));
 
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select count(*) from lakegate.export_runs where status = 'Complete'", "3");
+    serve.sql_becomes("lakegate", "select count(*) from lakegate.export_runs where state = 'Complete'", "3");
     serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
 }
 
@@ -64,7 +64,7 @@ fn mistakes_are_explained() {
     let state = site.state();
     let state = state.to_str().expect("a path");
     for (arguments, wanted) in [
-        (vec!["get", "exprots", "--state-dir", state], "exports"),
+        (vec!["get", "exprots", "--state-dir", state], "ExportRun"),
         (vec!["get", "exports", "--state-dir", state], "lakegate serve"),
         (vec!["describe", "departures", "--state-dir", state], "KIND/NAME"),
         (vec!["serve", "/nowhere/at/all", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state-dir", state], "/nowhere/at/all"),

@@ -67,7 +67,7 @@ fn an_invalid_edit_changes_nothing_and_is_reported() {
     assert_eq!(serve.sql("lakegate", "select sum(n) from numbers.\"default\".numbers").expect("still served"), "6");
 
     site.write("numbers.yaml", NUMBERS);
-    serve.sql_becomes("lakegate", "select ready from lakegate.data_sources where name = 'numbers'", "True");
+    serve.sql_becomes("lakegate", "select ready from lakegate.data_sources where name = 'numbers'", "t");
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn one_broken_source_disturbs_no_other() {
     serve.sql_becomes("lakegate", "select sum(n) from numbers.\"default\".numbers", "6");
     serve.sql_becomes(
         "lakegate",
-        "select string_agg(name || '=' || ready, ',' order by name) from lakegate.data_sources",
-        "down=False,gone=False,numbers=True",
+        "select string_agg(name || '=' || ready::text, ',' order by name) from lakegate.data_sources",
+        "down=false,gone=false,numbers=true",
     );
     let refused = serve.sql("lakegate", "select * from down.public.orders").expect_err("the source is down");
     assert!(refused.contains("down"), "{refused}");
@@ -110,7 +110,7 @@ fn what_is_not_served_yet_is_refused() {
     );
     let mut serve = site.serve();
     serve.expect_log("masked");
-    serve.sql_becomes("lakegate", "select ready, reason from lakegate.exports where name = 'masked'", "False|NotImplemented");
+    serve.sql_becomes("lakegate", "select ready, reason from lakegate.exports where name = 'masked'", "f|NotImplemented");
     let message = serve.sql("lakegate", "select message from lakegate.exports where name = 'masked'").expect("a message");
     assert!(message.contains("spec.columns[0].mask"), "{message}");
     let run = site.cli(&["run", "export/masked"]);

@@ -42,7 +42,7 @@ fn a_killed_worker_is_retried() {
     serve.expect_log("worker");
     let worker = eventually("a worker", || workers(serve.id()).first().copied());
     signal("KILL", worker);
-    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Complete");
+    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Succeeded");
     serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
     assert_eq!(serve.sql("lakegate", "select count(*) from lakegate.export_runs").expect("runs"), "1");
     assert_eq!(snapshots(&site), 1);
@@ -70,7 +70,7 @@ fn a_killed_serve_converges() {
         serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
         serve.sql_becomes(
             "lakegate",
-            "select count(*), count(*) filter (where status = 'Complete') from lakegate.export_runs",
+            "select count(*), count(*) filter (where state = 'Complete') from lakegate.export_runs",
             "1|1",
         );
         assert_eq!(snapshots(&site), 1, "seed {seed}: one run, one commit");
@@ -81,7 +81,7 @@ fn a_killed_serve_converges() {
 fn a_killed_serve_keeps_the_table_it_had() {
     let site = Site::flights();
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Complete");
+    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Succeeded");
     let run = site.cli(&["run", "export/departures", "--no-wait"]);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     eventually("the second worker", || workers(serve.id()).first().copied());
@@ -91,7 +91,7 @@ fn a_killed_serve_keeps_the_table_it_had() {
     serve.expect_log("WorkerLost");
     serve.expect_log("worker");
     check_table(&serve);
-    serve.sql_becomes("lakegate", "select count(*) from lakegate.export_runs where status = 'Complete'", "2");
+    serve.sql_becomes("lakegate", "select count(*) from lakegate.export_runs where state = 'Complete'", "2");
     check_table(&serve);
     assert_eq!(snapshots(&site), 2);
 }

@@ -34,9 +34,9 @@ fn the_export_equals_its_source() {
     let source = "select count(*), count(dep_delay), sum(dep_delay), sum(distance), min(time_hour), max(tailnum), count(distinct dest) from history.\"default\".flights";
     let export = "select count(*), count(departure_delay), sum(departure_delay), sum(distance_miles), min(scheduled_hour), max(tail_number), count(distinct destination) from lake.flights.departures";
     assert_eq!(serve.sql("lakegate", source), serve.sql("lakegate", export));
-    serve.sql_becomes("lakegate", "select name, ready, last_run from lakegate.exports", "departures|True|Complete");
+    serve.sql_becomes("lakegate", "select name, ready, last_run from lakegate.exports", "departures|t|Succeeded");
     assert_eq!(
-        serve.sql("lakegate", "select export, status, rows from lakegate.export_runs").expect("runs"),
+        serve.sql("lakegate", "select export, state, rows from lakegate.export_runs").expect("runs"),
         "departures|Complete|336776"
     );
 }
@@ -52,7 +52,7 @@ fn psql_lists_what_is_there() {
         ("reference", "\\dt", vec!["airports", "airlines", "planes"]),
         ("reference", "\\dt+", vec!["airports"]),
         ("reference", "\\d", vec!["airports", "airlines", "planes"]),
-        ("reference", "\\d airports", vec!["faa", "text", "lat", "double precision", "not null"]),
+        ("reference", "\\d airports", vec!["faa", "text", "lat", "double precision", "PRIMARY KEY"]),
         ("reference", "\\d+ airports", vec!["faa", "text"]),
         ("lake", "\\d flights.departures", vec!["scheduled_hour", "timestamp with time zone", "departure_delay", "integer"]),
         ("lakegate", "\\dv views.*", vec!["delays_by_destination"]),
