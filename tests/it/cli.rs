@@ -79,7 +79,7 @@ fn get_describe_and_run_reach_a_running_and_a_stopped_instance() {
 
     serve.stop();
     assert!(said(&["get", "exports"]).contains("departures"));
-    assert!(said(&["get", "runs", "-o", "yaml"]).contains("336776"));
+    assert!(said(&["get", "exportruns", "-o", "yaml"]).contains("336776"));
     assert!(said(&["run", "export/departures"]).contains("Complete"));
 
     let serve = site.serve();
