@@ -1,5 +1,6 @@
 //! What can go wrong between Lakegate and a store.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
@@ -112,16 +113,8 @@ pub enum ConnectorError {
     },
 
     /// A stored value has no exact form in its column's type.
-    #[error("{catalog}.{schema}.{table}: column \"{column}\" {row}: {message}")]
-    ValueRefused {
-        catalog: String,
-        schema: String,
-        table: String,
-        column: String,
-        /// Where, as the store names it: `of rowid 7`; may be empty.
-        row: String,
-        message: String,
-    },
+    #[error("{0}")]
+    ValueRefused(Box<RefusedValue>),
 
     #[error("{catalog}.{schema}.{table}: {message}")]
     TableUnreadable {
@@ -131,6 +124,32 @@ pub enum ConnectorError {
         message: String,
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+}
+
+/// Which value was refused, and why; never the value itself where it may be personal.
+#[derive(Debug)]
+pub struct RefusedValue {
+    pub catalog: String,
+    pub schema: String,
+    pub table: String,
+    pub column: String,
+    /// Where, as the store names it: `of rowid 7`; may be empty.
+    pub row: String,
+    pub message: String,
+}
+
+impl fmt::Display for RefusedValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{}.{}: column \"{}\"",
+            self.catalog, self.schema, self.table, self.column
+        )?;
+        if !self.row.is_empty() {
+            write!(f, " {}", self.row)?;
+        }
+        write!(f, ": {}", self.message)
+    }
 }
 
 impl ConnectorError {
@@ -160,7 +179,7 @@ impl ConnectorError {
             Self::FileUnreadable { .. } | Self::NotADatabase { .. } | Self::Unreachable { .. } => {
                 Reason::ConnectionFailed
             }
-            Self::Store { .. } | Self::ValueRefused { .. } | Self::TableUnreadable { .. } => {
+            Self::Store { .. } | Self::ValueRefused(_) | Self::TableUnreadable { .. } => {
                 Reason::DiscoveryFailed
             }
         }

@@ -24,7 +24,7 @@ use lakegate_crds::DataSourceSpec;
 pub use lakegate_crds::SourceKind;
 use lakegate_store::Secrets;
 
-pub use error::ConnectorError;
+pub use error::{ConnectorError, RefusedValue};
 
 /// What a DataSource needs from its surroundings.
 #[derive(Clone)]
@@ -121,6 +121,7 @@ pub trait Connector: fmt::Debug + Send + Sync {
 ///
 /// # Errors
 /// A kind that no code serves yet, a spec that cannot be, or an unusable Secret.
+#[allow(clippy::unused_async)] // kinds to come resolve their Secrets here
 pub async fn connect(
     spec: &DataSourceSpec,
     context: ConnectContext,

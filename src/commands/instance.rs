@@ -32,9 +32,7 @@ impl Instance {
             )
             .into());
         }
-        Ok(Self::Stopped(Arc::new(
-            FolderStore::open_offline(&state.state_dir).await?,
-        )))
+        Ok(Self::Stopped(Arc::new(FolderStore::open_offline(&state.state_dir).await?)))
     }
 
     pub async fn objects(&self, kind: Kind) -> Result<Vec<ObjectView>, Failure> {
@@ -47,12 +45,7 @@ impl Instance {
     pub async fn notices(&self) -> Result<Vec<NoticeView>, Failure> {
         Ok(match self {
             Self::Running(client) => client.notices().await?,
-            Self::Stopped(store) => store
-                .list_notices()
-                .await?
-                .into_iter()
-                .map(NoticeView::from)
-                .collect(),
+            Self::Stopped(store) => store.list_notices().await?.into_iter().map(NoticeView::from).collect(),
         })
     }
 }

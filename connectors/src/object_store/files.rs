@@ -118,15 +118,12 @@ fn unescape(text: &str) -> String {
             .then(|| text.get(at + 1..at + 3))
             .flatten()
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match hex {
-            Some(byte) => {
-                decoded.push(byte);
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(byte) = hex {
+            decoded.push(byte);
+            at += 3;
+        } else {
+            decoded.push(bytes[at]);
+            at += 1;
         }
     }
     String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
@@ -238,25 +235,27 @@ impl Directory {
     /// manifest names none.
     pub async fn files(&self, definition: &Definition) -> Result<(Option<Format>, Vec<Found>), ListError> {
         let listed = self.list(definition).await?;
-        let format = match definition.format {
-            Some(format) => Some(format),
-            None => {
-                let mut formats: Vec<Format> = listed.iter().filter_map(|file| file.ending).collect();
-                formats.sort_unstable();
-                formats.dedup();
-                match formats.as_slice() {
-                    [] if listed.is_empty() => None,
-                    [] => return Err(ListError::UnknownFormat(listed[0].shown.clone())),
-                    [one] => Some(*one),
-                    [one, other, ..] => return Err(ListError::SeveralFormats(*one, *other)),
-                }
-            }
-        };
+        let format = definition
+            .format
+            .map_or_else(|| only_format(&listed), |format| Ok(Some(format)))?;
         let files = listed
             .into_iter()
             .filter(|file| definition.format.is_some() && file.ending.is_none() || file.ending == format)
             .collect();
         Ok((format, files))
+    }
+}
+
+/// The one format that the files' endings name; None without files.
+fn only_format(files: &[Found]) -> Result<Option<Format>, ListError> {
+    let mut formats: Vec<Format> = files.iter().filter_map(|file| file.ending).collect();
+    formats.sort_unstable();
+    formats.dedup();
+    match (formats.as_slice(), files) {
+        ([], []) => Ok(None),
+        ([], [file, ..]) => Err(ListError::UnknownFormat(file.shown.clone())),
+        ([one], _) => Ok(Some(*one)),
+        ([one, other, ..], _) => Err(ListError::SeveralFormats(*one, *other)),
     }
 }
 

@@ -71,12 +71,12 @@ pub fn widest(a: &DataType, b: &DataType) -> DataType {
     match (a, b) {
         (Null, other) | (other, Null) => other.clone(),
         (Boolean | Date32, _) | (_, Boolean | Date32) => Utf8,
-        (Float32, Float64) | (Float64, Float32) => Float64,
-        // A 64-bit float holds integers up to 2^53.
-        (Float64, Int8 | Int16 | Int32 | UInt8 | UInt16 | UInt32)
-        | (Int8 | Int16 | Int32 | UInt8 | UInt16 | UInt32, Float64) => Float64,
+        // A 64-bit float holds integers up to 2^53, a 32-bit one up to 2^24.
+        (Float64, Float32 | Int8 | Int16 | Int32 | UInt8 | UInt16 | UInt32)
+        | (Float32 | Int8 | Int16 | Int32 | UInt8 | UInt16 | UInt32, Float64)
+        | (Float32, Int32 | UInt32)
+        | (Int32 | UInt32, Float32) => Float64,
         (Float32, Int8 | Int16 | UInt8 | UInt16) | (Int8 | Int16 | UInt8 | UInt16, Float32) => Float32,
-        (Float32, Int32 | UInt32) | (Int32 | UInt32, Float32) => Float64,
         (Decimal128(p1, s1), Decimal128(p2, s2)) => {
             let scale = *s1.max(s2);
             let whole = (p1.cast_signed() - s1).max(p2.cast_signed() - s2);

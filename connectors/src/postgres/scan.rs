@@ -20,8 +20,8 @@ use super::guard::MAX_ROW_BYTES;
 use super::pool::{Lease, Pool};
 use super::render::RemoteShape;
 use super::types::RemoteColumn;
-use crate::ConnectorError;
 use crate::scan::{Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Verdict};
+use crate::{ConnectorError, RefusedValue};
 
 /// One table of a PostgreSQL database.
 #[derive(Debug)]
@@ -257,18 +257,20 @@ impl Scan {
 
     fn undecodable(&self, problem: DecodeFailure) -> ConnectorError {
         match problem {
-            DecodeFailure::Value { column, problem } => ConnectorError::ValueRefused {
-                catalog: self.pool.settings().catalog.clone(),
-                schema: self.shape.schema.clone(),
-                table: self.shape.name.clone(),
-                column: self
-                    .columns
-                    .get(column)
-                    .map(|column| column.name.clone())
-                    .unwrap_or_default(),
-                row: "of some row".to_owned(),
-                message: explain(&problem),
-            },
+            DecodeFailure::Value { column, problem } => {
+                ConnectorError::ValueRefused(Box::new(RefusedValue {
+                    catalog: self.pool.settings().catalog.clone(),
+                    schema: self.shape.schema.clone(),
+                    table: self.shape.name.clone(),
+                    column: self
+                        .columns
+                        .get(column)
+                        .map(|column| column.name.clone())
+                        .unwrap_or_default(),
+                    row: "of some row".to_owned(),
+                    message: explain(&problem),
+                }))
+            }
             DecodeFailure::Framing(message) => self.unreadable(message.to_owned()),
             DecodeFailure::Arrow(error) => {
                 self.unreadable(format!("the rows do not fit the discovered columns: {error}"))

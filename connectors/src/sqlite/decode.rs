@@ -17,42 +17,8 @@ const MAX_VALUE_BYTES: usize = 64 << 20;
 /// Integers up to here, and not all beyond, are exact as a 64-bit float.
 const MAX_EXACT_FLOAT: u64 = 1 << 53;
 
-/// How the database stores text (`PRAGMA encoding`). SQLite hands out the stored
-/// bytes, so a UTF-16 database needs a conversion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
-    Utf8,
-    Utf16Le,
-    Utf16Be,
-}
-
-impl Encoding {
-    /// From `PRAGMA encoding`, whose answer itself comes in the encoding it names.
-    pub fn of(bytes: &[u8]) -> Self {
-        let name: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0).collect();
-        match name.as_slice() {
-            b"UTF-16le" => Self::Utf16Le,
-            b"UTF-16be" => Self::Utf16Be,
-            _ => Self::Utf8,
-        }
-    }
-
-    /// The text of stored bytes; None if they are not valid in this encoding.
-    pub fn text(self, bytes: &[u8]) -> Option<String> {
-        let unit = match self {
-            Self::Utf8 => return std::str::from_utf8(bytes).ok().map(str::to_owned),
-            Self::Utf16Le => u16::from_le_bytes,
-            Self::Utf16Be => u16::from_be_bytes,
-        };
-        if bytes.len() % 2 != 0 {
-            return None;
-        }
-        let units = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]]));
-        char::decode_utf16(units).collect::<Result<String, _>>().ok()
-    }
-}
-
-/// A value as SQLite stores it.
+/// A value as SQLite stores it. Text comes as UTF-8, whatever the database's own
+/// encoding is: asking for its length makes SQLite convert it.
 pub(super) enum Stored<'r> {
     Null,
     Integer(i64),
@@ -108,12 +74,11 @@ pub(super) struct ColumnBuilder {
     kind: ColumnKind,
     /// From a table (not a view), where SQLite's affinity has already been applied.
     affine: bool,
-    encoding: Encoding,
     values: Values,
 }
 
 impl ColumnBuilder {
-    pub fn new(kind: ColumnKind, affine: bool, encoding: Encoding) -> Self {
+    pub fn new(kind: ColumnKind, affine: bool) -> Self {
         let values = match kind {
             ColumnKind::Integer => Values::Integer(Int64Builder::new()),
             ColumnKind::Real => Values::Real(Float64Builder::new()),
@@ -126,12 +91,7 @@ impl ColumnBuilder {
                 scale,
             },
         };
-        Self {
-            kind,
-            affine,
-            encoding,
-            values,
-        }
+        Self { kind, affine, values }
     }
 
     /// Appends the value of `row` at `index` and returns its size in bytes.
@@ -153,11 +113,6 @@ impl ColumnBuilder {
         }
         let refused =
             format_args!("holds {}, which is no {}", stored.describe(), self.kind.name()).to_string();
-        let text = |bytes: &[u8]| {
-            self.encoding
-                .text(bytes)
-                .ok_or("holds text that is not valid Unicode".to_owned())
-        };
         let mut size = 8;
         match (&mut self.values, stored) {
             (Values::Integer(builder), Stored::Null) => builder.append_null(),
@@ -209,7 +164,7 @@ impl ColumnBuilder {
                     Stored::Integer(value) => value.to_string(),
                     // The shortest decimal that reads back as the same float.
                     Stored::Real(value) => value.to_string(),
-                    Stored::Text(bytes) => text(bytes)?,
+                    Stored::Text(bytes) => text(bytes)?.to_owned(),
                     Stored::Null | Stored::Blob(_) => return Err(refused),
                 };
                 builder.append_value(parse_decimal(&digits, *precision, *scale).ok_or(refused)?);
@@ -231,6 +186,10 @@ impl ColumnBuilder {
     }
 }
 
+fn text(bytes: &[u8]) -> Result<&str, &'static str> {
+    std::str::from_utf8(bytes).map_err(|_| "holds text that is not valid Unicode")
+}
+
 /// The integer a real stands for exactly.
 fn integral(value: f64) -> Option<i64> {
     let integer = value as i64;
@@ -243,16 +202,6 @@ fn integral(value: f64) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn encodings() {
-        assert_eq!(Encoding::of(b"UTF-8"), Encoding::Utf8);
-        assert_eq!(Encoding::of(b"U\0T\0F\0-\01\06\0l\0e\0"), Encoding::Utf16Le);
-        assert_eq!(Encoding::of(b"\0U\0T\0F\0-\x001\x006\0b\0e"), Encoding::Utf16Be);
-        assert_eq!(Encoding::Utf16Le.text(&[0x3d, 0xd8, 0x02, 0xde]).unwrap(), "😂");
-        assert_eq!(Encoding::Utf16Le.text(&[0x3d, 0xd8]), None);
-        assert_eq!(Encoding::Utf8.text(&[0xff]), None);
-    }
 
     #[test]
     fn integral_reals() {

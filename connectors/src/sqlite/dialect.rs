@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 
 use datafusion::common::ScalarValue;
 
-use super::decode::Encoding;
 use super::types::ColumnKind;
 use crate::scan::{Comparison, Predicate, ScanRequest, Verdict};
 
@@ -38,7 +37,8 @@ pub(super) struct SqliteLayout {
     pub view: bool,
     /// A name that reads the rowid, where there is one.
     pub rowid: Option<String>,
-    pub encoding: Encoding,
+    /// The database compares text as UTF-8, which is the order here, too.
+    pub utf8: bool,
 }
 
 /// SQLite takes 32766 parameters; far shorter lists are no longer worth sending.
@@ -88,7 +88,7 @@ impl SqliteLayout {
                 let nul = values
                     .iter()
                     .any(|value| matches!(value, ScalarValue::Utf8(Some(text)) if text.contains('\0')));
-                if ordered && self.encoding != Encoding::Utf8 {
+                if ordered && !self.utf8 {
                     Verdict::unsupported("a UTF-16 database orders text differently")
                 } else if nul {
                     Verdict::unsupported("text with a NUL character")

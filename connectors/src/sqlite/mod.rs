@@ -17,7 +17,7 @@ use lakegate_crds::{DiscoverySpec, SqliteSpec};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 
-use self::decode::{Encoding, Stored};
+use self::decode::Stored;
 use self::dialect::{SqliteColumn, SqliteLayout, identifier};
 use self::scan::SqliteTable;
 use self::types::ColumnKind;
@@ -34,7 +34,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Facts of a table, see [`TableDescription::facts`].
 const FACT_ROWID: &str = "rowid";
-const FACT_ENCODING: &str = "encoding";
+const FACT_UTF8: &str = "utf8";
 /// Fact of a column: SQLite enforces its declared type.
 const FACT_ENFORCED: &str = "enforced";
 
@@ -91,19 +91,13 @@ impl Database {
         sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await
     }
 
-    async fn encoding(&self, connection: &mut SqliteConnection) -> Result<Encoding, ConnectorError> {
+    /// Whether text is stored, and so compared, as UTF-8.
+    async fn is_utf8(&self, connection: &mut SqliteConnection) -> Result<bool, ConnectorError> {
         let rows = self
             .rows(connection, "PRAGMA encoding".to_owned())
             .await
             .map_err(|error| self.failed(error))?;
-        Ok(rows
-            .first()
-            .and_then(|row| row.try_get_raw(0).ok())
-            .and_then(|value| match Stored::of(value) {
-                Ok(Stored::Text(bytes)) => Some(Encoding::of(bytes)),
-                _ => None,
-            })
-            .unwrap_or(Encoding::Utf8))
+        Ok(rows.first().and_then(|row| text(row, 0)).as_deref() == Some("UTF-8"))
     }
 
     /// The error of SQLite with the file it is about.
@@ -171,7 +165,7 @@ impl SqliteConnector {
         &self,
         connection: &mut SqliteConnection,
         found: Found,
-        encoding: Encoding,
+        utf8: bool,
         bytes: u64,
     ) -> Result<Option<TableDescription>, sqlx::Error> {
         let rows = self
@@ -185,8 +179,8 @@ impl SqliteConnector {
         let mut names = HashSet::new();
         for row in &rows {
             let column = DeclaredColumn {
-                name: text(row, 1, encoding).unwrap_or_default(),
-                declared: text(row, 2, encoding).unwrap_or_default(),
+                name: text(row, 1).unwrap_or_default(),
+                declared: text(row, 2).unwrap_or_default(),
                 key_position: row.try_get(5)?,
             };
             let hidden: i64 = row.try_get(6)?;
@@ -207,7 +201,7 @@ impl SqliteConnector {
         let mut key: Vec<&DeclaredColumn> = columns.iter().filter(|column| column.key_position > 0).collect();
         key.sort_by_key(|column| column.key_position);
         let primary_key: Vec<String> = key.iter().map(|column| column.name.clone()).collect();
-        let alias = self.rowid_alias(connection, &found, &key, encoding).await?;
+        let alias = self.rowid_alias(connection, &found, &key).await?;
         let (mut fields, mut details) = (Vec::new(), Vec::new());
         for column in &columns {
             let kind = ColumnKind::of(&column.declared);
@@ -230,12 +224,9 @@ impl SqliteConnector {
         if let Some(rowid) = rowid {
             facts.insert(FACT_ROWID.to_owned(), rowid.to_owned());
         }
-        let encoding_name = match encoding {
-            Encoding::Utf8 => "UTF-8",
-            Encoding::Utf16Le => "UTF-16le",
-            Encoding::Utf16Be => "UTF-16be",
-        };
-        facts.insert(FACT_ENCODING.to_owned(), encoding_name.to_owned());
+        if utf8 {
+            facts.insert(FACT_UTF8.to_owned(), String::new());
+        }
         let rows = match rowid {
             Some(rowid) => self.estimate(connection, &found.name, rowid, bytes).await?,
             None => None,
@@ -260,7 +251,6 @@ impl SqliteConnector {
         connection: &mut SqliteConnection,
         found: &Found,
         key: &[&DeclaredColumn],
-        encoding: Encoding,
     ) -> Result<Option<String>, sqlx::Error> {
         let [only] = key else { return Ok(None) };
         if found.kind != "table" || found.without_rowid || !only.declared.eq_ignore_ascii_case("integer") {
@@ -273,10 +263,8 @@ impl SqliteConnector {
                 format!("PRAGMA main.index_list({})", identifier(&found.name)),
             )
             .await?;
-        let indexed = indexes
-            .iter()
-            .any(|row| text(row, 3, encoding).as_deref() == Some("pk"));
-        Ok((!indexed).then(|| only.name.clone()))
+        let own_index = indexes.iter().any(|row| text(row, 3).as_deref() == Some("pk"));
+        Ok((!own_index).then(|| only.name.clone()))
     }
 
     /// The largest rowid, which is near the row count unless rows were deleted or
@@ -315,9 +303,9 @@ struct DeclaredColumn {
     key_position: i64,
 }
 
-fn text(row: &SqliteRow, index: usize, encoding: Encoding) -> Option<String> {
+fn text(row: &SqliteRow, index: usize) -> Option<String> {
     match Stored::of(row.try_get_raw(index).ok()?).ok()? {
-        Stored::Text(bytes) => encoding.text(bytes),
+        Stored::Text(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
         _ => None,
     }
 }
@@ -339,20 +327,19 @@ impl Connector for SqliteConnector {
             .rows(&mut connection, "PRAGMA schema_version".to_owned())
             .await
             .map_err(|error| self.database.failed(error))?;
-        let encoding = self.database.encoding(&mut connection).await?;
         let rows = self
             .database
             .rows(&mut connection, "SELECT sqlite_version()".to_owned())
             .await
             .map_err(|error| self.database.failed(error))?;
         Ok(Probe {
-            server_version: rows.first().and_then(|row| text(row, 0, encoding)),
+            server_version: rows.first().and_then(|row| text(row, 0)),
         })
     }
 
     async fn discover(&self) -> Result<Vec<TableDescription>, ConnectorError> {
         let mut connection = self.database.connect().await?;
-        let encoding = self.database.encoding(&mut connection).await?;
+        let utf8 = self.database.is_utf8(&mut connection).await?;
         let bytes = tokio::fs::metadata(&self.database.path)
             .await
             .map_or(0, |metadata| metadata.len());
@@ -365,18 +352,18 @@ impl Connector for SqliteConnector {
         for row in &rows {
             let number = |index| row.try_get::<i64, _>(index).unwrap_or(0) != 0;
             let found = Found {
-                name: text(row, 1, encoding).unwrap_or_default(),
-                kind: text(row, 2, encoding).unwrap_or_default(),
+                name: text(row, 1).unwrap_or_default(),
+                kind: text(row, 2).unwrap_or_default(),
                 without_rowid: number(4),
                 strict: number(5),
             };
-            let own = text(row, 0, encoding).as_deref() == Some(SCHEMA);
+            let own = text(row, 0).as_deref() == Some(SCHEMA);
             let internal = found.name.to_ascii_lowercase().starts_with("sqlite_") || found.kind == "shadow";
             if !own || internal || !self.discovery.offers(SCHEMA, &found.name) {
                 continue;
             }
             let name = found.name.clone();
-            match self.describe(&mut connection, found, encoding, bytes).await {
+            match self.describe(&mut connection, found, utf8, bytes).await {
                 Ok(Some(table)) => tables.push(table),
                 Ok(None) => {}
                 // A view of a table that is gone, a virtual table without its module.
@@ -407,12 +394,7 @@ impl Connector for SqliteConnector {
             columns,
             view: table.kind == TableKind::View,
             rowid: table.facts.get(FACT_ROWID).cloned(),
-            encoding: Encoding::of(
-                table
-                    .facts
-                    .get(FACT_ENCODING)
-                    .map_or(b"".as_slice(), |name| name.as_bytes()),
-            ),
+            utf8: table.facts.contains_key(FACT_UTF8),
         };
         let remote = SqliteTable::new(self.database.clone(), layout);
         Ok(Arc::new(RemoteTableProvider::new(

@@ -16,8 +16,8 @@ use tokio::sync::mpsc::Sender;
 use super::Database;
 use super::decode::ColumnBuilder;
 use super::dialect::{Parameter, SqliteLayout};
-use crate::ConnectorError;
 use crate::scan::{Predicate, RemoteTable, ScanContext, ScanRequest, Verdict};
+use crate::{ConnectorError, RefusedValue};
 
 /// Batches waiting for a slow reader.
 const BATCHES_IN_FLIGHT: usize = 2;
@@ -161,13 +161,7 @@ impl Run {
         self.request
             .projection
             .iter()
-            .map(|&column| {
-                ColumnBuilder::new(
-                    self.layout.columns[column].kind,
-                    !self.layout.view,
-                    self.layout.encoding,
-                )
-            })
+            .map(|&column| ColumnBuilder::new(self.layout.columns[column].kind, !self.layout.view))
             .collect()
     }
 
@@ -201,7 +195,7 @@ impl Run {
             .as_ref()
             .and_then(|_| row.try_get::<i64, _>(self.request.projection.len()).ok())
             .map(|rowid| format!("of rowid {rowid}"));
-        ConnectorError::ValueRefused {
+        ConnectorError::ValueRefused(Box::new(RefusedValue {
             catalog: self.database.catalog.clone(),
             schema: self.request.table.schema.clone(),
             table: self.request.table.name.clone(),
@@ -211,7 +205,7 @@ impl Run {
                 .to_owned(),
             row: place.unwrap_or_else(|| "of some row".to_owned()),
             message,
-        }
+        }))
         .into()
     }
 

@@ -36,13 +36,11 @@ pub struct Fields(Vec<(String, Evidence)>);
 
 impl Fields {
     pub fn entry(&mut self, name: &str) -> &mut Evidence {
-        let position = match self.0.iter().position(|(known, _)| known == name) {
-            Some(position) => position,
-            None => {
-                self.0.push((name.to_owned(), Evidence::default()));
-                self.0.len() - 1
-            }
-        };
+        let known = self.0.iter().position(|(known, _)| known == name);
+        let position = known.unwrap_or_else(|| {
+            self.0.push((name.to_owned(), Evidence::default()));
+            self.0.len() - 1
+        });
         &mut self.0[position].1
     }
 

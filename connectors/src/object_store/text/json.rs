@@ -108,30 +108,29 @@ impl Lines {
     /// # Errors
     /// The line is too long.
     pub fn next_line(&mut self) -> Result<Option<Bytes>, String> {
-        let line = match self.chunk.iter().position(|byte| *byte == b'\n') {
-            Some(end) => {
-                let mut line = self.chunk.split_to(end);
-                self.chunk.advance(1);
-                if !self.partial.is_empty() {
-                    self.partial.extend_from_slice(&line);
-                    line = self.partial.split().freeze();
-                }
+        let end = self.chunk.iter().position(|byte| *byte == b'\n');
+        let line = if let Some(end) = end {
+            let line = self.chunk.split_to(end);
+            self.chunk.advance(1);
+            if self.partial.is_empty() {
                 line
-            }
-            None => {
-                self.partial.extend_from_slice(&self.chunk);
-                self.chunk.clear();
-                if self.partial.len() > MAX_LINE_BYTES {
-                    return Err(format!(
-                        "line {} is longer than {MAX_LINE_BYTES} bytes",
-                        self.number + 1
-                    ));
-                }
-                if !self.ended || self.partial.is_empty() {
-                    return Ok(None);
-                }
+            } else {
+                self.partial.extend_from_slice(&line);
                 self.partial.split().freeze()
             }
+        } else {
+            self.partial.extend_from_slice(&self.chunk);
+            self.chunk.clear();
+            if self.partial.len() > MAX_LINE_BYTES {
+                return Err(format!(
+                    "line {} is longer than {MAX_LINE_BYTES} bytes",
+                    self.number + 1
+                ));
+            }
+            if !self.ended || self.partial.is_empty() {
+                return Ok(None);
+            }
+            self.partial.split().freeze()
         };
         self.number += 1;
         let line = if self.number == 1 && line.starts_with(b"\xef\xbb\xbf") {

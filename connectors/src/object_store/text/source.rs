@@ -19,9 +19,9 @@ use futures::StreamExt;
 use object_store::ObjectStore;
 
 use super::read::{Decoding, TextFailure, TextFile, decode};
-use crate::ConnectorError;
 use crate::object_store::files::{Definition, Format, by_ending};
 use crate::object_store::memory::Memory;
+use crate::{ConnectorError, RefusedValue};
 
 /// Everything an opener needs to know of its table.
 #[derive(Debug)]
@@ -86,14 +86,14 @@ impl TextTable {
                 } else {
                     "line"
                 };
-                ConnectorError::ValueRefused {
+                ConnectorError::ValueRefused(Box::new(RefusedValue {
                     catalog: self.catalog.clone(),
                     schema,
                     table: self.definition.name.clone(),
                     column,
                     row: format!("in {unit} {row} of {}", self.shown(location)),
                     message: format!("is {message}{remedy}"),
-                }
+                }))
             }
         }
         .into()

@@ -1,6 +1,5 @@
 //! Connections: failures in words, limits, cancelling, coming back.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use futures::StreamExt;

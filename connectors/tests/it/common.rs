@@ -1,0 +1,149 @@
+//! What the tests of file-based stores share.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::error::Result;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, connect};
+use lakegate_store::MemoryStore;
+use serde_json::Value;
+
+pub async fn connector(base_dir: &Path, spec: Value) -> Result<Arc<dyn Connector>, ConnectorError> {
+    let context = ConnectContext {
+        catalog: "shop".to_owned(),
+        namespace: "default".to_owned(),
+        base_dir: base_dir.to_owned(),
+        runtime: Arc::new(RuntimeEnv::default()),
+        secrets: Arc::new(MemoryStore::new()),
+    };
+    connect(&serde_json::from_value(spec).unwrap(), context).await
+}
+
+pub async fn table(connector: &Arc<dyn Connector>, name: &str) -> TableDescription {
+    let tables = connector.discover().await.unwrap();
+    let names: Vec<String> = tables.iter().map(|table| table.name.clone()).collect();
+    tables
+        .into_iter()
+        .find(|table| table.name == name)
+        .unwrap_or_else(|| panic!("{name} is not among {names:?}"))
+}
+
+/// The columns of a table as `name type`.
+pub async fn columns(connector: &Arc<dyn Connector>, name: &str) -> Vec<String> {
+    let table = table(connector, name).await;
+    table
+        .columns
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", field.name(), field.data_type()))
+        .collect()
+}
+
+/// Two sessions over every table: one that pushes down, one that reads raw rows.
+pub async fn sessions(connector: &Arc<dyn Connector>) -> (SessionContext, SessionContext) {
+    let config = || SessionConfig::new().with_target_partitions(2);
+    let (pushing, raw) = (
+        SessionContext::new_with_config(config()),
+        SessionContext::new_with_config(config()),
+    );
+    for table in connector.discover().await.unwrap() {
+        let provider = connector.open(&table).await.unwrap();
+        let name = TableReference::bare(table.name);
+        pushing
+            .register_table(name.clone(), Arc::clone(&provider))
+            .unwrap();
+        raw.register_table(name, Arc::new(Raw(provider))).unwrap();
+    }
+    (pushing, raw)
+}
+
+/// The types of all columns, and every value as text, NULL as `NULL`.
+pub type Answer = (Vec<String>, Vec<Vec<String>>);
+
+pub async fn try_rows(session: &SessionContext, sql: &str) -> Result<Answer> {
+    let frame = session.sql(sql).await?;
+    let types = frame
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.data_type().to_string())
+        .collect();
+    let options = FormatOptions::default().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in frame.collect().await? {
+        let formatters = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        for row in 0..batch.num_rows() {
+            rows.push(
+                formatters
+                    .iter()
+                    .map(|column| column.value(row).to_string())
+                    .collect(),
+            );
+        }
+    }
+    Ok((types, rows))
+}
+
+pub async fn rows(session: &SessionContext, sql: &str) -> Vec<Vec<String>> {
+    try_rows(session, sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error}"))
+        .1
+}
+
+/// The rows, their values joined by `|`.
+pub async fn lines(session: &SessionContext, sql: &str) -> Vec<String> {
+    rows(session, sql)
+        .await
+        .into_iter()
+        .map(|row| row.join("|"))
+        .collect()
+}
+
+pub async fn failure(session: &SessionContext, sql: &str) -> String {
+    match try_rows(session, sql).await {
+        Ok(answer) => panic!("{sql} answered {answer:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+pub async fn plan(session: &SessionContext, sql: &str) -> String {
+    rows(session, &format!("EXPLAIN {sql}")).await.concat().join("\n")
+}
+
+/// Hides filters and limits from a table, as `SET lakegate.pushdown = off` does.
+#[derive(Debug)]
+struct Raw(Arc<dyn TableProvider>);
+
+#[async_trait::async_trait]
+impl TableProvider for Raw {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        self.0.table_type()
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.0.scan(state, projection, &[], None).await
+    }
+}
