@@ -119,7 +119,7 @@ def measure(binary: str) -> None:
         client = Client(port)
         while True:
             try:
-                if client.simple("select 1 from lakegate.exports where last_run = 'Complete'")[0]:
+                if client.simple("select 1 from lakegate.exports where last_run = 'Succeeded'")[0]:
                     break
             except RuntimeError:
                 pass

@@ -31,7 +31,13 @@ pub struct LogOptions {
     pub log_format: LogFormat,
 
     /// What is logged: a level, or levels by module (info, debug, `lakegate_operator=debug,warn`).
-    #[arg(long, global = true, env = "LAKEGATE_LOG", value_name = "FILTER", help_heading = "Logs")]
+    #[arg(
+        long,
+        global = true,
+        env = "LAKEGATE_LOG",
+        value_name = "FILTER",
+        help_heading = "Logs"
+    )]
     pub log: Option<String>,
 }
 
@@ -107,11 +113,21 @@ pub struct ServeOptions {
     pub directory: PathBuf,
 
     /// Where the gateway speaks the Postgres protocol. An address that is not loopback needs --users.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5432", env = "LAKEGATE_LISTEN")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:5432",
+        env = "LAKEGATE_LISTEN"
+    )]
     pub listen: SocketAddr,
 
     /// Where /healthz, /readyz and /metrics are served.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", env = "LAKEGATE_HTTP")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080",
+        env = "LAKEGATE_HTTP"
+    )]
     pub http: SocketAddr,
 
     #[command(flatten)]
@@ -150,7 +166,12 @@ pub struct ServeOptions {
 #[derive(Debug, Clone, Args)]
 pub struct StateOptions {
     /// Where status, runs and events are kept; also how get, describe and run find a running serve.
-    #[arg(long, value_name = "DIR", default_value = "./.lakegate", env = "LAKEGATE_STATE_DIR")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "./.lakegate",
+        env = "LAKEGATE_STATE_DIR"
+    )]
     pub state_dir: PathBuf,
 }
 

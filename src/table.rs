@@ -28,7 +28,10 @@ fn select<'a>(object: &'a Value, path: &str) -> Option<&'a Value> {
             let (condition, tail) = filter.split_once(")]")?;
             let (key, wanted) = condition.split_once("==")?;
             let wanted = wanted.trim().trim_matches(['"', '\'']);
-            at = at.as_array()?.iter().find(|item| item.get(key.trim()).and_then(Value::as_str) == Some(wanted))?;
+            at = at
+                .as_array()?
+                .iter()
+                .find(|item| item.get(key.trim()).and_then(Value::as_str) == Some(wanted))?;
             rest = tail;
         }
         rest = rest.strip_prefix('.').unwrap_or(rest);
@@ -50,7 +53,11 @@ pub fn age(since: Timestamp, now: Timestamp) -> String {
 /// A duration as people write it: `1m 5s`.
 pub fn duration(from: Timestamp, to: Timestamp) -> String {
     let span = to.duration_since(from).max(jiff::SignedDuration::ZERO);
-    let unit = if span.as_secs() < 10 { Unit::Millisecond } else { Unit::Second };
+    let unit = if span.as_secs() < 10 {
+        Unit::Millisecond
+    } else {
+        Unit::Second
+    };
     jiff::Span::try_from(span)
         .and_then(|span| span.round(SpanRound::new().largest(Unit::Hour).smallest(unit)))
         .map_or_else(|_| format!("{}s", span.as_secs()), |span| format!("{span:#}"))
@@ -59,13 +66,15 @@ pub fn duration(from: Timestamp, to: Timestamp) -> String {
 fn cell(object: &Value, column: &Column, now: Timestamp) -> String {
     match select(object, &column.path) {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) if column.is_date => {
-            text.parse::<Timestamp>().map_or_else(|_| text.clone(), |since| age(since, now))
-        }
+        Some(Value::String(text)) if column.is_date => text
+            .parse::<Timestamp>()
+            .map_or_else(|_| text.clone(), |since| age(since, now)),
         Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) => {
-            items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(",")
-        }
+        Some(Value::Array(items)) => items
+            .iter()
+            .map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned))
+            .collect::<Vec<_>>()
+            .join(","),
         Some(other) => other.to_string(),
     }
 }
@@ -73,13 +82,26 @@ fn cell(object: &Value, column: &Column, now: Timestamp) -> String {
 /// Rows under titles, columns as wide as their widest cell.
 pub fn render(columns: &[Column], objects: &[Value], now: Timestamp) -> String {
     let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|column| column.title.to_uppercase()).collect()];
-    rows.extend(objects.iter().map(|object| columns.iter().map(|column| cell(object, column, now)).collect()));
+    rows.extend(
+        objects
+            .iter()
+            .map(|object| columns.iter().map(|column| cell(object, column, now)).collect()),
+    );
     let widths: Vec<usize> = (0..columns.len())
-        .map(|index| rows.iter().map(|row| row[index].chars().count()).max().unwrap_or_default())
+        .map(|index| {
+            rows.iter()
+                .map(|row| row[index].chars().count())
+                .max()
+                .unwrap_or_default()
+        })
         .collect();
     let mut text = String::new();
     for row in rows {
-        let line: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let line: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         text.push_str(line.join("   ").trim_end());
         text.push('\n');
     }
@@ -93,7 +115,11 @@ mod tests {
     use super::*;
 
     fn column(title: &str, path: &str) -> Column {
-        Column { title: title.into(), path: path.into(), is_date: path.ends_with("Timestamp") }
+        Column {
+            title: title.into(),
+            path: path.into(),
+            is_date: path.ends_with("Timestamp"),
+        }
     }
 
     #[test]
@@ -105,7 +131,10 @@ mod tests {
         for (path, expected) in [
             (".metadata.name", Some(json!("orders"))),
             (".status.rows", Some(json!(3))),
-            (r#".status.conditions[?(@.type=="Ready")].status"#, Some(json!("False"))),
+            (
+                r#".status.conditions[?(@.type=="Ready")].status"#,
+                Some(json!("False")),
+            ),
             (r#".status.conditions[?(@.type=="Reachable")].status"#, None),
             (".spec.schedule.cron", None),
         ] {
@@ -120,7 +149,13 @@ mod tests {
             json!({"metadata": {"name": "a-long-name", "creationTimestamp": "2026-11-23T09:00:00Z"}}),
             json!({"metadata": {"name": "b", "creationTimestamp": "2026-11-13T09:00:00Z"}}),
         ];
-        let columns = [column("Name", ".metadata.name"), column("Age", ".metadata.creationTimestamp")];
-        assert_eq!(render(&columns, &objects, now), "NAME          AGE\na-long-name   60m\nb             10d\n");
+        let columns = [
+            column("Name", ".metadata.name"),
+            column("Age", ".metadata.creationTimestamp"),
+        ];
+        assert_eq!(
+            render(&columns, &objects, now),
+            "NAME          AGE\na-long-name   60m\nb             10d\n"
+        );
     }
 }

@@ -21,9 +21,14 @@ pub fn start_logs(options: &LogOptions) {
             EnvFilter::new(DEFAULT_FILTER)
         }
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match options.log_format {
-        LogFormat::Human => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Human => builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
 }

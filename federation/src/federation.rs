@@ -231,6 +231,8 @@ fn session_config(options: &FederationOptions) -> SessionConfig {
     settings.sql_parser.map_string_types_to_utf8view = false;
     settings.sql_parser.collect_spans = true;
     settings.sql_parser.default_null_ordering = "nulls_max".into();
+    // A saved query keeps its order when it is selected from, as in PostgreSQL.
+    settings.sql_parser.enable_subquery_sort_elimination = false;
     settings.execution.time_zone = Some("UTC".into());
     settings.explain.physical_plan_only = true;
     // statistics of files are read when a table is opened

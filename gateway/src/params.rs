@@ -148,7 +148,7 @@ fn text(
         1083 => cast(&DataType::Time64(TimeUnit::Microsecond)),
         1114 => cast(&DataType::Timestamp(TimeUnit::Microsecond, None)),
         1184 => timestamptz(trimmed, zone).ok_or_else(wrong),
-        1186 => cast(&DataType::Interval(IntervalUnit::MonthDayNano)),
+        1186 => interval_text(trimmed).ok_or_else(wrong),
         _ => Ok(match expected {
             Some(DataType::LargeUtf8) => ScalarValue::LargeUtf8(Some(text.to_owned())),
             Some(DataType::Utf8View) => ScalarValue::Utf8View(Some(text.to_owned())),
@@ -194,6 +194,108 @@ fn timestamptz(text: &str, zone: &TimeZone) -> Option<ScalarValue> {
         Some(micros),
         Some("UTC".into()),
     ))
+}
+
+/// `1 year 2 mons 3 days 04:05:06.7`, `90 minutes`, `1 day ago`; a part of a day is a time, a part of a
+/// month is refused.
+fn interval_text(text: &str) -> Option<ScalarValue> {
+    let (mut months, mut days, mut nanos) = (0_i64, 0_i64, 0_i128);
+    let mut words = text.split_whitespace().peekable();
+    words.peek()?;
+    let mut ago = false;
+    while let Some(word) = words.next() {
+        if word.eq_ignore_ascii_case("ago") {
+            ago = true;
+            words.peek().is_none().then_some(())?;
+            break;
+        }
+        if word.contains(':') {
+            nanos += clock_nanos(word)?;
+            continue;
+        }
+        let end = word.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(word.len());
+        let number = &word[..end];
+        let unit = if end < word.len() {
+            &word[end..]
+        } else {
+            words.next().unwrap_or("seconds")
+        };
+        let unit = unit.to_lowercase();
+        let singular = unit
+            .strip_suffix('s')
+            .filter(|unit| unit.len() > 1)
+            .unwrap_or(&unit);
+        let scaled = |nanos: i128| decimal_times(number, nanos);
+        let whole = |factor: i64| number.parse::<i64>().ok()?.checked_mul(factor);
+        match singular {
+            "century" | "centurie" => months = months.checked_add(whole(1_200)?)?,
+            "decade" => months = months.checked_add(whole(120)?)?,
+            "year" | "yr" | "y" => months = months.checked_add(whole(12)?)?,
+            "month" | "mon" => months = months.checked_add(whole(1)?)?,
+            "week" | "w" => days = days.checked_add(whole(7)?)?,
+            "day" | "d" => match whole(1) {
+                Some(whole) => days = days.checked_add(whole)?,
+                None => nanos += scaled(86_400_000_000_000)?,
+            },
+            "hour" | "hr" | "h" => nanos += scaled(3_600_000_000_000)?,
+            "minute" | "min" | "m" => nanos += scaled(60_000_000_000)?,
+            "second" | "sec" | "s" => nanos += scaled(1_000_000_000)?,
+            "millisecond" | "msec" => nanos += scaled(1_000_000)?,
+            "microsecond" | "usec" | "u" => nanos += scaled(1_000)?,
+            _ => return None,
+        }
+    }
+    let sign = if ago { -1 } else { 1 };
+    Some(ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano {
+        months: i32::try_from(months * sign).ok()?,
+        days: i32::try_from(days * sign).ok()?,
+        nanoseconds: i64::try_from(nanos * i128::from(sign)).ok()?,
+    })))
+}
+
+/// `[-]hh:mm[:ss[.f]]` in nanoseconds.
+fn clock_nanos(text: &str) -> Option<i128> {
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let mut parts = text.split(':');
+    let mut nanos =
+        decimal_times(parts.next()?, 3_600_000_000_000)? + decimal_times(parts.next()?, 60_000_000_000)?;
+    if let Some(seconds) = parts.next() {
+        nanos += decimal_times(seconds, 1_000_000_000)?;
+    }
+    parts
+        .next()
+        .is_none()
+        .then_some(if negative { -nanos } else { nanos })
+}
+
+/// A decimal number times `factor`, exactly as far as whole results go.
+fn decimal_times(text: &str, factor: i128) -> Option<i128> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if (whole.is_empty() && fraction.is_empty())
+        || !all_digits(whole)
+        || !all_digits(fraction)
+        || digits.len() > 18
+    {
+        return None;
+    }
+    let number = |text: &str| {
+        if text.is_empty() {
+            Some(0)
+        } else {
+            text.parse::<i128>().ok()
+        }
+    };
+    let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+    let value = number(whole)? * factor + number(fraction)? * factor / scale;
+    Some(if negative { -value } else { value })
 }
 
 fn bytea(text: &str) -> Option<Vec<u8>> {
@@ -549,6 +651,15 @@ mod tests {
             (1184, "2024-02-29 12:00:00", Ok("2024-02-29 12:00:00+09")),
             (1184, "2024-02-29T12:00:00Z", Ok("2024-02-29 21:00:00+09")),
             (1186, "1 mon 2 days 00:00:03", Ok("1 mon 2 days 00:00:03")),
+            (
+                1186,
+                "1 years 2 mons 3 days 4 hours 5 mins 6.5 secs",
+                Ok("1 year 2 mons 3 days 04:05:06.5"),
+            ),
+            (1186, "1.5 days ago", Ok("-36:00:00")),
+            (1186, "-00:30", Ok("-00:30:00")),
+            (1186, "1.5 months", Err("22P02")),
+            (1186, "a while", Err("22P02")),
             (25, "text", Ok("text")),
             (1007, "{1,NULL,3}", Ok("{1,NULL,3}")),
             (1009, "{\"a b\",c,\"\\\"\"}", Ok("{\"a b\",c,\"\\\"\"}")),

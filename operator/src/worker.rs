@@ -59,7 +59,7 @@ pub fn run(stdin: impl Read + Send + 'static, stdout: impl Write + Send + 'stati
         .spawn(move || {
             // Nothing follows the order; what this waits for is the end.
             let _ = io::copy(&mut stdin, &mut io::sink());
-            tracing::warn!("standard input has ended: nobody waits for this worker any more");
+            tracing::info!("standard input has ended: nobody waits for this worker any more");
             std::process::exit(ORPHANED);
         });
     if let Err(error) = watch {

@@ -17,7 +17,9 @@ pub fn crds(check: Option<&Path>, write: Option<&Path>) -> Result<ExitCode, Fail
     if let Some(directory) = check {
         let stale: Vec<&str> = files
             .iter()
-            .filter(|(name, text)| std::fs::read_to_string(directory.join(name)).ok().as_deref() != Some(text.as_str()))
+            .filter(|(name, text)| {
+                std::fs::read_to_string(directory.join(name)).ok().as_deref() != Some(text.as_str())
+            })
             .map(|(name, _)| name.as_str())
             .collect();
         if stale.is_empty() {

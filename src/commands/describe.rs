@@ -23,7 +23,11 @@ pub fn describe(resource: &str, state: &StateOptions) -> Result<ExitCode, Failur
     let view = objects
         .iter()
         .find(|view| {
-            let namespace = view.object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or("default");
+            let namespace = view
+                .object
+                .pointer("/metadata/namespace")
+                .and_then(Value::as_str)
+                .unwrap_or("default");
             view.name() == key.name && namespace == key.namespace
         })
         .ok_or_else(|| format!("there is no {kind} named {key}"))?;
@@ -31,12 +35,21 @@ pub fn describe(resource: &str, state: &StateOptions) -> Result<ExitCode, Failur
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(view: &ObjectView, kind: Kind, key: &Key, notices: &[NoticeView], now: Timestamp) -> Result<String, Failure> {
+fn text(
+    view: &ObjectView,
+    kind: Kind,
+    key: &Key,
+    notices: &[NoticeView],
+    now: Timestamp,
+) -> Result<String, Failure> {
     let mut text = String::new();
     writeln!(text, "Name:       {}", key.name)?;
     writeln!(text, "Namespace:  {}", key.namespace)?;
     writeln!(text, "Kind:       {kind}")?;
-    for (title, pointer) in [("UID:        ", "/metadata/uid"), ("Created:    ", "/metadata/creationTimestamp")] {
+    for (title, pointer) in [
+        ("UID:        ", "/metadata/uid"),
+        ("Created:    ", "/metadata/creationTimestamp"),
+    ] {
         if let Some(value) = view.object.pointer(pointer).and_then(Value::as_str) {
             writeln!(text, "{title}{value}")?;
         }
@@ -56,15 +69,32 @@ fn text(view: &ObjectView, kind: Kind, key: &Key, notices: &[NoticeView], now: T
             }
         }
     }
-    let conditions = view.object.pointer("/status/conditions").and_then(Value::as_array);
+    let conditions = view
+        .object
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
     writeln!(text, "Conditions:")?;
     for condition in conditions.into_iter().flatten() {
         let field = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default();
-        writeln!(text, "  {:<18} {:<8} {:<22} {}", field("type"), field("status"), field("reason"), field("message"))?;
+        writeln!(
+            text,
+            "  {:<18} {:<8} {:<22} {}",
+            field("type"),
+            field("status"),
+            field("reason"),
+            field("message")
+        )?;
     }
     writeln!(text, "Events:")?;
-    for notice in notices.iter().filter(|notice| notice.kind == kind && notice.name == key.name && notice.namespace == key.namespace) {
-        let times = if notice.count > 1 { format!(" (x{})", notice.count) } else { String::new() };
+    for notice in notices
+        .iter()
+        .filter(|notice| notice.kind == kind && notice.name == key.name && notice.namespace == key.namespace)
+    {
+        let times = if notice.count > 1 {
+            format!(" (x{})", notice.count)
+        } else {
+            String::new()
+        };
         writeln!(
             text,
             "  {:<8} {:<18} {:>5} ago{times}  {}",

@@ -13,9 +13,15 @@ use crate::{
     table::{self, Column},
 };
 
-pub fn get(kind: &str, name: Option<&str>, output: Output, state: &StateOptions) -> Result<ExitCode, Failure> {
+pub fn get(
+    kind: &str,
+    name: Option<&str>,
+    output: Output,
+    state: &StateOptions,
+) -> Result<ExitCode, Failure> {
     let kind: Kind = kind.parse()?;
-    let mut objects = small_runtime()?.block_on(async { Instance::find(state).await?.objects(kind).await })?;
+    let mut objects =
+        small_runtime()?.block_on(async { Instance::find(state).await?.objects(kind).await })?;
     if let Some(name) = name {
         objects.retain(|view| view.name() == name);
         if objects.is_empty() {
@@ -28,12 +34,18 @@ pub fn get(kind: &str, name: Option<&str>, output: Output, state: &StateOptions)
             let values: Vec<Value> = objects.iter().map(|view| view.object.clone()).collect();
             print!("{}", table::render(&columns(kind), &values, Timestamp::now()));
         }
-        Output::Json => println!("{}", serde_json::to_string_pretty(&document(name, objects.clone()))?),
+        Output::Json => println!(
+            "{}",
+            serde_json::to_string_pretty(&document(name, objects.clone()))?
+        ),
         Output::Yaml => print!("{}", serde_yaml::to_string(&document(name, objects.clone()))?),
     }
     for view in &objects {
         if let Some(rejected) = &view.rejected {
-            eprintln!("{kind}/{}: the newest edit is refused, the last good version stays: {rejected}", view.name());
+            eprintln!(
+                "{kind}/{}: the newest edit is refused, the last good version stays: {rejected}",
+                view.name()
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -51,7 +63,11 @@ fn document(name: Option<&str>, mut objects: Vec<ObjectView>) -> Value {
 
 /// The name, then the printer columns that kubectl shows without `-o wide`.
 fn columns(kind: Kind) -> Vec<Column> {
-    let mut columns = vec![Column { title: "Name".into(), path: ".metadata.name".into(), is_date: false }];
+    let mut columns = vec![Column {
+        title: "Name".into(),
+        path: ".metadata.name".into(),
+        is_date: false,
+    }];
     for definition in lakegate_crds::crds() {
         if definition.spec.names.kind != kind.to_string() {
             continue;
@@ -59,7 +75,11 @@ fn columns(kind: Kind) -> Vec<Column> {
         for version in definition.spec.versions {
             for column in version.additional_printer_columns.unwrap_or_default() {
                 if column.priority.unwrap_or_default() == 0 {
-                    columns.push(Column { title: column.name, path: column.json_path, is_date: column.type_ == "date" });
+                    columns.push(Column {
+                        title: column.name,
+                        path: column.json_path,
+                        is_date: column.type_ == "date",
+                    });
                 }
             }
         }

@@ -32,7 +32,9 @@ impl Instance {
             )
             .into());
         }
-        Ok(Self::Stopped(Arc::new(FolderStore::open_offline(&state.state_dir).await?)))
+        Ok(Self::Stopped(Arc::new(
+            FolderStore::open_offline(&state.state_dir).await?,
+        )))
     }
 
     pub async fn objects(&self, kind: Kind) -> Result<Vec<ObjectView>, Failure> {
@@ -45,7 +47,12 @@ impl Instance {
     pub async fn notices(&self) -> Result<Vec<NoticeView>, Failure> {
         Ok(match self {
             Self::Running(client) => client.notices().await?,
-            Self::Stopped(store) => store.list_notices().await?.into_iter().map(NoticeView::from).collect(),
+            Self::Stopped(store) => store
+                .list_notices()
+                .await?
+                .into_iter()
+                .map(NoticeView::from)
+                .collect(),
         })
     }
 }

@@ -26,9 +26,18 @@ pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(options),
         Command::Validate { directory } => validate::validate(&directory),
-        Command::Get { kind, name, output, state } => get::get(&kind, name.as_deref(), output, &state),
+        Command::Get {
+            kind,
+            name,
+            output,
+            state,
+        } => get::get(&kind, name.as_deref(), output, &state),
         Command::Describe { resource, state } => describe::describe(&resource, &state),
-        Command::Run { resource, no_wait, state } => run::run(&resource, no_wait, &state),
+        Command::Run {
+            resource,
+            no_wait,
+            state,
+        } => run::run(&resource, no_wait, &state),
         Command::Crds { check, write } => crds::crds(check.as_deref(), write.as_deref()),
         Command::User { command } => user::user(command),
         Command::Worker => worker::worker(),
@@ -56,5 +65,7 @@ pub fn with_causes(error: &dyn Error) -> String {
 
 /// A runtime for a subcommand that only waits for others.
 fn small_runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
 }

@@ -26,7 +26,10 @@ pub fn run(resource: &str, no_wait: bool, state: &StateOptions) -> Result<ExitCo
     if kind != Kind::Export {
         return Err(format!("a {kind} cannot be run: only exports can, such as export/orders").into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         match Instance::find(state).await? {
             Instance::Running(client) => {
@@ -53,12 +56,20 @@ pub fn run(resource: &str, no_wait: bool, state: &StateOptions) -> Result<ExitCo
 async fn alone(store: Arc<FolderStore>, export: &Key) -> Result<ExitCode, Failure> {
     let state_dir = store.state_dir().to_owned();
     let resources: Arc<dyn ResourceStore> = Arc::<FolderStore>::clone(&store);
-    let federation =
-        Federation::new(FederationOptions { spill_dir: Some(state_dir.clone()), threads: 1, ..FederationOptions::default() })?;
+    let federation = Federation::new(FederationOptions {
+        spill_dir: Some(state_dir.clone()),
+        threads: 1,
+        ..FederationOptions::default()
+    })?;
     let mut options = OperatorOptions::new(&state_dir);
     options.schedules = false;
     let launcher = ProcessLauncher::new(std::env::current_exe()?, ["worker"]);
-    let operator = Operator::new(Arc::clone(&resources), Arc::clone(&federation), Arc::new(launcher), options);
+    let operator = Operator::new(
+        Arc::clone(&resources),
+        Arc::clone(&federation),
+        Arc::new(launcher),
+        options,
+    );
     let handle = operator.handle();
     let shutdown = CancellationToken::new();
     let catalogs = tokio::spawn(federation.run_catalogs(Arc::clone(&resources), state_dir, shutdown.clone()));
@@ -92,13 +103,17 @@ impl Watched {
             let namespace = view.object.pointer("/metadata/namespace").and_then(Value::as_str);
             view.name() == key.name && namespace.unwrap_or("default") == key.namespace
         });
-        Ok(found.map(|view| serde_json::from_value(view.object)).transpose()?)
+        Ok(found
+            .map(|view| serde_json::from_value(view.object))
+            .transpose()?)
     }
 }
 
 fn bar() -> Result<ProgressBar, Failure> {
     let bar = ProgressBar::new_spinner();
-    bar.set_style(ProgressStyle::with_template("{spinner} {prefix} {wide_msg} {elapsed}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{spinner} {prefix} {wide_msg} {elapsed}",
+    )?);
     bar.enable_steady_tick(Duration::from_millis(100));
     Ok(bar)
 }
@@ -123,11 +138,16 @@ async fn follow(watched: &Watched, export: &Key, key: &Key) -> Result<ExitCode, 
         {
             // The store's own estimate, so the bar may end early or late.
             bar.set_length(total as u64);
-            bar.set_style(ProgressStyle::with_template("{prefix} [{bar:30}] {wide_msg} {elapsed} (eta {eta})")?);
+            bar.set_style(ProgressStyle::with_template(
+                "{prefix} [{bar:30}] {wide_msg} {elapsed} (eta {eta})",
+            )?);
         }
         bar.set_position(rows);
         bar.set_message(match status.next_attempt_time {
-            Some(_) => format!("attempt {} failed, trying again", status.attempts.unwrap_or_default()),
+            Some(_) => format!(
+                "attempt {} failed, trying again",
+                status.attempts.unwrap_or_default()
+            ),
             None if rows == 0 => "starting".to_owned(),
             None => format!("{} rows, {} written", HumanCount(rows), HumanBytes(bytes)),
         });
@@ -140,13 +160,23 @@ async fn follow(watched: &Watched, export: &Key, key: &Key) -> Result<ExitCode, 
 fn summary(run: &ExportRun, export: &Key) -> ExitCode {
     let status = run.status.clone().unwrap_or_default();
     let time = |time: Option<&lakegate_crds::Time>| time.map_or_else(Timestamp::now, |time| time.0);
-    let took = table::duration(time(status.start_time.as_ref()), time(status.finish_time.as_ref()));
+    let took = table::duration(
+        time(status.start_time.as_ref()),
+        time(status.finish_time.as_ref()),
+    );
     let name = run.metadata.name.clone().unwrap_or_default();
     if let Some(failure) = &status.failure {
-        eprintln!("{name}: Failed ({}) after {took}: {}", failure.reason, failure.message);
+        eprintln!(
+            "{name}: Failed ({}) after {took}: {}",
+            failure.reason, failure.message
+        );
         return ExitCode::FAILURE;
     }
-    let destination = run.spec.resolved.as_ref().map(|spec| format!("{}.{}", spec.destination.schema, spec.destination.table));
+    let destination = run
+        .spec
+        .resolved
+        .as_ref()
+        .map(|spec| format!("{}.{}", spec.destination.schema, spec.destination.table));
     println!(
         "{name}: Complete in {took}\n  {} rows, {} in {} files\n  export {export} -> {}, snapshot {}",
         HumanCount(status.rows_written.unwrap_or_default().max(0) as u64),

@@ -21,7 +21,10 @@ const IO_THREADS: usize = 2;
 const FIRST_LOOKS: Duration = Duration::from_secs(30);
 
 pub fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(IO_THREADS).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(IO_THREADS)
+        .enable_all()
+        .build()?;
     runtime.block_on(run(options))
 }
 
@@ -37,7 +40,10 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
         max_connections: options.max_connections,
     })
     .await?;
-    let folder = FolderOptions { secrets_dir: options.secrets_dir.clone(), ..FolderOptions::default() };
+    let folder = FolderOptions {
+        secrets_dir: options.secrets_dir.clone(),
+        ..FolderOptions::default()
+    };
     let store = Arc::new(FolderStore::open(&options.directory, &options.state.state_dir, folder).await?);
     let state_dir = store.state_dir().to_owned();
     let resources: Arc<dyn ResourceStore> = Arc::<FolderStore>::clone(&store);
@@ -51,19 +57,32 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
     let mut worker = OperatorOptions::new(&state_dir);
     worker.max_workers = options.max_runs.max(1);
     let launcher = ProcessLauncher::new(std::env::current_exe()?, ["worker"]);
-    let operator = Operator::new(Arc::clone(&resources), Arc::clone(&federation), Arc::new(launcher), worker);
+    let operator = Operator::new(
+        Arc::clone(&resources),
+        Arc::clone(&federation),
+        Arc::new(launcher),
+        worker,
+    );
 
     let shutdown = CancellationToken::new();
     let banner = banner(&options, &gateway, resources.as_ref()).await?;
     let handle = operator.handle();
-    let catalogs = tokio::spawn(Arc::clone(&federation).run_catalogs(Arc::clone(&resources), state_dir.clone(), shutdown.clone()));
+    let catalogs = tokio::spawn(Arc::clone(&federation).run_catalogs(
+        Arc::clone(&resources),
+        state_dir.clone(),
+        shutdown.clone(),
+    ));
     let stop = shutdown.clone();
     let operator = tokio::spawn(async move { operator.run(stop.cancelled()).await });
     let control = tokio::spawn({
         let (state_dir, resources, shutdown) = (state_dir.clone(), Arc::clone(&resources), shutdown.clone());
         async move { control::serve(&state_dir, resources, handle, shutdown).await }
     });
-    let ready = tokio::spawn(announce_ready(Arc::clone(&resources), Arc::clone(&federation), http.clone()));
+    let ready = tokio::spawn(announce_ready(
+        Arc::clone(&resources),
+        Arc::clone(&federation),
+        http.clone(),
+    ));
     let gateway = tokio::spawn(gateway.serve(federation, Arc::new(introspection), http, shutdown.clone()));
     println!("{banner}");
 
@@ -75,7 +94,11 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
     }
     shutdown.cancel();
     ready.abort();
-    for (what, task) in [("gateway", gateway), ("operator", operator), ("catalogs", catalogs)] {
+    for (what, task) in [
+        ("gateway", gateway),
+        ("operator", operator),
+        ("catalogs", catalogs),
+    ] {
         if let Err(error) = task.await {
             tracing::error!(what, %error, "ended badly");
         }
@@ -102,7 +125,10 @@ async fn announce_ready(store: Arc<dyn ResourceStore>, federation: Arc<Federatio
                 }
             };
             let waiting = sources.iter().any(|source| {
-                let served = source.object.as_ref().is_some_and(|object| !object.spec.is_suspended());
+                let served = source
+                    .object
+                    .as_ref()
+                    .is_some_and(|object| !object.spec.is_suspended());
                 served && federation.health(&source.key).is_none()
             });
             if !waiting || changes.changed().await.is_err() {
@@ -122,7 +148,11 @@ fn count(number: usize, what: &str) -> String {
 }
 
 /// What is served, and the line to copy.
-async fn banner(options: &ServeOptions, gateway: &Gateway, store: &dyn ResourceStore) -> Result<String, Failure> {
+async fn banner(
+    options: &ServeOptions,
+    gateway: &Gateway,
+    store: &dyn ResourceStore,
+) -> Result<String, Failure> {
     let sources: &dyn Store<DataSource> = StoreOf::of(store);
     let exports: &dyn Store<Export> = StoreOf::of(store);
     let views: &dyn Store<View> = StoreOf::of(store);
@@ -134,14 +164,30 @@ async fn banner(options: &ServeOptions, gateway: &Gateway, store: &dyn ResourceS
     let address = gateway.address();
     let user = if options.users.is_some() { "-U <user> " } else { "" };
     let mut lines = vec![
-        format!("lakegate {} serves {} ({})", env!("CARGO_PKG_VERSION"), options.directory.display(), counts.join(", ")),
-        format!("  SQL    psql -h {} -p {} {user}-d lakegate", reachable(address), address.port()),
+        format!(
+            "lakegate {} serves {} ({})",
+            env!("CARGO_PKG_VERSION"),
+            options.directory.display(),
+            counts.join(", ")
+        ),
+        format!(
+            "  SQL    psql -h {} -p {} {user}-d lakegate",
+            reachable(address),
+            address.port()
+        ),
     ];
     if let Some(address) = gateway.http_address() {
-        lines.push(format!("  HTTP   http://{}:{}/metrics", reachable(address), address.port()));
+        lines.push(format!(
+            "  HTTP   http://{}:{}/metrics",
+            reachable(address),
+            address.port()
+        ));
     }
     lines.push(format!("  State  {}", display(&options.state.state_dir)));
-    lines.push(format!("  since  {}", Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC")));
+    lines.push(format!(
+        "  since  {}",
+        Timestamp::now().strftime("%Y-%m-%d %H:%M:%S UTC")
+    ));
     Ok(lines.join("\n"))
 }
 

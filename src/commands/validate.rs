@@ -15,12 +15,20 @@ pub fn validate(directory: &Path) -> Result<ExitCode, Failure> {
         };
         println!("{severity}: {problem}");
     }
-    let errors = loaded.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let errors = loaded
+        .problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
     let warnings = loaded.problems.len() - errors;
     println!(
         "{}: {} objects, {errors} errors, {warnings} warnings",
         directory.display(),
         loaded.entries.len(),
     );
-    Ok(if loaded.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if loaded.has_errors() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }

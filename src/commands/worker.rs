@@ -5,5 +5,8 @@ use std::process::ExitCode;
 use super::Failure;
 
 pub fn worker() -> Result<ExitCode, Failure> {
-    Ok(lakegate_operator::worker::run(std::io::stdin(), std::io::stdout()))
+    Ok(lakegate_operator::worker::run(
+        std::io::stdin(),
+        std::io::stdout(),
+    ))
 }

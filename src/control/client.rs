@@ -23,11 +23,22 @@ impl Client {
         UnixStream::connect(&path).await.ok().map(|_| Self { path })
     }
 
-    async fn ask<T: DeserializeOwned>(&self, method: Method, uri: &str, body: Vec<u8>) -> Result<T, ControlError> {
-        let unanswered = |error: &dyn std::fmt::Display| ControlError::Unanswered { path: self.path.clone(), reason: error.to_string() };
-        let stream = UnixStream::connect(&self.path).await.map_err(|error| unanswered(&error))?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| unanswered(&error))?;
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        uri: &str,
+        body: Vec<u8>,
+    ) -> Result<T, ControlError> {
+        let unanswered = |error: &dyn std::fmt::Display| ControlError::Unanswered {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        };
+        let stream = UnixStream::connect(&self.path)
+            .await
+            .map_err(|error| unanswered(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| unanswered(&error))?;
         tokio::spawn(connection);
         let request = Request::builder()
             .method(method)
@@ -36,9 +47,17 @@ impl Client {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| unanswered(&error))?;
-        let response = sender.send_request(request).await.map_err(|error| unanswered(&error))?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| unanswered(&error))?;
         let status = response.status();
-        let body = response.into_body().collect().await.map_err(|error| unanswered(&error))?.to_bytes();
+        let body = response
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| unanswered(&error))?
+            .to_bytes();
         if status == StatusCode::OK {
             serde_json::from_slice(&body).map_err(|error| unanswered(&error))
         } else {
@@ -47,7 +66,8 @@ impl Client {
     }
 
     pub async fn objects(&self, kind: Kind) -> Result<Vec<ObjectView>, ControlError> {
-        self.ask(Method::GET, &format!("/objects/{kind}"), Vec::new()).await
+        self.ask(Method::GET, &format!("/objects/{kind}"), Vec::new())
+            .await
     }
 
     pub async fn notices(&self) -> Result<Vec<NoticeView>, ControlError> {
@@ -55,8 +75,10 @@ impl Client {
     }
 
     pub async fn start_run(&self, request: &StartRun) -> Result<StartedRun, ControlError> {
-        let body = serde_json::to_vec(request)
-            .map_err(|error| ControlError::Unanswered { path: self.path.clone(), reason: error.to_string() })?;
+        let body = serde_json::to_vec(request).map_err(|error| ControlError::Unanswered {
+            path: self.path.clone(),
+            reason: error.to_string(),
+        })?;
         self.ask(Method::POST, "/runs", body).await
     }
 }

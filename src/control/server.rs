@@ -29,11 +29,20 @@ struct Instance {
 type Refusal = (StatusCode, String);
 
 fn failed(error: lakegate_store::StoreError) -> Refusal {
-    (StatusCode::INTERNAL_SERVER_ERROR, crate::commands::with_causes(&error))
+    (
+        StatusCode::INTERNAL_SERVER_ERROR,
+        crate::commands::with_causes(&error),
+    )
 }
 
-async fn objects(State(instance): State<Instance>, UrlPath(kind): UrlPath<Kind>) -> Result<Json<Vec<ObjectView>>, Refusal> {
-    list_objects(instance.store.as_ref(), kind).await.map(Json).map_err(failed)
+async fn objects(
+    State(instance): State<Instance>,
+    UrlPath(kind): UrlPath<Kind>,
+) -> Result<Json<Vec<ObjectView>>, Refusal> {
+    list_objects(instance.store.as_ref(), kind)
+        .await
+        .map(Json)
+        .map_err(failed)
 }
 
 async fn notices(State(instance): State<Instance>) -> Result<Json<Vec<NoticeView>>, Refusal> {
@@ -41,9 +50,16 @@ async fn notices(State(instance): State<Instance>) -> Result<Json<Vec<NoticeView
     Ok(Json(notices.into_iter().map(NoticeView::from).collect()))
 }
 
-async fn start_run(State(instance): State<Instance>, Json(request): Json<StartRun>) -> Result<Json<StartedRun>, Refusal> {
+async fn start_run(
+    State(instance): State<Instance>,
+    Json(request): Json<StartRun>,
+) -> Result<Json<StartedRun>, Refusal> {
     let key = Key::new(request.namespace, request.export);
-    let run = instance.operator.run_now(&key).await.map_err(|error| (StatusCode::CONFLICT, crate::commands::with_causes(&error)))?;
+    let run = instance
+        .operator
+        .run_now(&key)
+        .await
+        .map_err(|error| (StatusCode::CONFLICT, crate::commands::with_causes(&error)))?;
     Ok(Json(StartedRun { run: run.name }))
 }
 
@@ -59,7 +75,10 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ControlError> {
     let path: PathBuf = socket_path(state_dir);
-    let socket = |source| ControlError::Socket { path: path.clone(), source };
+    let socket = |source| ControlError::Socket {
+        path: path.clone(),
+        source,
+    };
     match std::fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(socket(error)),
         _ => {}
@@ -71,7 +90,10 @@ pub async fn serve(
         .route("/notices", get(notices))
         .route("/runs", post(start_run))
         .with_state(Instance { store, operator });
-    let served = axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned()).await.map_err(socket);
+    let served = axum::serve(listener, routes)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+        .map_err(socket);
     // Best effort: the next start removes a socket that stayed behind.
     let _ = std::fs::remove_file(&path);
     served

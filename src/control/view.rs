@@ -18,7 +18,10 @@ pub struct ObjectView {
 
 impl ObjectView {
     pub fn name(&self) -> &str {
-        self.object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+        self.object
+            .pointer("/metadata/name")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 }
 
@@ -68,26 +71,35 @@ pub struct StartedRun {
 
 /// `export/orders` as a kind and a key; `namespace` as `export/shop/orders`.
 pub fn parse_resource(text: &str) -> Result<(Kind, Key), String> {
-    let (kind, name) = text.split_once('/').ok_or_else(|| format!("`{text}` names no kind: write KIND/NAME, such as export/orders"))?;
+    let (kind, name) = text
+        .split_once('/')
+        .ok_or_else(|| format!("`{text}` names no kind: write KIND/NAME, such as export/orders"))?;
     let kind = kind.parse::<Kind>().map_err(|error| error.to_string())?;
     let Ok(key) = name.parse::<Key>();
     Ok((kind, key))
 }
 
 fn view<K: LakegateResource>(entry: Entry<K>) -> ObjectView {
-    let mut object = entry.object.as_deref().and_then(|object| serde_json::to_value(object).ok()).unwrap_or_else(|| {
-        json!({
-            "apiVersion": K::api_version(&()),
-            "kind": K::kind(&()),
-            "metadata": {"name": entry.key.name, "namespace": entry.key.namespace, "uid": entry.uid},
-        })
-    });
+    let mut object = entry
+        .object
+        .as_deref()
+        .and_then(|object| serde_json::to_value(object).ok())
+        .unwrap_or_else(|| {
+            json!({
+                "apiVersion": K::api_version(&()),
+                "kind": K::kind(&()),
+                "metadata": {"name": entry.key.name, "namespace": entry.key.namespace, "uid": entry.uid},
+            })
+        });
     if let (Some(status), Value::Object(fields)) = (&entry.status, &mut object)
         && let Ok(status) = serde_json::to_value(status)
     {
         fields.insert("status".into(), status);
     }
-    ObjectView { object, rejected: entry.rejected.map(|rejected| rejected.to_string()) }
+    ObjectView {
+        object,
+        rejected: entry.rejected.map(|rejected| rejected.to_string()),
+    }
 }
 
 async fn list_kind<K: LakegateResource>(store: &dyn Store<K>) -> Result<Vec<ObjectView>, StoreError> {

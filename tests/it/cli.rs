@@ -5,8 +5,16 @@ use std::process::Command;
 use crate::support::{Site, binary, repository};
 
 fn run(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(binary()).args(arguments).current_dir(repository()).output().expect("lakegate runs");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(binary())
+        .args(arguments)
+        .current_dir(repository())
+        .output()
+        .expect("lakegate runs");
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     (output.status.success(), text)
 }
 
@@ -20,11 +28,20 @@ fn generated_definitions_are_current() {
 fn validate_names_file_line_object_and_field() {
     let site = Site::flights();
     let text = site.read("departures.yaml");
-    let line = text.lines().position(|line| line.contains("cron:")).expect("a schedule") + 1;
+    let line = text
+        .lines()
+        .position(|line| line.contains("cron:"))
+        .expect("a schedule")
+        + 1;
     site.write("departures.yaml", &text.replace("30 3 * * *", "0 30 3 * * *"));
     let (success, text) = run(&["validate", site.manifests().to_str().expect("a path")]);
     assert!(!success, "{text}");
-    for word in [&format!("departures.yaml:{line}"), "departures", "spec.schedule.cron", "five fields"] {
+    for word in [
+        &format!("departures.yaml:{line}"),
+        "departures",
+        "spec.schedule.cron",
+        "five fields",
+    ] {
         assert!(text.contains(word), "no {word} in: {text}");
     }
 }
@@ -33,11 +50,15 @@ fn validate_names_file_line_object_and_field() {
 fn get_describe_and_run_reach_a_running_and_a_stopped_instance() {
     let site = Site::flights();
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Complete");
+    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Succeeded");
 
     let said = |arguments: &[&str]| {
         let output = site.cli(arguments);
-        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert!(output.status.success(), "{arguments:?}: {text}");
         text
     };
@@ -46,16 +67,32 @@ fn get_describe_and_run_reach_a_running_and_a_stopped_instance() {
     assert!(said(&["describe", "export/departures"]).contains("LastRunSucceeded"));
     let run = said(&["run", "export/departures"]);
     assert!(run.contains("336,776") || run.contains("336776"), "{run}");
-    assert_eq!(serve.sql("lakegate", "select count(*) from lakegate.export_runs where status = 'Complete'").expect("runs"), "2");
+    assert_eq!(
+        serve
+            .sql(
+                "lakegate",
+                "select count(*) from lakegate.export_runs where state = 'Complete'"
+            )
+            .expect("runs"),
+        "2"
+    );
 
     serve.stop();
     assert!(said(&["get", "exports"]).contains("departures"));
-    assert!(said(&["get", "runs", "-o", "yaml"]).contains("336776"));
+    assert!(said(&["get", "exportruns", "-o", "yaml"]).contains("336776"));
     assert!(said(&["run", "export/departures"]).contains("Complete"));
 
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select count(*) from lakegate.export_runs where status = 'Complete'", "3");
-    serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
+    serve.sql_becomes(
+        "lakegate",
+        "select count(*) from lakegate.export_runs where state = 'Complete'",
+        "3",
+    );
+    serve.sql_becomes(
+        "lakegate",
+        "select count(*) from lake.flights.departures",
+        "336776",
+    );
 }
 
 #[test]
@@ -64,11 +101,35 @@ fn mistakes_are_explained() {
     let state = site.state();
     let state = state.to_str().expect("a path");
     for (arguments, wanted) in [
-        (vec!["get", "exprots", "--state-dir", state], "exports"),
+        (vec!["get", "exprots", "--state-dir", state], "ExportRun"),
         (vec!["get", "exports", "--state-dir", state], "lakegate serve"),
         (vec!["describe", "departures", "--state-dir", state], "KIND/NAME"),
-        (vec!["serve", "/nowhere/at/all", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state-dir", state], "/nowhere/at/all"),
-        (vec!["serve", "examples/flights", "--listen", "0.0.0.0:0", "--http", "127.0.0.1:0", "--state-dir", state], "--users"),
+        (
+            vec![
+                "serve",
+                "/nowhere/at/all",
+                "--listen",
+                "127.0.0.1:0",
+                "--http",
+                "127.0.0.1:0",
+                "--state-dir",
+                state,
+            ],
+            "/nowhere/at/all",
+        ),
+        (
+            vec![
+                "serve",
+                "examples/flights",
+                "--listen",
+                "0.0.0.0:0",
+                "--http",
+                "127.0.0.1:0",
+                "--state-dir",
+                state,
+            ],
+            "--users",
+        ),
     ] {
         let (success, text) = run(&arguments);
         assert!(!success && text.contains(wanted), "{arguments:?}: {text}");

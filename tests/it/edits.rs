@@ -32,13 +32,18 @@ fn an_edit_is_served_while_it_runs() {
     );
     serve.sql_becomes("lakegate", "select total from views.total", "6");
 
-    site.write("more.yaml", &site.read("more.yaml").replace("sum(n)", "sum(n) * 2"));
+    site.write(
+        "more.yaml",
+        &site.read("more.yaml").replace("sum(n)", "sum(n) * 2"),
+    );
     serve.sql_becomes("lakegate", "select total from views.total", "12");
 
     std::fs::remove_file(site.manifests().join("more.yaml")).expect("a removal");
-    eventually("the end of the view", || serve.sql("lakegate", "select total from views.total").err())
-        .split_once("42P01")
-        .expect("undefined table");
+    eventually("the end of the view", || {
+        serve.sql("lakegate", "select total from views.total").err()
+    })
+    .split_once("42P01")
+    .expect("undefined table");
     serve.sql_becomes("lakegate", "select sum(n) from numbers.\"default\".numbers", "6");
 }
 
@@ -55,19 +60,43 @@ fn an_invalid_edit_changes_nothing_and_is_reported() {
         "select count(*) from lakegate.data_sources where name = 'numbers' and reason = 'InvalidSpec' and message like '%numbers.yaml%fromat%'",
         "1",
     );
-    assert_eq!(serve.sql("lakegate", "select sum(n) from numbers.\"default\".numbers").expect("still served"), "6");
+    assert_eq!(
+        serve
+            .sql("lakegate", "select sum(n) from numbers.\"default\".numbers")
+            .expect("still served"),
+        "6"
+    );
     let get = site.cli(&["get", "datasources", "numbers"]);
-    let said = format!("{}{}", String::from_utf8_lossy(&get.stdout), String::from_utf8_lossy(&get.stderr));
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&get.stdout),
+        String::from_utf8_lossy(&get.stderr)
+    );
     assert!(said.contains("numbers.yaml") && said.contains("fromat"), "{said}");
-    assert!(serve.log().iter().any(|line| line.contains("numbers.yaml") && line.contains("fromat")), "in the log");
+    assert!(
+        serve
+            .log()
+            .iter()
+            .any(|line| line.contains("numbers.yaml") && line.contains("fromat")),
+        "in the log"
+    );
 
     // Half a file, as an editor leaves it between two writes.
     site.write("numbers.yaml", &NUMBERS[..NUMBERS.len() / 2]);
     std::thread::sleep(std::time::Duration::from_millis(600));
-    assert_eq!(serve.sql("lakegate", "select sum(n) from numbers.\"default\".numbers").expect("still served"), "6");
+    assert_eq!(
+        serve
+            .sql("lakegate", "select sum(n) from numbers.\"default\".numbers")
+            .expect("still served"),
+        "6"
+    );
 
     site.write("numbers.yaml", NUMBERS);
-    serve.sql_becomes("lakegate", "select ready from lakegate.data_sources where name = 'numbers'", "True");
+    serve.sql_becomes(
+        "lakegate",
+        "select ready from lakegate.data_sources where name = 'numbers'",
+        "t",
+    );
 }
 
 #[test]
@@ -85,19 +114,26 @@ fn one_broken_source_disturbs_no_other() {
     serve.sql_becomes("lakegate", "select sum(n) from numbers.\"default\".numbers", "6");
     serve.sql_becomes(
         "lakegate",
-        "select string_agg(name || '=' || ready, ',' order by name) from lakegate.data_sources",
-        "down=False,gone=False,numbers=True",
+        "select string_agg(name || '=' || ready::text, ',' order by name) from lakegate.data_sources",
+        "down=false,gone=false,numbers=true",
     );
-    let refused = serve.sql("lakegate", "select * from down.public.orders").expect_err("the source is down");
+    let refused = serve
+        .sql("lakegate", "select * from down.public.orders")
+        .expect_err("the source is down");
     assert!(refused.contains("down"), "{refused}");
     let everything = format!(
         "{}{}{}{}",
         serve.log().join("\n"),
         refused,
-        serve.sql("lakegate", "select * from lakegate.data_sources").expect("rows"),
+        serve
+            .sql("lakegate", "select * from lakegate.data_sources")
+            .expect("rows"),
         String::from_utf8_lossy(&site.cli(&["get", "datasources", "-o", "yaml"]).stdout)
     );
-    assert!(!everything.contains("canary-8d1f"), "a secret leaked: {everything}");
+    assert!(
+        !everything.contains("canary-8d1f"),
+        "a secret leaked: {everything}"
+    );
 }
 
 #[test]
@@ -110,10 +146,24 @@ fn what_is_not_served_yet_is_refused() {
     );
     let mut serve = site.serve();
     serve.expect_log("masked");
-    serve.sql_becomes("lakegate", "select ready, reason from lakegate.exports where name = 'masked'", "False|NotImplemented");
-    let message = serve.sql("lakegate", "select message from lakegate.exports where name = 'masked'").expect("a message");
+    serve.sql_becomes(
+        "lakegate",
+        "select ready, reason from lakegate.exports where name = 'masked'",
+        "f|NotImplemented",
+    );
+    let message = serve
+        .sql(
+            "lakegate",
+            "select message from lakegate.exports where name = 'masked'",
+        )
+        .expect("a message");
     assert!(message.contains("spec.columns[0].mask"), "{message}");
     let run = site.cli(&["run", "export/masked"]);
     assert!(!run.status.success(), "a run by hand is refused too");
-    assert_eq!(serve.sql("lakegate", "select count(*) from lakegate.export_runs").expect("none"), "0");
+    assert_eq!(
+        serve
+            .sql("lakegate", "select count(*) from lakegate.export_runs")
+            .expect("none"),
+        "0"
+    );
 }

@@ -6,7 +6,10 @@ use crate::support::{Serve, Site, eventually, signal, workers};
 
 /// How many random kills: tens in the quick suite, more by `LAKEGATE_FAULT_SEEDS`.
 fn seeds() -> u64 {
-    std::env::var("LAKEGATE_FAULT_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
+    std::env::var("LAKEGATE_FAULT_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10)
 }
 
 /// A small generator, so that a failing seed can be run again.
@@ -29,22 +32,41 @@ fn check_table(serve: &Serve) {
 fn snapshots(site: &Site) -> usize {
     let metadata = site.state().join("lake/flights/departures/metadata");
     std::fs::read_dir(metadata)
-        .map(|entries| entries.flatten().filter(|entry| entry.file_name().to_string_lossy().ends_with(".metadata.json")).count())
+        .map(|entries| {
+            entries
+                .flatten()
+                .filter(|entry| entry.file_name().to_string_lossy().ends_with(".metadata.json"))
+                .count()
+        })
         .unwrap_or_default()
 }
 
 #[test]
 fn a_killed_worker_is_retried() {
     let site = Site::flights();
-    site.write("departures.yaml", &site.read("departures.yaml").replace("  schedule:", "  retry: {limit: 3, backoff: 1s}\n  schedule:"));
+    site.write(
+        "departures.yaml",
+        &site
+            .read("departures.yaml")
+            .replace("  schedule:", "  retry: {limit: 3, backoff: 1s}\n  schedule:"),
+    );
     let mut serve = site.serve();
     serve.expect_log("WorkerLost");
     serve.expect_log("worker");
     let worker = eventually("a worker", || workers(serve.id()).first().copied());
     signal("KILL", worker);
-    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Complete");
-    serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
-    assert_eq!(serve.sql("lakegate", "select count(*) from lakegate.export_runs").expect("runs"), "1");
+    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Succeeded");
+    serve.sql_becomes(
+        "lakegate",
+        "select count(*) from lake.flights.departures",
+        "336776",
+    );
+    assert_eq!(
+        serve
+            .sql("lakegate", "select count(*) from lakegate.export_runs")
+            .expect("runs"),
+        "1"
+    );
     assert_eq!(snapshots(&site), 1);
 }
 
@@ -52,7 +74,12 @@ fn a_killed_worker_is_retried() {
 fn a_killed_serve_converges() {
     for seed in 0..seeds() {
         let site = Site::flights();
-        site.write("departures.yaml", &site.read("departures.yaml").replace("  schedule:", "  retry: {limit: 5, backoff: 1s}\n  schedule:"));
+        site.write(
+            "departures.yaml",
+            &site
+                .read("departures.yaml")
+                .replace("  schedule:", "  retry: {limit: 5, backoff: 1s}\n  schedule:"),
+        );
         for round in 0..2 {
             let serve = site.serve();
             std::thread::sleep(pause(seed * 7 + round, 2_000));
@@ -61,16 +88,23 @@ fn a_killed_serve_converges() {
             let orphans = workers(id);
             serve.kill();
             eventually("the end of orphaned workers", || {
-                orphans.iter().all(|worker| !std::path::Path::new(&format!("/proc/{worker}/exe")).exists()).then_some(())
+                orphans
+                    .iter()
+                    .all(|worker| !std::path::Path::new(&format!("/proc/{worker}/exe")).exists())
+                    .then_some(())
             });
         }
         let mut serve = site.serve();
         serve.expect_log("WorkerLost");
         serve.expect_log("worker");
-        serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
         serve.sql_becomes(
             "lakegate",
-            "select count(*), count(*) filter (where status = 'Complete') from lakegate.export_runs",
+            "select count(*) from lake.flights.departures",
+            "336776",
+        );
+        serve.sql_becomes(
+            "lakegate",
+            "select count(*), count(*) filter (where state = 'Complete') from lakegate.export_runs",
             "1|1",
         );
         assert_eq!(snapshots(&site), 1, "seed {seed}: one run, one commit");
@@ -81,7 +115,7 @@ fn a_killed_serve_converges() {
 fn a_killed_serve_keeps_the_table_it_had() {
     let site = Site::flights();
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Complete");
+    serve.sql_becomes("lakegate", "select last_run from lakegate.exports", "Succeeded");
     let run = site.cli(&["run", "export/departures", "--no-wait"]);
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     eventually("the second worker", || workers(serve.id()).first().copied());
@@ -91,7 +125,11 @@ fn a_killed_serve_keeps_the_table_it_had() {
     serve.expect_log("WorkerLost");
     serve.expect_log("worker");
     check_table(&serve);
-    serve.sql_becomes("lakegate", "select count(*) from lakegate.export_runs where status = 'Complete'", "2");
+    serve.sql_becomes(
+        "lakegate",
+        "select count(*) from lakegate.export_runs where state = 'Complete'",
+        "2",
+    );
     check_table(&serve);
     assert_eq!(snapshots(&site), 2);
 }

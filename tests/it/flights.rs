@@ -2,7 +2,8 @@
 
 use crate::support::{Site, repository};
 
-const QUESTION: &str = "select a.name as destination, count(*) as departures, round(avg(f.dep_delay)::numeric, 2) as mean_delay
+const QUESTION: &str =
+    "select a.name as destination, count(*) as departures, round(avg(f.dep_delay)::numeric, 2) as mean_delay
     from history.\"default\".flights f join reference.main.airports a on a.faa = f.dest
     where f.dep_time is not null
     group by a.name order by departures desc, destination limit 5";
@@ -14,15 +15,46 @@ const ANSWER: &str = include_str!("flights_answer.txt");
 fn answers_the_flights_question() {
     let site = Site::flights();
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
-    assert_eq!(serve.sql("lakegate", QUESTION).expect("an answer"), ANSWER.trim_end());
-    // From the database of one store, the others are a catalog name away.
-    assert_eq!(serve.sql("reference", QUESTION).expect("an answer"), ANSWER.trim_end());
-    assert_eq!(serve.sql("reference", "select count(*) from airports").expect("an answer"), "1458");
-    assert_eq!(serve.sql("lakegate", "select count(*) from reference__main.airports").expect("an answer"), "1458");
+    serve.sql_becomes(
+        "lakegate",
+        "select count(*) from lake.flights.departures",
+        "336776",
+    );
     assert_eq!(
-        serve.sql("lakegate", "select destination, departures from views.delays_by_destination limit 1").expect("an answer"),
-        ANSWER.lines().next().expect("a line").rsplit_once('|').expect("three columns").0
+        serve.sql("lakegate", QUESTION).expect("an answer"),
+        ANSWER.trim_end()
+    );
+    // From the database of one store, the others are a catalog name away.
+    assert_eq!(
+        serve.sql("reference", QUESTION).expect("an answer"),
+        ANSWER.trim_end()
+    );
+    assert_eq!(
+        serve
+            .sql("reference", "select count(*) from airports")
+            .expect("an answer"),
+        "1458"
+    );
+    assert_eq!(
+        serve
+            .sql("lakegate", "select count(*) from reference__main.airports")
+            .expect("an answer"),
+        "1458"
+    );
+    assert_eq!(
+        serve
+            .sql(
+                "lakegate",
+                "select destination, departures from views.delays_by_destination limit 1"
+            )
+            .expect("an answer"),
+        ANSWER
+            .lines()
+            .next()
+            .expect("a line")
+            .rsplit_once('|')
+            .expect("three columns")
+            .0
     );
 }
 
@@ -30,13 +62,23 @@ fn answers_the_flights_question() {
 fn the_export_equals_its_source() {
     let site = Site::flights();
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
+    serve.sql_becomes(
+        "lakegate",
+        "select count(*) from lake.flights.departures",
+        "336776",
+    );
     let source = "select count(*), count(dep_delay), sum(dep_delay), sum(distance), min(time_hour), max(tailnum), count(distinct dest) from history.\"default\".flights";
     let export = "select count(*), count(departure_delay), sum(departure_delay), sum(distance_miles), min(scheduled_hour), max(tail_number), count(distinct destination) from lake.flights.departures";
     assert_eq!(serve.sql("lakegate", source), serve.sql("lakegate", export));
-    serve.sql_becomes("lakegate", "select name, ready, last_run from lakegate.exports", "departures|True|Complete");
+    serve.sql_becomes(
+        "lakegate",
+        "select name, ready, last_run from lakegate.exports",
+        "departures|t|Succeeded",
+    );
     assert_eq!(
-        serve.sql("lakegate", "select export, status, rows from lakegate.export_runs").expect("runs"),
+        serve
+            .sql("lakegate", "select export, state, rows from lakegate.export_runs")
+            .expect("runs"),
         "departures|Complete|336776"
     );
 }
@@ -45,23 +87,61 @@ fn the_export_equals_its_source() {
 fn psql_lists_what_is_there() {
     let site = Site::flights();
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
+    serve.sql_becomes(
+        "lakegate",
+        "select count(*) from lake.flights.departures",
+        "336776",
+    );
     for (database, command, wanted) in [
-        ("lakegate", "\\l", vec!["lakegate", "history", "reference", "lake"]),
-        ("lakegate", "\\dn", vec!["history__default", "reference__main", "lake__flights", "views", "lakegate"]),
+        (
+            "lakegate",
+            "\\l",
+            vec!["lakegate", "history", "reference", "lake"],
+        ),
+        (
+            "lakegate",
+            "\\dn",
+            vec![
+                "history__default",
+                "reference__main",
+                "lake__flights",
+                "views",
+                "lakegate",
+            ],
+        ),
         ("reference", "\\dt", vec!["airports", "airlines", "planes"]),
         ("reference", "\\dt+", vec!["airports"]),
         ("reference", "\\d", vec!["airports", "airlines", "planes"]),
-        ("reference", "\\d airports", vec!["faa", "text", "lat", "double precision", "not null"]),
+        (
+            "reference",
+            "\\d airports",
+            vec!["faa", "text", "lat", "double precision", "PRIMARY KEY"],
+        ),
         ("reference", "\\d+ airports", vec!["faa", "text"]),
-        ("lake", "\\d flights.departures", vec!["scheduled_hour", "timestamp with time zone", "departure_delay", "integer"]),
+        (
+            "lake",
+            "\\d flights.departures",
+            vec![
+                "scheduled_hour",
+                "timestamp with time zone",
+                "departure_delay",
+                "integer",
+            ],
+        ),
         ("lakegate", "\\dv views.*", vec!["delays_by_destination"]),
     ] {
         let output = serve.psql(database, &["-c", command]);
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         for word in wanted {
-            assert!(text.contains(word), "{command} in {database} shows no {word}:\n{text}");
+            assert!(
+                text.contains(word),
+                "{command} in {database} shows no {word}:\n{text}"
+            );
         }
     }
 }
@@ -70,7 +150,11 @@ fn psql_lists_what_is_there() {
 fn http_says_how_it_is() {
     let site = Site::flights();
     let serve = site.serve();
-    serve.sql_becomes("lakegate", "select count(*) from lake.flights.departures", "336776");
+    serve.sql_becomes(
+        "lakegate",
+        "select count(*) from lake.flights.departures",
+        "336776",
+    );
     for (path, wanted) in [("/healthz", "200"), ("/readyz", "200"), ("/metrics", "lakegate_")] {
         let answer = get(serve.http, path);
         assert!(answer.contains(wanted), "{path}: {answer}");
@@ -80,7 +164,11 @@ fn http_says_how_it_is() {
 fn get(port: u16, path: &str) -> String {
     use std::io::{Read as _, Write as _};
     let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("a request");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )
+    .expect("a request");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("an answer");
     answer
@@ -93,5 +181,9 @@ fn the_example_is_valid() {
         .arg(repository().join("examples/flights"))
         .output()
         .expect("lakegate runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }

@@ -16,7 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The binary under test: the one cargo built, or another profile's by `LAKEGATE_BINARY`.
 pub fn binary() -> PathBuf {
-    std::env::var_os("LAKEGATE_BINARY").map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lakegate")), PathBuf::from)
+    std::env::var_os("LAKEGATE_BINARY")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_lakegate")), PathBuf::from)
 }
 
 pub fn repository() -> &'static Path {
@@ -30,7 +31,10 @@ pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = probe() {
             return value;
         }
-        assert!(start.elapsed() < PATIENCE, "{what} did not happen within {PATIENCE:?}");
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{what} did not happen within {PATIENCE:?}"
+        );
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -144,11 +148,20 @@ impl Serve {
                 lines.lock().expect("the banner").push(line);
             }
         });
-        let mut serve =
-            Self { child, port: 0, http: 0, log, readers: vec![errors, output], expected: Vec::new() };
+        let mut serve = Self {
+            child,
+            port: 0,
+            http: 0,
+            log,
+            readers: vec![errors, output],
+            expected: Vec::new(),
+        };
         let (port, http) = eventually("the start banner", || {
             if let Some(status) = serve.child.try_wait().expect("a status") {
-                panic!("lakegate ended at its start: {status}\n{}", serve.log().join("\n"));
+                panic!(
+                    "lakegate ended at its start: {status}\n{}",
+                    serve.log().join("\n")
+                );
             }
             let lines = banner.lock().expect("the banner");
             let port = lines.iter().find_map(|line| address(line, " -p "))?;
@@ -190,12 +203,17 @@ impl Serve {
         }
         signal("TERM", self.child.id());
         let child = &mut self.child;
-        eventually("the end of lakegate after SIGTERM", || child.try_wait().expect("a status"));
+        eventually("the end of lakegate after SIGTERM", || {
+            child.try_wait().expect("a status")
+        });
     }
 
     /// Rows of a query as psql prints them: unaligned, one row a line, columns split by `|`.
     pub fn sql(&self, database: &str, sql: &str) -> Result<String, String> {
-        let output = self.psql(database, &["-A", "-t", "-q", "-v", "VERBOSITY=verbose", "-c", sql]);
+        let output = self.psql(
+            database,
+            &["-A", "-t", "-q", "-v", "VERBOSITY=verbose", "-c", sql],
+        );
         if output.status.success() {
             Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
         } else {
@@ -205,7 +223,17 @@ impl Serve {
 
     pub fn psql(&self, database: &str, arguments: &[&str]) -> Output {
         Command::new("psql")
-            .args(["-X", "-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "analyst", "-d", database])
+            .args([
+                "-X",
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &self.port.to_string(),
+                "-U",
+                "analyst",
+                "-d",
+                database,
+            ])
             .args(arguments)
             .output()
             .expect("psql runs: apt-get install postgresql-client")
@@ -233,7 +261,10 @@ impl Serve {
 
 /// Send a signal to a process of ours.
 pub fn signal(name: &str, process: u32) {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().expect("kill runs");
+    let status = Command::new("kill")
+        .args([&format!("-{name}"), &process.to_string()])
+        .status()
+        .expect("kill runs");
     assert!(status.success(), "signal {name} to {process}");
 }
 
@@ -241,8 +272,16 @@ pub fn signal(name: &str, process: u32) {
 pub fn workers(serve: u32) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
-        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let Some(process) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<u32>().ok())
+        else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
         // After the command in parentheses: state, then the parent's process id.
         let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
         let state = fields.next();
@@ -272,6 +311,10 @@ impl Drop for Serve {
             .filter(|line| line.contains(" WARN ") || line.contains(" ERROR ") || line.contains("panicked"))
             .filter(|line| !self.expected.iter().any(|text| line.contains(text)))
             .collect();
-        assert!(surprises.is_empty(), "unexpected log lines:\n{}", surprises.join("\n"));
+        assert!(
+            surprises.is_empty(),
+            "unexpected log lines:\n{}",
+            surprises.join("\n")
+        );
     }
 }

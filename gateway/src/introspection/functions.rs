@@ -505,7 +505,11 @@ impl ScalarUDFImpl for CatalogFunction {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let guard = self.session.current.read().unwrap_or_else(PoisonError::into_inner);
+        let guard = self
+            .session
+            .current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let current = guard
             .as_ref()
             .ok_or_else(|| exec_datafusion_err!("{} outside of a session", self.name))?;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! statement ─ rewrite ─▶ federation's planner ─▶ tables: Snapshot of the metadata (PgCatalog)
-//!                                            └─▶ functions: pg_get_…, over the same snapshot 
+//!                                            └─▶ functions: pg_get_…, over the same snapshot
 //! ```
 //!
 //! Everything is answered from memory: a store is never asked.
@@ -69,7 +69,10 @@ mod tests {
                 .plan(statement, &[])
                 .await
                 .map_err(|error| error.to_string())?;
-            let mut stream = self.session.execute(plan, sql).map_err(|error| error.to_string())?;
+            let mut stream = self
+                .session
+                .execute(plan, sql)
+                .map_err(|error| error.to_string())?;
             let mut batches = Vec::new();
             while let Some(batch) = stream.next().await {
                 batches.push(batch.map_err(|error| error.to_string())?);

@@ -42,7 +42,11 @@ impl PgCatalog {
     }
 
     fn session(&self, session: &Session) -> Option<Arc<SessionCatalog>> {
-        let sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self
+            .shared
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         sessions.get(&session.id()).and_then(Weak::upgrade)
     }
 
@@ -50,8 +54,15 @@ impl PgCatalog {
     fn refresh(&self, session: &Session) {
         if let Some(catalog) = self.session(session) {
             let context = session.schema_context();
-            let snapshot = self.shared.snapshots.get(&context.metadata, &context.current_database);
-            let current = snapshot.map(|snapshot| Current { context, snapshot, backend: catalog.backend });
+            let snapshot = self
+                .shared
+                .snapshots
+                .get(&context.metadata, &context.current_database);
+            let current = snapshot.map(|snapshot| Current {
+                context,
+                snapshot,
+                backend: catalog.backend,
+            });
             *catalog.current.write().unwrap_or_else(PoisonError::into_inner) = current;
         }
     }
@@ -63,17 +74,28 @@ impl Introspection for PgCatalog {
     }
 
     fn open_session(&self, session: &Session, connection: &ConnectionInfo) -> Result<(), FederationError> {
-        let catalog = Arc::new(SessionCatalog { backend: connection.backend.pid(), current: RwLock::default() });
+        let catalog = Arc::new(SessionCatalog {
+            backend: connection.backend.pid(),
+            current: RwLock::default(),
+        });
         let mut registered = Ok(());
         session.customize(|state| registered = functions::register(state, &catalog));
         registered?;
-        let mut sessions = self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self
+            .shared
+            .sessions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, session| session.strong_count() > 0);
         sessions.insert(session.id(), Arc::downgrade(&catalog));
         Ok(())
     }
 
-    fn prepare_statement(&self, session: &Session, mut statement: Statement) -> Result<Statement, FederationError> {
+    fn prepare_statement(
+        &self,
+        session: &Session,
+        mut statement: Statement,
+    ) -> Result<Statement, FederationError> {
         self.refresh(session);
         rewrite::rewrite(&mut statement);
         Ok(statement)
@@ -209,4 +231,3 @@ impl SchemaProvider for CatalogSchema {
             .is_some_and(|relations| relations.contains_key(name))
     }
 }
-
