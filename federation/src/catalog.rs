@@ -13,7 +13,7 @@ use crate::metadata::{
     VIEWS_SCHEMA, VIRTUAL_DATABASE,
 };
 use crate::source::{CatalogSource, DiscoveredTable};
-use crate::system;
+use crate::system_schema;
 
 /// A table as served, its provider opened once.
 #[derive(Debug)]
@@ -160,7 +160,7 @@ impl Snapshot {
             name: SYSTEM_SCHEMA.into(),
             kind: SchemaKind::System,
             origin: None,
-            tables: system::metadata(),
+            tables: system_schema::metadata(),
         });
         let view_tables = views
             .values()

@@ -18,19 +18,11 @@ use tokio_util::sync::CancellationToken;
 use crate::Federation;
 use crate::catalog::{Catalog, Served};
 use crate::source::{CatalogSource, SourceContext, SourceError, open_source};
+use crate::source_task::Task;
 use crate::views::{ViewEntry, refresh_views, served_views};
 
-/// First wait after a failure; doubles with each one.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// Longest wait after a failure.
-const LAST_RETRY: Duration = Duration::from_secs(60);
-/// Longest time one look at a store may take.
-const LOOK: Duration = Duration::from_secs(120);
 /// Changes within this time are taken together.
 const SETTLE: Duration = Duration::from_millis(20);
-
-/// Someone who waits for the next look.
-type Waiter = oneshot::Sender<()>;
 
 /// One DataSource being kept.
 struct Kept {
@@ -90,14 +82,14 @@ impl Federation {
                             && published.insert(format!("{}/{snapshot}", entry.uid))
                             && runs_synced
                         {
-                            keeper.look_at_lakes(&kept, &known_sources).await;
+                            keeper.look_at_lakes(&kept, &known_sources);
                         }
                     }
                     Some(Event::Deleted(entry)) => published.retain(|seen| !seen.starts_with(&entry.uid)),
                     Some(Event::Synced) => runs_synced = true,
                     None => break,
                 },
-                changed = changes.changed() => match changed {
+                told = changes.changed() => match told {
                     Ok(()) => look_again = true,
                     Err(_) => break,
                 },
@@ -438,7 +430,7 @@ impl Keeper {
         }
     }
 
-    async fn look_at_lakes(&self, kept: &BTreeMap<Key, Kept>, known: &BTreeMap<Key, Entry<DataSource>>) {
+    fn look_at_lakes(&self, kept: &BTreeMap<Key, Kept>, known: &BTreeMap<Key, Entry<DataSource>>) {
         for (key, source) in kept {
             let object = known.get(key).and_then(|entry| entry.object.as_ref());
             if object.is_some_and(|object| object.spec.lake.is_some()) {
@@ -449,190 +441,6 @@ impl Keeper {
                     let _ = looks.try_send(done);
                 }
             }
-        }
-    }
-}
-
-/// The keeping of one DataSource.
-struct Task {
-    federation: Arc<Federation>,
-    key: Key,
-    uid: String,
-    generation: i64,
-    catalog: String,
-    object: Arc<DataSource>,
-    context: SourceContext,
-}
-
-impl Task {
-    fn catalog(&self, served: Option<Arc<Served>>, problem: Option<String>) -> Catalog {
-        Catalog {
-            name: self.catalog.clone(),
-            source_name: self.key.name.clone(),
-            description: self.object.spec.description.clone(),
-            served,
-            problem,
-        }
-    }
-
-    async fn run(self, mut requests: mpsc::Receiver<Waiter>) {
-        let interval = self.object.spec.discovery().interval();
-        let mut source: Option<Arc<dyn CatalogSource>> = None;
-        let mut served: Option<Arc<Served>> = None;
-        let mut failures = 0u32;
-        let mut waiters: Vec<Waiter> = Vec::new();
-        loop {
-            let outcome = match tokio::time::timeout(LOOK, self.look(source.clone())).await {
-                Ok(outcome) => outcome,
-                Err(_) => Err(SourceError {
-                    message: format!(
-                        "{}: the store did not answer in {} s",
-                        self.catalog,
-                        LOOK.as_secs()
-                    ),
-                    reason: Reason::Timeout,
-                    terminal: false,
-                }),
-            };
-            let wait = match outcome {
-                Ok((opened, version, tables)) => {
-                    failures = 0;
-                    let next = Arc::new(Served::new(Arc::clone(&opened), tables, served.as_deref()));
-                    self.succeed(&next, served.as_ref(), version);
-                    source = Some(opened);
-                    served = Some(next);
-                    interval
-                }
-                Err(error) => {
-                    self.fail(&error, served.is_some());
-                    // the next attempt starts anew: a Secret may have changed
-                    source = None;
-                    failures = failures.saturating_add(1);
-                    if error.terminal {
-                        interval
-                    } else {
-                        backoff(failures, rand::random::<f64>())
-                    }
-                }
-            };
-            for waiter in waiters.drain(..) {
-                // it may have given up
-                let _ = waiter.send(());
-            }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                request = requests.recv() => match request {
-                    Some(waiter) => waiters.push(waiter),
-                    None => return,
-                },
-            }
-            while let Ok(waiter) = requests.try_recv() {
-                waiters.push(waiter);
-            }
-        }
-    }
-
-    async fn look(
-        &self,
-        source: Option<Arc<dyn CatalogSource>>,
-    ) -> Result<
-        (
-            Arc<dyn CatalogSource>,
-            Option<String>,
-            Vec<crate::DiscoveredTable>,
-        ),
-        SourceError,
-    > {
-        let source = match source {
-            Some(source) => source,
-            None => open_source(&self.object.spec, &self.catalog, &self.context).await?,
-        };
-        self.federation
-            .health_map()
-            .update_source(&self.key, |health| health.endpoint = source.endpoint());
-        let version = source.probe().await?;
-        let tables = source.discover().await?;
-        Ok((source, version, tables))
-    }
-
-    fn succeed(&self, next: &Arc<Served>, old: Option<&Arc<Served>>, version: Option<String>) {
-        let changed = old.is_none_or(|old| !old.shows_same(next));
-        let new_source = old.is_none_or(|old| !Arc::ptr_eq(&old.source, &next.source));
-        if changed || new_source {
-            self.federation
-                .put_catalog(self.catalog(Some(Arc::clone(next)), None));
-        }
-        tracing::debug!(
-            catalog = self.catalog,
-            tables = next.table_count(),
-            changed,
-            "discovered"
-        );
-        self.federation.health_map().update_source(&self.key, |health| {
-            *health = crate::SourceHealth {
-                reachable: Some(true),
-                reason: None,
-                message: None,
-                terminal: false,
-                server_version: version,
-                tables: next.table_count(),
-                catalog_revision: health.catalog_revision + u64::from(changed),
-                last_discovery: Some(Timestamp::now()),
-                endpoint: next.source.endpoint(),
-                catalog: self.catalog.clone(),
-                uid: self.uid.clone(),
-                generation: self.generation,
-            };
-        });
-    }
-
-    fn fail(&self, error: &SourceError, keeps: bool) {
-        tracing::warn!(
-            catalog = self.catalog,
-            data_source = %self.key,
-            reason = %error.reason,
-            "{error}"
-        );
-        if !keeps {
-            self.federation
-                .put_catalog(self.catalog(None, Some(error.message.clone())));
-        }
-        self.federation.health_map().update_source(&self.key, |health| {
-            health.reachable = Some(false);
-            health.reason = Some(error.reason);
-            health.message = Some(error.message.clone());
-            health.terminal = error.terminal;
-            health.catalog.clone_from(&self.catalog);
-            health.uid.clone_from(&self.uid);
-            health.generation = self.generation;
-            if !keeps {
-                health.tables = 0;
-            }
-        });
-    }
-}
-
-/// The wait after the n-th failure in a row: doubling, between half and all of it.
-fn backoff(failures: u32, random: f64) -> Duration {
-    let doublings = failures.saturating_sub(1).min(16);
-    let full = FIRST_RETRY.saturating_mul(1 << doublings).min(LAST_RETRY);
-    full.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_double_up_to_a_bound() {
-        for (failures, low, high) in [
-            (1, 500, 1000),
-            (2, 1000, 2000),
-            (4, 4000, 8000),
-            (30, 30_000, 60_000),
-        ] {
-            assert_eq!(backoff(failures, 0.0), Duration::from_millis(low));
-            assert_eq!(backoff(failures, 1.0), Duration::from_millis(high));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! process; a [`Session`] is one client of it.
 
 mod catalog;
+mod classify;
 mod error;
 mod export;
 mod extension;
@@ -12,6 +13,7 @@ mod health;
 mod interrupt;
 mod keeper;
 mod metadata;
+mod parameters;
 mod planner;
 mod query_log;
 mod resolve;
@@ -19,9 +21,11 @@ mod runtime;
 mod session;
 mod settings;
 mod source;
+mod source_task;
 mod statement;
 mod stream;
 mod system;
+mod system_schema;
 mod tables;
 mod unserved;
 mod views;
@@ -35,13 +39,13 @@ pub use metadata::{
     ColumnMetadata, DatabaseMetadata, Metadata, RelationKind, SYSTEM_SCHEMA, SchemaKind, SchemaMetadata,
     TableMetadata, VIEWS_SCHEMA, VIRTUAL_DATABASE,
 };
+pub use parameters::{
+    PARAMETERS, Parameter, ParameterKind, SERVER_VERSION, SERVER_VERSION_NUM, find_parameter,
+};
 pub use query_log::{QueryLog, QueryRecord, QueryState};
 pub use runtime::FederationOptions;
 pub use session::{Session, SessionIdentity};
-pub use settings::{
-    PARAMETERS, Parameter, ParameterKind, SERVER_VERSION, SERVER_VERSION_NUM, Settings, find_parameter,
-    quote_identifier,
-};
+pub use settings::{Settings, quote_identifier};
 pub use source::{CatalogSource, DiscoveredTable, SourceContext, SourceError, open_source};
 pub use statement::parse;
 pub use stream::QueryStream;

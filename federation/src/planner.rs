@@ -42,7 +42,7 @@ pub(crate) struct Planner {
     pub(crate) scope: Scope,
     pub(crate) context: SchemaContext,
     pub(crate) extensions: Vec<Arc<dyn SchemaExtension>>,
-    pub(crate) type_planner: Option<Arc<dyn TypePlanner>>,
+    pub(crate) sql_types: Option<Arc<dyn TypePlanner>>,
     pub(crate) system: SystemTables,
 }
 
@@ -197,14 +197,12 @@ impl Planner {
             let scope = Scope::of_views(Arc::clone(&self.scope.snapshot), extensions);
             let planned = async {
                 let mut statements = parse(sql)?;
-                let statement = match (statements.pop(), statements.is_empty()) {
-                    (Some(statement @ Statement::Query(_)), true) => statement,
-                    _ => {
-                        return Err(Cause::Syntax {
-                            message: "a view is one SELECT".into(),
-                        }
-                        .into());
+                let (Some(statement @ Statement::Query(_)), true) = (statements.pop(), statements.is_empty())
+                else {
+                    return Err(Cause::Syntax {
+                        message: "a view is one SELECT".into(),
                     }
+                    .into());
                 };
                 self.plan_in(&scope, statement, &[], &inside).await
             };
@@ -290,7 +288,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        self.planner.type_planner.clone()
+        self.planner.sql_types.clone()
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

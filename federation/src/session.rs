@@ -199,7 +199,7 @@ impl Session {
             context: self.context_of(&scope),
             scope,
             extensions: self.inner.federation.extensions(),
-            type_planner: self
+            sql_types: self
                 .inner
                 .type_planner
                 .lock()

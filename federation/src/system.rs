@@ -2,12 +2,12 @@
 //! resources and the query log say at the moment a query starts.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::memory::MemorySourceConfig;
 use datafusion::catalog::{Session, TableProvider};
@@ -20,8 +20,8 @@ use lakegate_crds::{DataSource, Export, ExportRun, LakegateResource, RetentionPo
 use lakegate_store::{Entry, ResourceStore, StoreOf};
 
 use crate::error::{Cause, FederationError};
-use crate::metadata::{RelationKind, TableMetadata, columns_of};
 use crate::query_log::QueryLog;
+use crate::system_schema::{TABLES, Which};
 use crate::unserved::first_problem;
 
 /// One value of a row.
@@ -90,223 +90,6 @@ impl From<Option<Time>> for Cell {
 /// One row per call: `cells![a, b]` for a list of anything that is a cell.
 macro_rules! cells {
     ($($value:expr),* $(,)?) => { vec![$(Cell::from($value)),*] };
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
-    DataSources,
-    Exports,
-    ExportRuns,
-    RetentionPolicies,
-    Views,
-    Events,
-    Queries,
-}
-
-struct Definition {
-    which: Which,
-    name: &'static str,
-    comment: &'static str,
-    schema: SchemaRef,
-}
-
-/// `name type` pairs, with the types text, bigint, double, boolean and time.
-fn schema_of(columns: &[(&str, char)]) -> SchemaRef {
-    let fields = columns.iter().map(|(name, kind)| {
-        let data_type = match kind {
-            'n' => DataType::Int64,
-            'f' => DataType::Float64,
-            'b' => DataType::Boolean,
-            't' => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-            _ => DataType::Utf8,
-        };
-        Field::new(*name, data_type, true)
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-static TABLES: LazyLock<Vec<Definition>> = LazyLock::new(|| {
-    vec![
-        Definition {
-            which: Which::DataSources,
-            name: "data_sources",
-            comment: "Every DataSource and whether it is served.",
-            schema: schema_of(&[
-                ("namespace", 's'),
-                ("name", 's'),
-                ("ready", 'b'),
-                ("reason", 's'),
-                ("message", 's'),
-                ("type", 's'),
-                ("catalog", 's'),
-                ("endpoint", 's'),
-                ("server_version", 's'),
-                ("tables", 'n'),
-                ("last_discovery", 't'),
-                ("catalog_revision", 's'),
-                ("suspended", 'b'),
-                ("description", 's'),
-                ("created", 't'),
-                ("rejected_edit", 's'),
-            ]),
-        },
-        Definition {
-            which: Which::Exports,
-            name: "exports",
-            comment: "Every Export, its last and its next run.",
-            schema: schema_of(&[
-                ("namespace", 's'),
-                ("name", 's'),
-                ("ready", 'b'),
-                ("reason", 's'),
-                ("message", 's'),
-                ("source", 's'),
-                ("destination", 's'),
-                ("schedule", 's'),
-                ("time_zone", 's'),
-                ("suspended", 'b'),
-                ("last_run", 's'),
-                ("last_run_name", 's'),
-                ("rows", 'n'),
-                ("bytes", 'n'),
-                ("duration", 's'),
-                ("last_success", 't'),
-                ("next_run", 't'),
-                ("active_run", 's'),
-                ("consecutive_failures", 'n'),
-                ("description", 's'),
-                ("created", 't'),
-                ("rejected_edit", 's'),
-            ]),
-        },
-        Definition {
-            which: Which::ExportRuns,
-            name: "export_runs",
-            comment: "Every run of an Export that is still kept.",
-            schema: schema_of(&[
-                ("namespace", 's'),
-                ("name", 's'),
-                ("export", 's'),
-                ("state", 's'),
-                ("reason", 's'),
-                ("message", 's'),
-                ("cause", 's'),
-                ("attempts", 'n'),
-                ("rows", 'n'),
-                ("bytes", 'n'),
-                ("files", 'n'),
-                ("started", 't'),
-                ("ended", 't'),
-                ("duration", 's'),
-                ("snapshot_id", 's'),
-                ("progress_rows", 'n'),
-                ("expected_rows", 'n'),
-                ("scheduled", 't'),
-                ("created", 't'),
-            ]),
-        },
-        Definition {
-            which: Which::RetentionPolicies,
-            name: "retention_policies",
-            comment: "Every RetentionPolicy and its last pass.",
-            schema: schema_of(&[
-                ("namespace", 's'),
-                ("name", 's'),
-                ("ready", 'b'),
-                ("reason", 's'),
-                ("message", 's'),
-                ("kind", 's'),
-                ("mode", 's'),
-                ("schedule", 's'),
-                ("suspended", 'b'),
-                ("last_run", 's'),
-                ("last_pass", 't'),
-                ("next_pass", 't'),
-                ("marked_rows", 'n'),
-                ("deleted_rows", 'n'),
-                ("active_run", 's'),
-                ("created", 't'),
-                ("rejected_edit", 's'),
-            ]),
-        },
-        Definition {
-            which: Which::Views,
-            name: "views",
-            comment: "Every saved query.",
-            schema: schema_of(&[
-                ("namespace", 's'),
-                ("name", 's'),
-                ("view", 's'),
-                ("ready", 'b'),
-                ("reason", 's'),
-                ("message", 's'),
-                ("sql", 's'),
-                ("description", 's'),
-                ("tags", 's'),
-                ("suspended", 'b'),
-                ("created", 't'),
-                ("rejected_edit", 's'),
-            ]),
-        },
-        Definition {
-            which: Which::Events,
-            name: "events",
-            comment: "What happened to resources, newest first.",
-            schema: schema_of(&[
-                ("last", 't'),
-                ("first", 't'),
-                ("count", 'n'),
-                ("type", 's'),
-                ("kind", 's'),
-                ("namespace", 's'),
-                ("name", 's'),
-                ("reason", 's'),
-                ("message", 's'),
-            ]),
-        },
-        Definition {
-            which: Which::Queries,
-            name: "queries",
-            comment: "Running and recent queries, newest first.",
-            schema: schema_of(&[
-                ("id", 'n'),
-                ("session_id", 'n'),
-                ("user", 's'),
-                ("database", 's'),
-                ("sql", 's'),
-                ("state", 's'),
-                ("started", 't'),
-                ("ended", 't'),
-                ("duration_ms", 'f'),
-                ("rows", 'n'),
-                ("error", 's'),
-                ("sqlstate", 's'),
-            ]),
-        },
-    ]
-});
-
-/// The system tables as metadata.
-pub(crate) fn metadata() -> Arc<Vec<Arc<TableMetadata>>> {
-    static METADATA: LazyLock<Arc<Vec<Arc<TableMetadata>>>> = LazyLock::new(|| {
-        let mut tables: Vec<Arc<TableMetadata>> = TABLES
-            .iter()
-            .map(|definition| {
-                Arc::new(TableMetadata {
-                    name: definition.name.to_owned(),
-                    kind: RelationKind::View,
-                    comment: Some(definition.comment.to_owned()),
-                    rows: None,
-                    columns: columns_of(&definition.schema),
-                    primary_key: Vec::new(),
-                    definition: None,
-                })
-            })
-            .collect();
-        tables.sort_by(|a, b| a.name.cmp(&b.name));
-        Arc::new(tables)
-    });
-    Arc::clone(&METADATA)
 }
 
 /// Where the system tables read from.
@@ -505,7 +288,7 @@ fn export(entry: &Entry<Export>) -> Vec<Cell> {
     row.extend(cells![
         source,
         destination,
-        schedule.map(|schedule| schedule.cron.to_string()),
+        schedule.map(|schedule| schedule.cron.clone()),
         schedule.and_then(|schedule| schedule.time_zone.clone()),
         spec.map(lakegate_crds::ExportSpec::is_suspended),
         has_run.then_some(last.outcome),
@@ -562,7 +345,7 @@ fn retention_policy(entry: &Entry<RetentionPolicy>) -> Vec<Cell> {
     row.extend(cells![
         spec.map(|spec| if spec.rows.is_some() { "rows" } else { "files" }.to_owned()),
         status.mode,
-        schedule.map(|schedule| schedule.cron.to_string()),
+        schedule.map(|schedule| schedule.cron.clone()),
         spec.map(|spec| spec.suspend.unwrap_or(false)),
         status.last_run.map(|run| run.outcome),
         status.last_evaluation_time,
@@ -599,29 +382,47 @@ fn batch(schema: &SchemaRef, rows: &[Vec<Cell>]) -> DataFusionResult<RecordBatch
         // a cell of another kind than its column is null: the tests read every table
         let cells = rows.iter().map(|row| row.get(index));
         columns.push(match field.data_type() {
-            DataType::Int64 => Arc::new(Int64Array::from_iter(cells.map(|cell| match cell {
-                Some(Cell::Integer(value)) => *value,
-                _ => None,
-            }))),
-            DataType::Float64 => Arc::new(Float64Array::from_iter(cells.map(|cell| match cell {
-                Some(Cell::Float(value)) => *value,
-                _ => None,
-            }))),
-            DataType::Boolean => Arc::new(BooleanArray::from_iter(cells.map(|cell| match cell {
-                Some(Cell::Bool(value)) => *value,
-                _ => None,
-            }))),
+            DataType::Int64 => Arc::new(
+                cells
+                    .map(|cell| match cell {
+                        Some(Cell::Integer(value)) => *value,
+                        _ => None,
+                    })
+                    .collect::<Int64Array>(),
+            ),
+            DataType::Float64 => Arc::new(
+                cells
+                    .map(|cell| match cell {
+                        Some(Cell::Float(value)) => *value,
+                        _ => None,
+                    })
+                    .collect::<Float64Array>(),
+            ),
+            DataType::Boolean => Arc::new(
+                cells
+                    .map(|cell| match cell {
+                        Some(Cell::Bool(value)) => *value,
+                        _ => None,
+                    })
+                    .collect::<BooleanArray>(),
+            ),
             DataType::Timestamp(..) => {
-                let times = TimestampMicrosecondArray::from_iter(cells.map(|cell| match cell {
-                    Some(Cell::Time(value)) => value.map(Timestamp::as_microsecond),
-                    _ => None,
-                }));
+                let times = cells
+                    .map(|cell| match cell {
+                        Some(Cell::Time(value)) => value.map(Timestamp::as_microsecond),
+                        _ => None,
+                    })
+                    .collect::<TimestampMicrosecondArray>();
                 Arc::new(times.with_timezone("UTC"))
             }
-            _ => Arc::new(StringArray::from_iter(cells.map(|cell| match cell {
-                Some(Cell::Text(value)) => value.as_deref(),
-                _ => None,
-            }))),
+            _ => Arc::new(
+                cells
+                    .map(|cell| match cell {
+                        Some(Cell::Text(value)) => value.as_deref(),
+                        _ => None,
+                    })
+                    .collect::<StringArray>(),
+            ),
         });
     }
     Ok(RecordBatch::try_new(Arc::clone(schema), columns)?)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
@@ -352,5 +352,4 @@ async fn the_query_log_remembers() {
     )
     .await;
     assert_eq!(seen, ["select * from orders|Finished|5|"]);
-    let _ = Int64Array::from(vec![1]);
 }

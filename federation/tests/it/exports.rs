@@ -6,7 +6,7 @@ use lakegate_crds::ExportSpec;
 
 use crate::support::shop_and_crm;
 
-fn spec(part: serde_json::Value) -> ExportSpec {
+fn spec(part: &serde_json::Value) -> ExportSpec {
     let mut spec = serde_json::json!({
         "from": {"sourceRef": {"name": "shop"}, "table": {"schema": "public", "name": "orders"}},
         "destination": {"lakeRef": {"name": "lake"}, "schema": "shop", "table": "orders"},
@@ -22,7 +22,7 @@ async fn exported(
     part: serde_json::Value,
 ) -> Result<(Vec<String>, Vec<String>), lakegate_federation::FederationError> {
     let (federation, _) = shop_and_crm().await;
-    let plan = federation.plan_export(&spec(part), Some("shop")).await?;
+    let plan = federation.plan_export(&spec(&part), Some("shop")).await?;
     let columns: Vec<String> = plan
         .schema()
         .fields()
