@@ -22,7 +22,10 @@ fn context(federation: &Federation, directory: &Path) -> SourceContext {
 
 async fn attach(federation: &Federation, directory: &Path, name: &str, spec: serde_json::Value) {
     let spec = data_source(name, spec).spec;
-    federation.attach(name, &spec, &context(federation, directory)).await.unwrap();
+    federation
+        .attach(name, &spec, &context(federation, directory))
+        .await
+        .unwrap();
 }
 
 /// Replaces `shop.orders` of the lake by `count` rows.
@@ -31,15 +34,24 @@ async fn publish(lake: &Lake, run: &str, count: i64) {
         schema(),
         vec![
             Arc::new(Int64Array::from_iter_values(0..count)),
-            Arc::new(StringArray::from_iter_values((0..count).map(|id| format!("{run}-{id}")))),
+            Arc::new(StringArray::from_iter_values(
+                (0..count).map(|id| format!("{run}-{id}")),
+            )),
         ],
     )
     .unwrap();
     let options = WriteOptions::new(run, "1");
-    let mut writer = lake.write("shop", "orders", batch.schema(), options).await.unwrap();
+    let mut writer = lake
+        .write("shop", "orders", batch.schema(), options)
+        .await
+        .unwrap();
     writer.write(batch).await.unwrap();
     let files = writer.close().await.unwrap();
-    let info = CommitInfo { run_id: run.into(), attempt_id: "1".into(), ..CommitInfo::default() };
+    let info = CommitInfo {
+        run_id: run.into(),
+        attempt_id: "1".into(),
+        ..CommitInfo::default()
+    };
     lake.replace(files, info).await.unwrap();
 }
 
@@ -58,13 +70,25 @@ async fn a_join_over_three_kinds_of_store() {
     std::fs::create_dir(path.join("files")).unwrap();
     std::fs::write(path.join("files/visits.csv"), "person,pages\n1,10\n2,20\n1,5\n").unwrap();
     let federation = federation();
-    attach(&federation, path, "shop", serde_json::json!({"sqlite": {"path": "shop.db"}})).await;
+    attach(
+        &federation,
+        path,
+        "shop",
+        serde_json::json!({"sqlite": {"path": "shop.db"}}),
+    )
+    .await;
     let files = serde_json::json!({"objectStore": {
         "directory": {"path": "files"},
         "tables": [{"name": "visits", "path": "*.csv", "format": "Csv"}],
     }});
     attach(&federation, path, "logs", files).await;
-    attach(&federation, path, "lake", serde_json::json!({"lake": {"directory": {"path": "lake"}}})).await;
+    attach(
+        &federation,
+        path,
+        "lake",
+        serde_json::json!({"lake": {"directory": {"path": "lake"}}}),
+    )
+    .await;
     let lake = Lake::open_directory(&path.join("lake")).await.unwrap();
     publish(&lake, "run-1", 2).await;
     let sql = "select p.name, sum(v.pages) as pages, max(o.name) as last from shop.main.people p \
@@ -82,7 +106,13 @@ async fn a_published_run_shows_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path();
     let federation = federation();
-    attach(&federation, path, "lake", serde_json::json!({"lake": {"directory": {"path": "lake"}}})).await;
+    attach(
+        &federation,
+        path,
+        "lake",
+        serde_json::json!({"lake": {"directory": {"path": "lake"}}}),
+    )
+    .await;
     let connected = session(&federation, "lake");
     let count = "select count(*) from lake.shop.orders";
     assert_eq!(try_rows(&connected, count).await.unwrap_err().sqlstate(), "42P01");
@@ -96,7 +126,9 @@ async fn a_published_run_shows_at_once() {
         assert_eq!(rows(&session(&federation, database), sql).await, ["3"], "{sql}");
     }
     // a plan that a client kept reads what is there when it runs
-    let statement = lakegate_federation::parse("select * from shop.orders").unwrap().remove(0);
+    let statement = lakegate_federation::parse("select * from shop.orders")
+        .unwrap()
+        .remove(0);
     let plan = connected.plan(statement, &[]).await.unwrap();
     publish(&lake, "run-2", 7).await;
     assert_eq!(rows(&connected, count).await, ["7"]);
