@@ -76,6 +76,25 @@ pub(crate) fn served_views(known: &BTreeMap<Key, Entry<View>>) -> Vec<ViewEntry>
     all
 }
 
+impl Federation {
+    /// Serves these views, once and without keeping them up: for a worker, which lives as long as its run. A view that
+    /// does not plan fails whoever names it.
+    pub async fn attach_views(self: &Arc<Self>, views: Vec<View>) {
+        let known = views.into_iter().map(|view| {
+            let entry = Entry {
+                key: Key::of(&view),
+                status: None,
+                rejected: None,
+                uid: view.metadata.uid.clone().unwrap_or_default(),
+                generation: view.metadata.generation.unwrap_or_default(),
+                object: Some(Arc::new(view)),
+            };
+            (entry.key.clone(), entry)
+        });
+        refresh_views(self, served_views(&known.collect())).await;
+    }
+}
+
 /// Serves the views, plans each against the catalogs as they are, and records what
 /// came of it. A view that does not plan stays: naming it gives its error.
 pub(crate) async fn refresh_views(federation: &Arc<Federation>, views: Vec<ViewEntry>) {

@@ -124,15 +124,13 @@ impl<K: LakegateResource> Shelf<K> {
     }
 }
 
-/// The part of an object that can change without a new generation and that matters to us.
-fn metadata_of<K: LakegateResource>(
-    entry: &Entry<K>,
-) -> Option<(
-    Option<&BTreeMap<String, String>>,
-    Option<&BTreeMap<String, String>>,
-)> {
-    let metadata = entry.object.as_deref()?.meta();
-    Some((metadata.annotations.as_ref(), metadata.labels.as_ref()))
+/// The part of an object that can change without a new generation and that matters to us: annotations and labels.
+fn metadata_of<K: LakegateResource>(entry: &Entry<K>) -> [Option<&BTreeMap<String, String>>; 2] {
+    let metadata = entry.object.as_deref().map(lakegate_crds::kube::Resource::meta);
+    [
+        metadata.and_then(|metadata| metadata.annotations.as_ref()),
+        metadata.and_then(|metadata| metadata.labels.as_ref()),
+    ]
 }
 
 /// All shelves.

@@ -13,6 +13,10 @@ use crate::{
 
 /// What an Export asks for.
 #[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a wish of its own; any combination is meant"
+)]
 pub struct Wishes<'a> {
     /// Of the Export.
     pub uid: &'a str,

@@ -171,6 +171,10 @@ pub struct Progress {
 
     /// Bytes written so far.
     pub bytes: u64,
+
+    /// Rows expected, by the source's statistics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_rows: Option<u64>,
 }
 
 /// What an attempt is doing.
@@ -262,6 +266,7 @@ mod tests {
                     phase: Phase::Copying,
                     rows: 7,
                     bytes: 9,
+                    total_rows: None,
                 }),
                 r#"{"type":"progress","phase":"Copying","rows":7,"bytes":9}"#,
             ),

@@ -100,13 +100,16 @@ impl Surroundings for RealSurroundings {
         // The lake's future is bound to its thread.
         let swept = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
-                let lake = open_lake(&lake, &state_dir).await?;
+                let lake = open_lake(&lake, &state_dir)
+                    .await
+                    .map_err(|error| chain(&error))?;
                 lake.sweep(&destination.schema, &destination.table, &run_uid)
                     .await
+                    .map_err(|error| chain(&error))
             })
         });
         match swept.await {
-            Ok(swept) => swept.map_err(|error| chain(&error)),
+            Ok(swept) => swept,
             Err(error) => Err(error.to_string()),
         }
     }

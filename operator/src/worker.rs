@@ -160,6 +160,8 @@ pub struct State {
     phase: AtomicU8,
     rows: AtomicU64,
     bytes: AtomicU64,
+    /// Plus one; zero is unknown.
+    expected: AtomicU64,
 }
 
 impl State {
@@ -182,6 +184,7 @@ impl State {
             phase,
             rows: self.rows.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            total_rows: self.expected.load(Ordering::Relaxed).checked_sub(1),
         }
     }
 }
@@ -236,6 +239,9 @@ async fn attempt(
     })
     .map_err(|error| federation_failure(&error, Stage::Planning))?;
     let unattached = attach(&federation, order, &secrets).await?;
+    if !order.views.is_empty() {
+        federation.attach_views(order.views.clone()).await;
+    }
     let catalog = order
         .sources
         .first()
@@ -256,6 +262,9 @@ async fn attempt(
             return Err(failure);
         }
     };
+    if let Some(rows) = plan.expected_rows() {
+        state.expected.store(rows.saturating_add(1), Ordering::Relaxed);
+    }
     let written = copy(order, &lake, &plan, state).await?;
     state.enter(Phase::Committing);
     let rows_read = state.rows.load(Ordering::Relaxed);
@@ -411,7 +420,30 @@ fn federation_failure(error: &FederationError, stage: Stage) -> Failure {
     for more in [error.detail(), error.hint()].into_iter().flatten() {
         message = format!("{message} ({more})");
     }
+    if stage == Stage::Reading && reason == Reason::CastFailed {
+        // Such errors quote the value, as they should to whoever asked the query. A status is read by people who may
+        // not see the data.
+        message = format!("a value does not fit: {}", without_quotes(&message));
+    }
     failure(reason, message, terminal)
+}
+
+/// The text with everything between quotes left out.
+fn without_quotes(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut open = None;
+    for character in text.chars() {
+        match open {
+            None if matches!(character, '"' | '\'') => {
+                open = Some(character);
+                kept.push('…');
+            }
+            None => kept.push(character),
+            Some(quote) if quote == character => open = None,
+            Some(_) => {}
+        }
+    }
+    kept
 }
 
 fn lake_failure(error: &LakeError) -> Failure {
@@ -495,5 +527,40 @@ impl Reporter {
         let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever does not read any more has ended, and with it our standard input: the watch acts on that.
         let _ = out.write_all(&line).and_then(|()| out.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_values_are_left_out() {
+        for (text, expected) in [
+            (
+                r#"invalid input syntax for type bigint: "a@x""#,
+                "invalid input syntax for type bigint: …",
+            ),
+            ("cannot cast 'it' to \"b\" here", "cannot cast … to … here"),
+            ("value \"never closed", "value …"),
+            ("no quotes", "no quotes"),
+        ] {
+            assert_eq!(without_quotes(text), expected);
+        }
+    }
+
+    #[test]
+    fn an_order_that_cannot_be_read_shows_nothing_of_itself() {
+        let mut line = std::io::Cursor::new("{\"secrets\": canary-4711}\n");
+        let message = read_order(&mut line).unwrap_err();
+        assert!(
+            message.contains("column") && !message.contains("canary"),
+            "{message}"
+        );
+        assert!(
+            read_order(&mut std::io::Cursor::new(""))
+                .unwrap_err()
+                .contains("lakegate serve")
+        );
     }
 }

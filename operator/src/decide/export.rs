@@ -119,7 +119,7 @@ pub fn decide_export(observed: ObservedExport<'_>) -> Decision<ExportStatus> {
     if observed.failure.is_none() {
         effects.extend(
             plan.create
-                .map(|creation| Effect::CreateRun(Box::new(run_of(entry, export, creation, now)))),
+                .map(|creation| Effect::CreateRun(Box::new(run_of(entry, export, &creation, now)))),
         );
         effects.extend(
             plan.cancel
@@ -419,7 +419,7 @@ fn outdated_runs(spec: &ExportSpec, known: &ExportStatus, runs: &[Entry<ExportRu
     outdated
 }
 
-fn run_of(entry: &Entry<Export>, export: &Export, creation: Creation, now: Timestamp) -> ExportRun {
+fn run_of(entry: &Entry<Export>, export: &Export, creation: &Creation, now: Timestamp) -> ExportRun {
     let cause = match &creation.trigger {
         Trigger::Slot(_) if creation.catch_up => RunCause::CatchUp,
         Trigger::Slot(_) => RunCause::Schedule,

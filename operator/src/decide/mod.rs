@@ -19,9 +19,7 @@ use lakegate_store::{Entry, Key, Notice, NoticeType, Problem, Rejected};
 use crate::attempt::StopCause;
 
 pub use export::{ObservedExport, TOKEN_ANNOTATION, TRIGGER_LABEL, decide_export, run_for};
-pub use others::{
-    ObservedPolicy, ObservedSource, ObservedView, decide_policy, decide_source, decide_view, view_sql_name,
-};
+pub use others::{ObservedPolicy, ObservedSource, ObservedView, decide_policy, decide_source, decide_view};
 pub use run::{ObservedRun, decide_run, record_of, summarise};
 
 /// The outcome of a decision.

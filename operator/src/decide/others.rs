@@ -38,7 +38,7 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
     let suspended = entry
         .object
         .as_deref()
-        .is_some_and(|source| source.spec.suspend.unwrap_or(false));
+        .is_some_and(|source| source.spec.is_suspended());
     if let Some(source) = entry.object.as_deref() {
         status.r#type = source.spec.source_kind();
         status.catalog_name = Some(source.spec.catalog_name(&entry.key.name));
@@ -225,9 +225,26 @@ pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
     let before = entry.status.clone().unwrap_or_default();
     let mut status = before.clone();
     status.observed_generation = Some(entry.generation);
+    let suspended = entry
+        .object
+        .as_deref()
+        .is_some_and(|view| view.spec.is_suspended());
+    if suspended {
+        status.conditions.set(
+            now,
+            ConditionType::Suspended,
+            true,
+            Reason::Suspended,
+            "spec.suspend is true",
+            entry.generation,
+        );
+    } else {
+        status.conditions.unset(ConditionType::Suspended);
+    }
     let is_about_this =
         |health: &&ViewHealth| health.uid == entry.uid && health.generation >= entry.generation;
     let verdict = match observed.health.filter(is_about_this) {
+        _ if suspended => Verdict::ready(Reason::Suspended, "suspended: it is not served"),
         None => Verdict::progressing("planning"),
         Some(ViewHealth {
             reason: Some(reason),
@@ -237,7 +254,9 @@ pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
             let message = message.as_deref().unwrap_or("its query cannot be planned");
             // A view that does not plan may plan once its tables are there; one that is no query never will.
             match reason {
-                Reason::InvalidSpec | Reason::NotImplemented => Verdict::stalled(*reason, message),
+                Reason::InvalidSpec | Reason::NotImplemented | Reason::NameConflict => {
+                    Verdict::stalled(*reason, message)
+                }
                 _ => Verdict::retrying(*reason, message),
             }
         }
@@ -250,7 +269,11 @@ pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
                     r#type: data_type.clone(),
                 })
                 .collect();
-            let name = view_sql_name(entry);
+            let name = entry.object.as_deref().map_or_else(
+                || entry.key.name.clone(),
+                |view| view.spec.sql_name(&entry.key.name),
+            );
+            let name = format!("views.{name}");
             let verdict = Verdict::ready(Reason::Available, format!("served as {name}"));
             status.sql_name = Some(name);
             verdict
@@ -268,11 +291,6 @@ pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
         notices,
         next: None,
     }
-}
-
-/// Name of a view in SQL: `views.shop_daily` for `shop-daily`.
-pub fn view_sql_name(entry: &Entry<View>) -> String {
-    format!("views.{}", entry.key.name.replace(['-', '.'], "_"))
 }
 
 /// Everything a decision about a RetentionPolicy may look at.

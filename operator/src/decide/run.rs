@@ -224,7 +224,7 @@ fn watch(
     status.progress = Some(ProgressStatus {
         rows: Some(count(progress.rows)),
         bytes: Some(count(progress.bytes)),
-        total_rows: status.progress.as_ref().and_then(|progress| progress.total_rows),
+        total_rows: progress.total_rows.map(count),
         time: None,
     });
     let message = format!("attempt {}: {}", record.attempts, progress.phase.as_str());

@@ -33,7 +33,7 @@ fn entry<K: LakegateResource>(object: serde_json::Value, generation: i64) -> Ent
     }
 }
 
-fn export_with(spec: serde_json::Value) -> Entry<Export> {
+fn export_with(spec: &serde_json::Value) -> Entry<Export> {
     let mut full = json!({
         "from": {"sourceRef": {"name": "shop"}, "table": {"schema": "public", "name": "orders"}},
         "allColumns": {},
@@ -121,10 +121,10 @@ fn statuses_of_exports() {
         Reason::TableNameConflict,
         "is written by another",
     )];
-    let scheduled = export_with(json!({}));
-    let on_request = export_with(json!({"schedule": null}));
-    let suspended = export_with(json!({"suspend": true}));
-    let mut edited_badly = export_with(json!({}));
+    let scheduled = export_with(&json!({}));
+    let on_request = export_with(&json!({"schedule": null}));
+    let suspended = export_with(&json!({"suspend": true}));
+    let mut edited_badly = export_with(&json!({}));
     edited_badly.rejected = Some(rejected("six fields"));
     let mut never_good = edited_badly.clone();
     never_good.object = None;
@@ -257,7 +257,7 @@ fn statuses_of_exports() {
 
 #[test]
 fn messages_name_place_and_remedy() {
-    let mut export = export_with(json!({}));
+    let mut export = export_with(&json!({}));
     export.rejected = Some(rejected("six fields"));
     let decision = decide_export(observe(&export));
     assert_eq!(
@@ -272,7 +272,7 @@ fn messages_name_place_and_remedy() {
 
 #[test]
 fn a_rejected_edit_keeps_the_last_good_schedule() {
-    let mut export = export_with(json!({}));
+    let mut export = export_with(&json!({}));
     export.rejected = Some(rejected("six fields"));
     export.status = Some(ExportStatus {
         next_schedule_time: Some(time(at("2026-05-11T03:00:00Z"))),
@@ -294,7 +294,7 @@ fn a_rejected_edit_keeps_the_last_good_schedule() {
 #[test]
 fn what_is_not_served_starts_nothing_and_a_dependency_that_comes_back_is_made_up_for() {
     let mut export =
-        export_with(json!({"runToken": "now", "schedule": {"cron": "0 3 * * *", "runOnCreate": true}}));
+        export_with(&json!({"runToken": "now", "schedule": {"cron": "0 3 * * *", "runOnCreate": true}}));
     let promised = Some(time(at("2026-05-11T03:00:00Z")));
     export.status = Some(ExportStatus {
         next_schedule_time: promised.clone(),
@@ -318,7 +318,7 @@ fn what_is_not_served_starts_nothing_and_a_dependency_that_comes_back_is_made_up
 
 #[test]
 fn runs_are_accounted_for_once_and_then_trimmed() {
-    let mut export = export_with(json!({"history": {"succeeded": 1, "failed": 1}}));
+    let mut export = export_with(&json!({"history": {"succeeded": 1, "failed": 1}}));
     let runs = [
         ended_run("r1", "2026-05-07T03:00:09Z", RunState::Complete, ""),
         ended_run("r2", "2026-05-08T03:00:09Z", RunState::Failed, "WorkerLost"),
@@ -379,7 +379,8 @@ fn replace_cancels_and_forbid_waits() {
         ("Forbid", Vec::new()),
         ("Replace", vec![Effect::CancelRun(Key::named("r1"))]),
     ] {
-        let mut export = export_with(json!({"schedule": {"cron": "0 3 * * *", "concurrencyPolicy": policy}}));
+        let mut export =
+            export_with(&json!({"schedule": {"cron": "0 3 * * *", "concurrencyPolicy": policy}}));
         export.status = Some(ExportStatus {
             next_schedule_time: Some(time(at("2026-05-11T03:00:00Z"))),
             ..ExportStatus::default()
@@ -426,7 +427,7 @@ fn observe_run<'a>(
 
 #[test]
 fn the_life_of_a_run_in_statuses() {
-    let export = export_with(json!({}));
+    let export = export_with(&json!({}));
     let mut run = run_entry();
     let started = at("2026-05-11T03:59:00Z");
     let not_asked = CommitLookup::NotAsked;
@@ -442,6 +443,7 @@ fn the_life_of_a_run_in_statuses() {
             phase: Phase::Copying,
             rows: 5,
             bytes: 50,
+            total_rows: Some(10),
         },
         stopping: false,
     };
@@ -530,7 +532,7 @@ fn the_life_of_a_run_in_statuses() {
 
 #[test]
 fn failed_and_interrupted_runs() {
-    let export = export_with(json!({}));
+    let export = export_with(&json!({}));
     let run = run_entry();
     let failure = Failure {
         reason: "SchemaChanged".to_owned(),

@@ -41,6 +41,17 @@ fn memory(promised: &str) -> Memory {
 
 const NOW: &str = "2026-05-11T03:00:10Z";
 
+/// What, wishes, memory, runs; then the trigger of the run created, runs cancelled, whether anything waits.
+type Case<'a> = (
+    &'static str,
+    Wishes<'a>,
+    &'a Memory,
+    Vec<RunFact<'a>>,
+    Option<Trigger>,
+    Vec<&'a str>,
+    bool,
+);
+
 #[test]
 fn plans() {
     let daily = schedule("0 3 * * *");
@@ -82,15 +93,7 @@ fn plans() {
     let base = wishes(Some(&daily));
     let due = memory("2026-05-11T03:00Z");
     let fresh = Memory::default();
-    let cases: Vec<(
-        &str,
-        Wishes<'_>,
-        &Memory,
-        Vec<RunFact<'_>>,
-        Option<Trigger>,
-        Vec<&str>,
-        bool,
-    )> = vec![
+    let cases: [Case<'_>; 19] = [
         ("due", base, &due, vec![ended], Some(slot.clone()), vec![], false),
         (
             "due, a run is active: it waits",
@@ -463,7 +466,7 @@ proptest! {
             }
             trimmable = false;
             let mut effects = 0;
-            for _ in 0..8 {
+            while effects < 8 {
                 if crash_after == Some(effects) { break }
                 let facts: Vec<RunFact<'_>> = runs.iter().map(|run| RunFact { name: &run.name, fingerprint: Some(&run.fingerprint), token: run.token.as_deref(), generation: run.generation, slot: run.slot, ended: run.ended }).collect();
                 let wishes = Wishes { uid: "u1", generation, schedule: Some(&schedule), run_on_create, replace, suspended, blocked, token: token.as_deref(), annotation: None };

@@ -27,7 +27,7 @@ use crate::harness::{FakeLauncher, FakeSurroundings, Running, World, export};
 async fn killed_before_its_commit_the_attempt_is_repeated() {
     let mut world = World::new();
     world.store.put(export("orders", json!({"runToken": "go"})));
-    let mut operator = world.start();
+    let operator = world.start();
     let orphan = world.worker().await;
     let name = orphan.order.run.name.clone();
     world
@@ -58,7 +58,7 @@ async fn killed_before_its_commit_the_attempt_is_repeated() {
 async fn killed_after_the_commit_the_run_is_complete() {
     let mut world = World::new();
     world.store.put(export("orders", json!({"runToken": "go"})));
-    let mut operator = world.start();
+    let operator = world.start();
     let orphan = world.worker().await;
     let name = orphan.order.run.name.clone();
     world
@@ -373,7 +373,7 @@ async fn a_day(effect: usize, before: bool) -> bool {
         }
         heir.shut_down().await;
     }
-    let performed = performed.lock().unwrap();
+    let performed: Vec<String> = performed.lock().unwrap().clone();
     assert_eq!(
         (performed.len(), world.surroundings.commit_count()),
         (3, 3),

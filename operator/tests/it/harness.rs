@@ -119,7 +119,7 @@ impl Surroundings for FakeSurroundings {
 
 /// A worker in the test's hands.
 pub struct FakeWorker {
-    pub order: WorkOrder,
+    pub order: Box<WorkOrder>,
     events: mpsc::Sender<WorkerEvent>,
     stopped: oneshot::Receiver<()>,
 }
@@ -130,6 +130,7 @@ impl FakeWorker {
             phase: Phase::Copying,
             rows,
             bytes: rows * 11,
+            total_rows: None,
         };
         let _ = self
             .events
@@ -200,7 +201,7 @@ impl WorkerLauncher for FakeLauncher {
         let (stop, stopped) = oneshot::channel();
         let id = format!("fake-{}", order.run.attempt);
         let _ = self.workers.send(FakeWorker {
-            order,
+            order: Box::new(order),
             events: events_in,
             stopped,
         });
@@ -407,7 +408,7 @@ impl World {
 }
 
 /// How long a test waits for what must happen. Only a failing test waits that long.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 pub trait OfKind {
     fn of_kind<K: LakegateResource>(&self) -> &dyn lakegate_store::Store<K>

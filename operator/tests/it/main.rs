@@ -1,7 +1,17 @@
 //! The operator as a whole: the loop over a store in memory with workers of the tests' making, and real child processes.
 
+// Helpers of tests fail by panicking, as tests do; clippy.toml allows it only inside #[test]. Their JSON arguments are
+// written in place.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::needless_pass_by_value
+)]
+
 mod crash;
 mod harness;
 mod process;
 mod runs;
 mod status;
+mod worker;

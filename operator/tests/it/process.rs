@@ -35,6 +35,7 @@ fn child() {
         phase: Phase::Copying,
         rows: 1,
         bytes: 2,
+        total_rows: None,
     }));
     match order.run.name.as_str() {
         "finish" => {
@@ -58,6 +59,7 @@ fn child() {
                 phase: Phase::Committing,
                 rows: 3,
                 bytes: 4,
+                total_rows: None,
             }));
         }
         "obedient" => {
@@ -66,7 +68,7 @@ fn child() {
             std::process::exit(75);
         }
         "stubborn" => loop {
-            std::thread::sleep(Duration::from_secs(3600));
+            std::thread::sleep(Duration::from_hours(1));
         },
         other => panic!("{other}"),
     }
