@@ -60,6 +60,7 @@ async fn a_run_becomes_a_table_and_the_next_replaces_it() {
 #[tokio::test]
 async fn the_run_manifest_names_every_file_with_its_hash() {
     use sha2::{Digest, Sha256};
+    use std::fmt::Write;
     let directory = directory();
     let lake = lake(directory.path()).await;
     let small_files = WriteOptions {
@@ -92,10 +93,12 @@ async fn the_run_manifest_names_every_file_with_its_hash() {
     for file in &manifest.files {
         let content = std::fs::read(table.join(&file.path)).unwrap();
         assert_eq!(content.len() as u64, file.size);
-        let hash: String = Sha256::digest(&content)
+        let hash = Sha256::digest(&content)
             .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(String::new(), |mut text, byte| {
+                write!(text, "{byte:02x}").unwrap();
+                text
+            });
         assert_eq!(hash, file.sha256);
     }
     assert!(table.join(&manifest.directory).join("_SUCCESS").exists());
