@@ -205,12 +205,13 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
     match allowed {
         Err(reason) => Some(reason),
         Ok(()) => match (&column.wire, value) {
-            // -0.0 and 0.0 are one value there, two here; NaN is kept out too.
+            // -0.0 and 0.0 are one value there; here that depends on the operator
+            // (comparing, hashing, sorting). NaN likewise.
             (Wire::Float4, ScalarValue::Float32(Some(float))) if !plain(f64::from(*float)) => {
-                Some("zero and NaN compare differently in PostgreSQL")
+                Some("zero and NaN have several forms, which PostgreSQL takes for one")
             }
             (Wire::Float8, ScalarValue::Float64(Some(float))) if !plain(*float) => {
-                Some("zero and NaN compare differently in PostgreSQL")
+                Some("zero and NaN have several forms, which PostgreSQL takes for one")
             }
             _ => match literal(value) {
                 Some(_) => None,
