@@ -28,7 +28,6 @@ pub enum Cell {
     Float(f64),
     Text(String),
     Ints(Vec<i64>),
-    Texts(Vec<String>),
 }
 
 impl From<bool> for Cell {
@@ -243,7 +242,6 @@ fn array(column: &RelationColumn, rows: &[HashMap<&'static str, Cell>]) -> Resul
             match item.data_type() {
                 DataType::Int16 => lists!(Int16Builder::new(), Cell::Ints, |value: &i64| *value as i16),
                 DataType::Int64 => lists!(Int64Builder::new(), Cell::Ints, |value: &i64| *value),
-                DataType::Utf8 => lists!(StringBuilder::new(), Cell::Texts, |value: &String| value.clone()),
                 _ => all_null(&data_type, rows, column, wrong),
             }
         }
