@@ -1,5 +1,6 @@
 //! Parameters of Bind as values.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, IntervalUnit, TimeUnit, i256};
@@ -456,7 +457,7 @@ fn numeric_binary(mut bytes: Bytes) -> Option<ScalarValue> {
         if group > 9_999 {
             return None;
         }
-        digits.push_str(&format!("{group:04}"));
+        let _ = write!(digits, "{group:04}");
     }
     // the last digit stands at the place 4 * (weight - count + 1)
     let actual = 4 * (i32::from(count) - 1 - i32::from(weight));

@@ -347,7 +347,7 @@ mod tests {
             (
                 DataType::Decimal256(76, 10),
                 1700,
-                ((76 << 16) | 10) + 4,
+                ((76 << 16) | 0x0a) + 4,
                 "numeric(76,10)",
             ),
             (DataType::Utf8View, 25, -1, "text"),

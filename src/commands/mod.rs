@@ -40,7 +40,7 @@ pub fn run(cli: Cli) -> ExitCode {
         } => run::run(&resource, no_wait, &state),
         Command::Crds { check, write } => crds::crds(check.as_deref(), write.as_deref()),
         Command::User { command } => user::user(command),
-        Command::Worker => worker::worker(),
+        Command::Worker => Ok(worker::worker()),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("lakegate: {}", with_causes(failure.as_ref()));

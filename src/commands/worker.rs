@@ -2,11 +2,6 @@
 
 use std::process::ExitCode;
 
-use super::Failure;
-
-pub fn worker() -> Result<ExitCode, Failure> {
-    Ok(lakegate_operator::worker::run(
-        std::io::stdin(),
-        std::io::stdout(),
-    ))
+pub fn worker() -> ExitCode {
+    lakegate_operator::worker::run(std::io::stdin(), std::io::stdout())
 }

@@ -28,10 +28,10 @@ struct Instance {
 
 type Refusal = (StatusCode, String);
 
-fn failed(error: lakegate_store::StoreError) -> Refusal {
+fn failed(error: &lakegate_store::StoreError) -> Refusal {
     (
         StatusCode::INTERNAL_SERVER_ERROR,
-        crate::commands::with_causes(&error),
+        crate::commands::with_causes(error),
     )
 }
 
@@ -42,11 +42,15 @@ async fn objects(
     list_objects(instance.store.as_ref(), kind)
         .await
         .map(Json)
-        .map_err(failed)
+        .map_err(|error| failed(&error))
 }
 
 async fn notices(State(instance): State<Instance>) -> Result<Json<Vec<NoticeView>>, Refusal> {
-    let notices = instance.store.list_notices().await.map_err(failed)?;
+    let notices = instance
+        .store
+        .list_notices()
+        .await
+        .map_err(|error| failed(&error))?;
     Ok(Json(notices.into_iter().map(NoticeView::from).collect()))
 }
 

@@ -1,5 +1,8 @@
 //! Lakegate as its users run it: the binary, over real folders, with psql and drivers.
 
+// The allowance of clippy.toml covers test functions, not their helpers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod cli;
 mod edits;
 mod faults;

@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 /// Longest wait for something that should happen within a second or two; tests are not timings.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The binary under test: the one cargo built, or another profile's by `LAKEGATE_BINARY`.
 pub fn binary() -> PathBuf {

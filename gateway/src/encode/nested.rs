@@ -14,48 +14,50 @@ pub(super) struct Lists<'a> {
     pub(super) range: Box<dyn Fn(usize) -> std::ops::Range<usize> + 'a>,
 }
 
+/// The items of the list in a row.
+type RangeOf<'a> = Box<dyn Fn(usize) -> std::ops::Range<usize> + 'a>;
+
 pub(super) fn lists(array: &dyn Array) -> Option<Lists<'_>> {
-    let (values, range): (&ArrayRef, Box<dyn Fn(usize) -> std::ops::Range<usize> + '_>) =
-        match array.data_type() {
-            DataType::List(_) => {
-                let list = array.as_list::<i32>();
-                let offsets = list.value_offsets();
-                (
-                    list.values(),
-                    Box::new(move |row| offsets[row] as usize..offsets[row + 1] as usize),
-                )
-            }
-            DataType::LargeList(_) => {
-                let list = array.as_list::<i64>();
-                let offsets = list.value_offsets();
-                (
-                    list.values(),
-                    Box::new(move |row| offsets[row] as usize..offsets[row + 1] as usize),
-                )
-            }
-            DataType::ListView(_) => {
-                let list = array.as_list_view::<i32>();
-                let (offsets, sizes) = (list.value_offsets(), list.value_sizes());
-                (
-                    list.values(),
-                    Box::new(move |row| offsets[row] as usize..(offsets[row] + sizes[row]) as usize),
-                )
-            }
-            DataType::LargeListView(_) => {
-                let list = array.as_list_view::<i64>();
-                let (offsets, sizes) = (list.value_offsets(), list.value_sizes());
-                (
-                    list.values(),
-                    Box::new(move |row| offsets[row] as usize..(offsets[row] + sizes[row]) as usize),
-                )
-            }
-            DataType::FixedSizeList(_, _) => {
-                let list = array.as_fixed_size_list();
-                let size = list.value_length() as usize;
-                (list.values(), Box::new(move |row| row * size..(row + 1) * size))
-            }
-            _ => return None,
-        };
+    let (values, range): (&ArrayRef, RangeOf<'_>) = match array.data_type() {
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            let offsets = list.value_offsets();
+            (
+                list.values(),
+                Box::new(move |row| offsets[row] as usize..offsets[row + 1] as usize),
+            )
+        }
+        DataType::LargeList(_) => {
+            let list = array.as_list::<i64>();
+            let offsets = list.value_offsets();
+            (
+                list.values(),
+                Box::new(move |row| offsets[row] as usize..offsets[row + 1] as usize),
+            )
+        }
+        DataType::ListView(_) => {
+            let list = array.as_list_view::<i32>();
+            let (offsets, sizes) = (list.value_offsets(), list.value_sizes());
+            (
+                list.values(),
+                Box::new(move |row| offsets[row] as usize..(offsets[row] + sizes[row]) as usize),
+            )
+        }
+        DataType::LargeListView(_) => {
+            let list = array.as_list_view::<i64>();
+            let (offsets, sizes) = (list.value_offsets(), list.value_sizes());
+            (
+                list.values(),
+                Box::new(move |row| offsets[row] as usize..(offsets[row] + sizes[row]) as usize),
+            )
+        }
+        DataType::FixedSizeList(_, _) => {
+            let list = array.as_fixed_size_list();
+            let size = list.value_length() as usize;
+            (list.values(), Box::new(move |row| row * size..(row + 1) * size))
+        }
+        _ => return None,
+    };
     Some(Lists { array, values, range })
 }
 

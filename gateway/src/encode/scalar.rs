@@ -224,7 +224,7 @@ pub(super) fn interval<'a>(
 }
 
 /// The groups above cover every type of today's Arrow; one added later prints as Arrow displays it.
-fn displayed<'a>(array: &'a dyn Array) -> BoxedCells<'a> {
+fn displayed(array: &dyn Array) -> BoxedCells<'_> {
     let options = arrow::util::display::FormatOptions::default();
     match arrow::util::display::ArrayFormatter::try_new(array, &options) {
         Ok(formatter) => {
@@ -379,7 +379,7 @@ pub(super) fn text<'a>(array: &'a dyn Array, pg_type: PgType, context: &'a Encod
 }
 
 /// A column in binary format.
-pub(super) fn binary<'a>(array: &'a dyn Array, pg_type: PgType) -> BoxedCells<'a> {
+pub(super) fn binary(array: &dyn Array, pg_type: PgType) -> BoxedCells<'_> {
     let oid = pg_type.base.oid;
     let simple = match array.data_type() {
         DataType::Boolean => Some(with(array.as_boolean(), |array, row, out| {

@@ -35,7 +35,7 @@ pub fn parse(cursor: &mut Cursor<'_>) -> Result<Option<Command>, Fault> {
             if cursor.word("prepared") {
                 return Err(two_phase());
             }
-            end(cursor).map(|chain| Command::Commit { chain })
+            Ok(Command::Commit { chain: end(cursor) })
         }
         (Keyword::ROLLBACK | Keyword::ABORT, _) => rollback(cursor),
         (Keyword::SAVEPOINT, _) => cursor.name().map(Command::Savepoint),
@@ -287,19 +287,19 @@ fn begin(cursor: &mut Cursor<'_>, tag: &'static str) -> Parsed {
 }
 
 /// `[WORK | TRANSACTION] [AND [NO] CHAIN]`
-fn end(cursor: &mut Cursor<'_>) -> Result<bool, Fault> {
+fn end(cursor: &mut Cursor<'_>) -> bool {
     let _ = cursor.word("work") || cursor.word("transaction");
     if cursor.words(&["and", "no", "chain"]) {
-        return Ok(false);
+        return false;
     }
-    Ok(cursor.words(&["and", "chain"]))
+    cursor.words(&["and", "chain"])
 }
 
 fn rollback(cursor: &mut Cursor<'_>) -> Parsed {
     if cursor.word("prepared") {
         return Err(two_phase());
     }
-    let chain = end(cursor)?;
+    let chain = end(cursor);
     if cursor.word("to") {
         if !cursor.at_end() && cursor.is_word(0, "savepoint") {
             cursor.word("savepoint");
