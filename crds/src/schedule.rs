@@ -38,7 +38,8 @@ pub struct ScheduleSpec {
     pub run_on_create: Option<bool>,
 
     /// What happens to a slot that comes while a run is active: `Forbid` (the default) lets the
-    /// active run finish and skips the slot, `Replace` ends it and starts anew.
+    /// active run finish; the newest slot then starts, if `startingDeadlineSeconds` still allows
+    /// it. `Replace` ends the active run and starts anew.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency_policy: Option<ConcurrencyPolicy>,
 }
@@ -81,7 +82,7 @@ impl ScheduleSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = crate::text::plain_enum)]
 pub enum ConcurrencyPolicy {
-    /// The active run finishes, the slot is skipped.
+    /// The active run finishes first.
     #[default]
     Forbid,
     /// The active run is ended and a new one starts.
