@@ -149,7 +149,12 @@ pub async fn order(
 
 /// Where an attempt keeps what outgrows its memory. Its own: what a killed attempt leaves is removed with it.
 pub fn scratch_dir(state_dir: &Path, attempt_id: &str) -> PathBuf {
-    state_dir.join("attempts").join(attempt_id)
+    scratch_root(state_dir).join(attempt_id)
+}
+
+/// Where all attempts have theirs.
+pub(crate) fn scratch_root(state_dir: &Path) -> PathBuf {
+    state_dir.join("attempts")
 }
 
 fn secret_failure(source: &DataSource, error: &SecretError) -> Failure {

@@ -132,6 +132,7 @@ pub fn decide_export(observed: ObservedExport<'_>) -> Decision<ExportStatus> {
     let mut notices: Vec<_> = attention(entry, &before.conditions, &status.conditions, now)
         .into_iter()
         .collect();
+    notices.extend(run_news(entry, &before, &status, now));
     let missed = status.missed_runs.unwrap_or(0) - before.missed_runs.unwrap_or(0);
     if missed > 0 {
         let message = format!("{missed} slots of the schedule were passed over");
@@ -350,6 +351,23 @@ fn last_run_verdict(status: &ExportStatus) -> (ConditionStatus, Reason, String) 
         reason,
         format!("{name}: {}", message.as_deref().unwrap_or("no message")),
     )
+}
+
+/// A notice when a run has ended that the status did not tell of before.
+fn run_news(
+    entry: &Entry<Export>,
+    before: &ExportStatus,
+    after: &ExportStatus,
+    now: Timestamp,
+) -> Option<lakegate_store::Notice> {
+    let name = |status: &ExportStatus| status.last_run.as_ref().map(|run| run.name.clone());
+    name(after).filter(|ended| name(before).as_ref() != Some(ended))?;
+    let (succeeded, reason, message) = last_run_verdict(after);
+    let notice_type = match succeeded {
+        ConditionStatus::True => NoticeType::Normal,
+        _ => NoticeType::Warning,
+    };
+    Some(notice(entry, notice_type, reason, message, now))
 }
 
 fn verdict(observed: &ObservedExport<'_>, plan: &Plan, suspended: bool, scheduled: bool) -> Verdict {

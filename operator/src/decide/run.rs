@@ -347,8 +347,9 @@ fn end(
             status.bytes_written = Some(count(report.bytes));
             status.files = Some(count(report.files));
             status.snapshot_id = Some(report.snapshot_id.to_string());
+            let files = if report.files == 1 { "file" } else { "files" };
             let message = format!(
-                "{} rows, {} bytes in {} files",
+                "{} rows, {} bytes in {} {files}",
                 report.rows, report.bytes, report.files
             );
             status.conditions.set(

@@ -35,7 +35,7 @@ use crate::{
     decide::run_for,
     launcher::WorkerLauncher,
     names::Trigger,
-    problems,
+    orders, problems,
     queue::{WorkQueue, backoff},
     surroundings::{RealSurroundings, Surroundings},
     workers::Workers,
@@ -233,6 +233,13 @@ impl Operator {
     /// operator, and costs no attempt.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let inner = self.inner;
+        // What workers left behind whose operator was killed: they died with it, and the state directory has one user.
+        let scratch = orders::scratch_root(&inner.options.state_dir);
+        if let Err(error) = tokio::fs::remove_dir_all(&scratch).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %scratch.display(), %error, "scratch files of earlier workers could not be removed");
+        }
         let mut tasks = JoinSet::new();
         let (synced, mut syncing) = mpsc::channel(5);
         let follow = Followers {

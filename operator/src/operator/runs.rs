@@ -253,6 +253,7 @@ impl Inner {
         }
         if status.state().is_terminal() {
             measure::run(export, &status);
+            tell(entry, &status);
             lock(&self.cancelled).remove(&entry.uid);
             lock(&self.requested).remove(&entry.key);
             self.sweep(entry, &status, export).await;
@@ -347,9 +348,26 @@ impl Inner {
             self.conclude(&entry, decision).await?;
             if status.state().is_terminal() {
                 measure::run(export.as_ref(), &status);
+                tell(&entry, &status);
             }
             return Ok(());
         }
         Ok(())
+    }
+}
+
+/// Logs how a run ended.
+fn tell(run: &Entry<ExportRun>, status: &ExportRunStatus) {
+    let run = &run.key;
+    let attempts = status.attempts.unwrap_or(0);
+    let duration = status.duration.as_deref().unwrap_or("0ms");
+    match &status.failure {
+        Some(failure) if status.state() == RunState::Failed => {
+            tracing::warn!(%run, attempts, duration, reason = failure.reason, error = failure.message, "a run failed");
+        }
+        _ => {
+            let rows = status.rows_written.unwrap_or(0);
+            tracing::info!(%run, attempts, duration, rows, "a run succeeded");
+        }
     }
 }

@@ -120,7 +120,7 @@ async fn an_edit_that_is_refused_keeps_the_last_good_version() {
         .store
         .put(export("orders", json!({"schedule": {"cron": "0 4 * * *"}})));
     until_ready(&world, "orders", ("True", "Scheduled")).await;
-    assert_eq!(world.told("orders").await, ["InvalidSpec"]);
+    assert_eq!(world.told("orders").await, ["InvalidSpec", "Succeeded"]);
     operator.shut_down().await;
 }
 
