@@ -1,5 +1,6 @@
 //! Connections: failures in words, limits, cancelling, coming back.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -14,7 +15,7 @@ fn all_texts(error: &dyn std::error::Error) -> String {
     let mut text = format!("{error} {error:?}");
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text.push_str(&format!(" {inner} {inner:?}"));
+        let _ = write!(text, " {inner} {inner:?}");
         cause = inner.source();
     }
     text

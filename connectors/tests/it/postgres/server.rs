@@ -1,6 +1,7 @@
 //! A PostgreSQL server of the tests' own: a throw-away data directory, a free
 //! port, stopped and removed when the last test lets go of it.
 
+use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,11 +59,12 @@ impl PostgresServer {
             .arg("--pgdata")
             .arg(&data));
         let mut file = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
-        file.push_str(&format!(
+        let _ = write!(
+            file,
             "\nport={port}\nlisten_addresses='127.0.0.1'\nunix_socket_directories=''\nfsync=off\n\
              timezone='Asia/Seoul'\ndatestyle='SQL, DMY'\nintervalstyle='postgres_verbose'\n\
              extra_float_digits=0\nbytea_output='escape'\n{configuration}\n"
-        ));
+        );
         std::fs::write(data.join("postgresql.conf"), file).unwrap();
         let server = Self {
             directory,

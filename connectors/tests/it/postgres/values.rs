@@ -1,6 +1,8 @@
 //! Every type, with NULLs and edge values: what arrives against the server's
 //! own text.
 
+use std::fmt::Write as _;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
@@ -361,12 +363,16 @@ fn text_of(array: &ArrayRef, row: usize) -> Option<String> {
         DataType::Decimal128(_, _) => array.as_primitive::<Decimal128Type>().value_as_string(row),
         DataType::Decimal256(_, _) => array.as_primitive::<Decimal256Type>().value_as_string(row),
         DataType::Utf8 => array.as_string::<i32>().value(row).to_owned(),
-        DataType::Binary => array
-            .as_binary::<i32>()
-            .value(row)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        DataType::Binary => {
+            array
+                .as_binary::<i32>()
+                .value(row)
+                .iter()
+                .fold(String::new(), |mut hex, byte| {
+                    let _ = write!(hex, "{byte:02x}");
+                    hex
+                })
+        }
         DataType::Date32 => array.as_primitive::<Date32Type>().value(row).to_string(),
         DataType::Timestamp(TimeUnit::Microsecond, _) => array
             .as_primitive::<TimestampMicrosecondType>()
