@@ -2,6 +2,7 @@
 
 mod extended;
 mod guard;
+mod parameters;
 mod reader;
 mod rows;
 mod simple;
@@ -265,26 +266,27 @@ impl Connection {
     /// Plans a query; `sql` is the whole text it stands in.
     async fn plan(&self, query: &Ast, declared: &[u32], sql: &str, guard: &Guard) -> Answer<Planned> {
         let made_for = self.plan_key();
-        let declared: Vec<Option<PgType>> = declared
+        let mut declared: Vec<Option<PgType>> = declared
             .iter()
             .map(|oid| declared_type(*oid))
             .collect::<Result<_, _>>()?;
-        let wanted: Vec<Option<DataType>> = declared
-            .iter()
-            .map(|pg_type| pg_type.and_then(crate::params::data_type))
-            .collect();
         let statement = self
             .shared
             .introspection
             .prepare_statement(&self.session, query.clone())
             .map_err(|error| Fault::of(&error, sql))?;
+        parameters::declare_casts(&statement, &mut declared);
+        let wanted: Vec<Option<DataType>> = declared
+            .iter()
+            .map(|pg_type| pg_type.and_then(crate::params::data_type))
+            .collect();
         let explains = matches!(statement, Ast::Explain { .. });
         let timeout = self.session.settings().statement_timeout();
         let plan = guard
             .within(timeout, self.session.plan(statement, &wanted))
             .await?
             .map_err(|error| Fault::of(&error, sql))?;
-        let mut data_types = Session::parameter_types(&plan).map_err(|error| Fault::of(&error, sql))?;
+        let mut data_types = parameters::of_plan(&plan)?;
         // a declared parameter that the text does not use must still be bound
         data_types.resize(data_types.len().max(declared.len()), None);
         let parameters = data_types

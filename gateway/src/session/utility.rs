@@ -32,7 +32,15 @@ impl Connection {
     /// The columns of a utility statement's rows; None when it has none.
     pub(super) fn utility_columns(&self, command: &Command) -> Result<Option<Vec<Column>>, Fault> {
         Ok(match command {
-            Command::Show(name) => Some(text_columns(&[spelling(name)])),
+            Command::Show(name) => {
+                if self.session.settings().get(name).is_none() {
+                    return Err(Fault::error(
+                        "42704",
+                        format!("unrecognized configuration parameter \"{name}\""),
+                    ));
+                }
+                Some(text_columns(&[spelling(name)]))
+            }
             Command::ShowAll => Some(text_columns(&["name", "setting", "description"])),
             Command::Fetch {
                 name, skip: false, ..

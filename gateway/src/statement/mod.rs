@@ -195,6 +195,9 @@ fn syntax_fault(error: &FederationError, sql: &str) -> Fault {
             .get_or_insert_with(|| format!("Expected {expected}."));
     } else {
         told.clone_into(&mut fault.message);
+        if fault.message == "syntax error at end of input" && fault.position.is_none() {
+            fault.position = Some(sql.trim_end().chars().count() + 1);
+        }
         if !fault.message.starts_with("syntax error") {
             fault.message.insert_str(0, "syntax error: ");
         }
