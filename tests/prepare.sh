@@ -13,6 +13,7 @@ have_venv_module() { python3 -c 'import venv, ensurepip' 2>/dev/null; }
 missing=()
 have_postgres || missing+=(postgresql postgresql-client)
 command -v cc >/dev/null || missing+=(build-essential)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v python3 >/dev/null || missing+=(python3)
 have_venv_module || missing+=(python3-venv)
 if ((${#missing[@]})); then
