@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -285,12 +286,24 @@ impl Session {
     /// # Errors
     /// Only what shows before any work: all else comes from the stream.
     pub fn execute(&self, plan: LogicalPlan, sql: &str) -> Result<QueryStream, FederationError> {
+        let timeout = self.settings().statement_timeout();
+        self.execute_within(plan, sql, timeout)
+    }
+
+    /// As [`Self::execute`] with a bound on its time that is not the session's: a portal
+    /// that is read in parts is bounded part by part, by whoever reads it.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub fn execute_within(
+        &self,
+        plan: LogicalPlan,
+        sql: &str,
+        timeout: Option<Duration>,
+    ) -> Result<QueryStream, FederationError> {
         let federation = &self.inner.federation;
         let runtimes = federation.runtimes();
-        let (timeout, pushdown) = {
-            let settings = self.settings();
-            (settings.statement_timeout(), settings.pushdown())
-        };
+        let pushdown = self.settings().pushdown();
         let schema = Self::result_schema(&plan);
         let state = self.state()?;
         let worker = if is_light(&plan)? {

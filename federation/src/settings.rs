@@ -105,11 +105,13 @@ impl Settings {
 
     /// The bound on a statement's time; None is without bound.
     pub fn statement_timeout(&self) -> Option<Duration> {
-        let value = self.get("statement_timeout").unwrap_or("0");
-        match parse_milliseconds(value) {
-            Some(milliseconds) if milliseconds > 0 => Some(Duration::from_millis(milliseconds)),
-            _ => None,
-        }
+        self.duration("statement_timeout")
+    }
+
+    /// A setting that is a length of time; None when it is 0, which is without bound.
+    pub fn duration(&self, name: &str) -> Option<Duration> {
+        let milliseconds = parse_milliseconds(self.get(name)?)?;
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 
     /// False when sources must send raw rows.

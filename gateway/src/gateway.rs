@@ -183,6 +183,12 @@ impl Gateway {
                 accepted = self.listener.accept() => accepted,
             };
             match accepted {
+                // connections that have no session yet are bounded too; a cancel request needs one
+                Ok((_, peer))
+                    if connections.len() >= self.max_connections.saturating_mul(2).saturating_add(64) =>
+                {
+                    tracing::debug!(%peer, "too many connections; this one is closed at once");
+                }
                 Ok((stream, peer)) => {
                     connections.spawn(session::connection(Arc::clone(&shared), stream, peer));
                 }

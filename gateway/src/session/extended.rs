@@ -283,12 +283,16 @@ impl Connection {
                 outcome?;
             }
             PortalState::Planned(plan) => {
-                let rows = self.start(*plan, &portal.sql, guard)?;
+                let rows = if max_rows.is_some() {
+                    self.start_in_parts(*plan, &portal.sql, guard)?
+                } else {
+                    self.start(*plan, &portal.sql, guard)?
+                };
                 portal.state = PortalState::Running(Box::new(rows));
                 self.send_portal(portal, max_rows, guard).await?;
             }
             PortalState::Running(rows) => {
-                guard.watch(&rows);
+                self.resume(&rows, guard);
                 portal.state = PortalState::Running(rows);
                 self.send_portal(portal, max_rows, guard).await?;
             }

@@ -1,8 +1,8 @@
 //! What ends a statement early: a cancel request, its timeout, a client that hung up, shutdown.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,8 @@ pub(super) struct Guard {
     backend: Arc<Backend>,
     cancelled: CancellationToken,
     gone: CancellationToken,
+    /// When a statement whose work has no bound of its own is out of time.
+    deadline: Mutex<Option<Instant>>,
 }
 
 impl Guard {
@@ -27,7 +29,14 @@ impl Guard {
             backend,
             cancelled,
             gone: gone.clone(),
+            deadline: Mutex::default(),
         }
+    }
+
+    /// Bounds the time of every later wait.
+    pub(super) fn bound(&self, timeout: Option<Duration>) {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) =
+            timeout.map(|timeout| Instant::now() + timeout);
     }
 
     /// From here on it does not.
@@ -42,18 +51,26 @@ impl Guard {
         }
     }
 
-    /// An error once the statement was cancelled.
+    /// An error once the statement was cancelled or is out of time.
     pub(super) fn check(&self) -> Result<(), Fault> {
         if self.cancelled.is_cancelled() {
             Err(Fault::cancelled())
+        } else if self.left() == Some(Duration::ZERO) {
+            Err(timed_out())
         } else {
             Ok(())
         }
     }
 
+    /// The time until the deadline.
+    fn left(&self) -> Option<Duration> {
+        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// Waits for `work`, unless the statement ends first.
     pub(super) async fn run<T>(&self, work: impl Future<Output = T>) -> Answer<T> {
-        self.within(None, work).await
+        self.within(self.left(), work).await
     }
 
     /// Waits for `work` for so long, unless the statement ends first.
@@ -74,7 +91,11 @@ impl Guard {
             () = self.backend.terminated().cancelled() => Err(Fault::shutdown().into()),
             () = self.cancelled.cancelled() => Err(Fault::cancelled().into()),
             done = work => Ok(done),
-            () = late => Err(Fault::error("57014", "canceling statement due to statement timeout").into()),
+            () = late => Err(timed_out().into()),
         }
     }
+}
+
+fn timed_out() -> Fault {
+    Fault::error("57014", "canceling statement due to statement timeout")
 }

@@ -135,11 +135,13 @@ impl Connection {
     async fn run(&mut self) {
         loop {
             let terminated = self.registration.backend().terminated().clone();
+            let silence = self.silence();
             let message = tokio::select! {
                 biased;
                 () = terminated.cancelled() => break self.dismiss().await,
                 () = self.shared.draining.cancelled() => break self.dismiss().await,
                 message = self.inbox.next() => message,
+                fault = silence => Some(Err(fault)),
             };
             let outcome = match message {
                 // the client hung up
@@ -163,6 +165,27 @@ impl Connection {
         }
         self.outbox.close().await;
         self.count_bytes();
+    }
+
+    /// Ends once the client has been silent for longer than the session's settings allow.
+    fn silence(&self) -> impl Future<Output = Fault> + use<> {
+        let (setting, code, what) = if self.transaction.is_idle() {
+            ("idle_session_timeout", "57P05", "idle-session")
+        } else {
+            (
+                "idle_in_transaction_session_timeout",
+                "25P03",
+                "idle-in-transaction",
+            )
+        };
+        let timeout = self.session.settings().duration(setting);
+        async move {
+            match timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => std::future::pending().await,
+            }
+            Fault::fatal(code, format!("terminating connection due to {what} timeout"))
+        }
     }
 
     fn pid(&self) -> i32 {
@@ -321,6 +344,25 @@ impl Connection {
         let rows = Rows::running(stream);
         guard.watch(&rows);
         Ok(rows)
+    }
+
+    /// Starts a plan whose rows are asked for in parts: each part has the statement's time for itself, for
+    /// between them the client works.
+    fn start_in_parts(&self, plan: LogicalPlan, sql: &str, guard: &Guard) -> Answer<Rows> {
+        self.shared.introspection.before_execution(&self.session);
+        let stream = self
+            .session
+            .execute_within(plan, sql, None)
+            .map_err(|error| Fault::of(&error, sql))?;
+        let rows = Rows::running(stream);
+        self.resume(&rows, guard);
+        Ok(rows)
+    }
+
+    /// Lets cancel requests and the timeout reach rows that were started before.
+    fn resume(&self, rows: &Rows, guard: &Guard) {
+        guard.watch(rows);
+        guard.bound(self.session.settings().statement_timeout());
     }
 
     fn encode_context(&self) -> EncodeContext {

@@ -231,9 +231,9 @@ impl Connection {
         };
         let sql = portal.sql.clone();
         let mut rows = match std::mem::replace(&mut portal.state, PortalState::Finished) {
-            PortalState::Planned(plan) => Some(Box::new(self.start(*plan, &sql, guard)?)),
+            PortalState::Planned(plan) => Some(Box::new(self.start_in_parts(*plan, &sql, guard)?)),
             PortalState::Running(rows) => {
-                guard.watch(&rows);
+                self.resume(&rows, guard);
                 Some(rows)
             }
             PortalState::Finished => None,

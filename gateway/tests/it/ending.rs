@@ -106,6 +106,63 @@ async fn the_statement_timeout_stops_what_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_part_of_a_portal_has_the_time_for_itself() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.simple("begin; set statement_timeout = '1s'").await;
+    let numbers = "select value from generate_series(1, 100000000) where tick(value) > 0";
+    let opened = raw
+        .asked(&[
+            parse("", numbers, &[]),
+            bind("p", "", &[], 0),
+            execute("p", 1),
+            sync(),
+        ])
+        .await;
+    assert!(
+        opened.starts_with("1 2 D(") && opened.ends_with(") s Z(T)"),
+        "{opened}"
+    );
+    // the client thinks for longer than a statement may take
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let next = raw.asked(&[execute("p", 1), sync()]).await;
+    assert!(next.starts_with("D(") && next.ends_with(") s Z(T)"), "{next}");
+    // this part takes too long
+    let messages = raw.ask(&[execute("p", 90_000_000), sync()].concat()).await;
+    assert_eq!(short(&messages[messages.len() - 2..]), "E(57014) Z(E)");
+    server.work_stops().await;
+    raw.simple("rollback").await;
+    // cursors are portals
+    raw.simple(&format!(
+        "begin; set statement_timeout = '1s'; declare c cursor for {numbers}; fetch 1 from c"
+    ))
+    .await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let next = raw.simple("fetch 1 from c").await;
+    assert!(
+        next.starts_with("T(value) D(") && next.ends_with(") C(FETCH 1) Z(T)"),
+        "{next}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_sessions_end_when_they_are_told_to() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    raw.simple("set idle_session_timeout = '300ms'").await;
+    let last = raw.next().await.unwrap();
+    assert_eq!(
+        (last.sqlstate().as_str(), last.field(b'S').as_deref()),
+        ("57P05", Some("FATAL"))
+    );
+    let mut raw = server.raw().await;
+    raw.simple("set idle_in_transaction_session_timeout = '300ms'; begin")
+        .await;
+    assert_eq!(raw.next().await.unwrap().sqlstate(), "25P03");
+    assert_eq!(raw.next().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_hangs_up_stops_its_work() {
     let server = Server::start().await;
     let ways = [
@@ -176,7 +233,7 @@ async fn shutdown_ends_idle_sessions_and_waits_for_statements() {
     let answer = short(&busy.until(|message| message.kind == 'Z').await);
     assert_eq!(answer, "T(n) D(3000000) C(SELECT 1) Z(I)");
     assert_eq!(busy.next().await.unwrap().sqlstate(), "57P01");
-    tokio::time::timeout(Duration::from_secs(60), &mut server.task)
+    tokio::time::timeout(Duration::from_mins(1), &mut server.task)
         .await
         .unwrap()
         .unwrap();
@@ -192,7 +249,7 @@ async fn shutdown_cancels_what_does_not_end() {
     server.shutdown.cancel();
     let messages = busy.until(|_| false).await;
     assert_eq!(messages.last().unwrap().sqlstate(), "57P01");
-    tokio::time::timeout(Duration::from_secs(60), &mut server.task)
+    tokio::time::timeout(Duration::from_mins(1), &mut server.task)
         .await
         .unwrap()
         .unwrap();

@@ -49,10 +49,13 @@ async fn start_up_tells_what_postgres_tells() {
     );
 }
 
+/// Start-up parameters, SQLSTATE and message.
+type Refused<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn start_up_refuses_with_a_reason() {
     let server = Server::start().await;
-    let cases: [(&[(&str, &str)], &str, &str); 5] = [
+    let cases: [Refused<'_>; 5] = [
         (
             &[("user", "ann"), ("database", "nope")],
             "3D000",

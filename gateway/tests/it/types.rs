@@ -141,7 +141,7 @@ async fn text_and_binary_agree() {
     );
     assert_eq!(binary.get::<_, &[u8]>("bytes"), b"\x00\xff");
     assert_eq!(binary.get::<_, Vec<Option<i32>>>("list"), [Some(1), None]);
-    let moment = SystemTime::UNIX_EPOCH + Duration::from_micros(1_709_164_800_500_000);
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_164_800_500);
     assert_eq!(
         (
             binary.get::<_, SystemTime>("ts"),
@@ -212,7 +212,7 @@ async fn parameters_have_types() {
         )
         .await
         .unwrap();
-    let moment = SystemTime::UNIX_EPOCH + Duration::from_micros(1_709_164_800_500_000);
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_millis(1_709_164_800_500);
     let row = client
         .query_one(&statement, &[&true, &7_i32, &1.5_f64, &"x", &moment])
         .await
