@@ -333,3 +333,106 @@ fn conflict(
         .collect();
     (Some(record), reported)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::folder::scan;
+
+    /// What an object's file holds at one look.
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum File {
+        Absent,
+        Good(u8),
+        Invalid,
+        Broken,
+    }
+
+    fn text(name: &str, file: File) -> Option<String> {
+        let manifest = |field: &str, value: u8| {
+            format!(
+                "apiVersion: lakegate.dev/v1alpha1\nkind: DataSource\nmetadata: {{name: {name}}}\nspec: {{sqlite: {{{field}: p{value}.db}}}}\n"
+            )
+        };
+        match file {
+            File::Absent => None,
+            File::Good(value) => Some(manifest("path", value)),
+            File::Invalid => Some(manifest("pth", 0)),
+            File::Broken => Some("kind: [".to_owned()),
+        }
+    }
+
+    fn looks() -> impl Strategy<Value = Vec<[File; 2]>> {
+        let file = prop_oneof![
+            Just(File::Absent),
+            (0..3_u8).prop_map(File::Good),
+            Just(File::Invalid),
+            Just(File::Broken)
+        ];
+        prop::collection::vec([file.clone(), file], 1..12)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Over any history of two files: what runs is the newest good version since the object last appeared,
+        /// identity never changes, generation never falls, and the other file makes no difference.
+        #[test]
+        fn any_history_keeps_the_last_good_version(looks in looks()) {
+            let folder = tempfile::tempdir().unwrap();
+            let names = ["a", "b"];
+            let mut records: BTreeMap<String, ObjectRecord> = BTreeMap::new();
+            let mut resources = HashMap::new();
+            let mut seen = Scan::default();
+            let mut expected = [None; 2];
+            let mut uids: [Option<String>; 2] = [None, None];
+            let mut generations = [0; 2];
+            for (turn, files) in looks.into_iter().enumerate() {
+                let now = Timestamp::from_second(turn as i64).unwrap();
+                for (name, file) in names.iter().zip(files) {
+                    let path = folder.path().join(format!("{name}.yaml"));
+                    match text(name, file) {
+                        Some(text) => std::fs::write(path, text).unwrap(),
+                        None => drop(std::fs::remove_file(path)),
+                    }
+                }
+                seen = scan::scan(folder.path(), &BTreeSet::new(), &seen).unwrap();
+                let desired = Desired::new(&seen);
+                let plan = plan(&seen, &desired, &records, &resources, now, crate::object::new_uid);
+                for record in plan.changed {
+                    records.insert(record.uid.clone(), record);
+                }
+                resources = plan.resources;
+                for (index, (name, file)) in names.iter().zip(files).enumerate() {
+                    match file {
+                        File::Good(value) => expected[index] = Some(value),
+                        File::Absent => expected[index] = None,
+                        File::Invalid | File::Broken => {}
+                    }
+                    let living = records.values().find(|it| it.key.name == *name && it.vanished.is_none());
+                    if matches!(file, File::Absent) {
+                        prop_assert!(living.is_none());
+                    }
+                    let runs = living.and_then(|record| match resources.get(&record.uid) {
+                        Some(AnyResource::DataSource(object)) => object.spec.sqlite.as_ref().map(|it| it.path.clone()),
+                        _ => None,
+                    });
+                    prop_assert_eq!(runs, expected[index].map(|value| format!("p{value}.db")));
+                    let Some(record) = living else { continue };
+                    prop_assert_eq!(record.rejected.is_none(), matches!(file, File::Good(_)));
+                    let uid = uids[index].get_or_insert_with(|| record.uid.clone());
+                    prop_assert_eq!(&*uid, &record.uid);
+                    prop_assert!(record.generation >= generations[index]);
+                    generations[index] = record.generation;
+                }
+                // Looking again at the same changes nothing.
+                let again = super::plan(&seen, &desired, &records, &resources, now, crate::object::new_uid);
+                prop_assert!(again.changed.is_empty() && !again.is_destructive);
+            }
+        }
+    }
+}
