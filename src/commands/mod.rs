@@ -22,7 +22,7 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Run the subcommand; its failure goes to standard error and exit code 1.
 pub fn run(cli: Cli) -> ExitCode {
-    telemetry::start_logs(&cli.logs);
+    telemetry::start_logs(&cli.logs, matches!(cli.command, Command::Worker));
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(options),
         Command::Validate { directory } => validate::validate(&directory),
