@@ -27,11 +27,7 @@ pub fn start_logs(options: &LogOptions, is_worker: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match options.log_format {
-        LogFormat::Human if is_worker => builder
-            .with_ansi(false)
-            .with_target(false)
-            .without_time()
-            .init(),
+        LogFormat::Human if is_worker => builder.with_ansi(false).with_target(false).without_time().init(),
         LogFormat::Human => builder
             .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
