@@ -3,6 +3,7 @@
 //! What PostgreSQL calls utility statements (settings, transactions, cursors, COPY) is read here, token by
 //! token, because the SQL parser knows only some of their forms. Everything else is SQL for the planner.
 
+mod copy;
 mod tokens;
 mod utility;
 
