@@ -197,7 +197,12 @@ fn canonical_value(parameter: &Parameter, value: &str) -> Result<String, Federat
                 "Only the style ISO exists here, with MDY, DMY or YMD.".into(),
             ))
         }),
-        Encoding => match trimmed.to_lowercase().replace(['-', '_'], "").as_str() {
+        // PostgreSQL looks at nothing but letters and digits; asyncpg sends `'utf-8'` with its quotes
+        Encoding => match trimmed
+            .to_lowercase()
+            .replace(|c: char| !c.is_ascii_alphanumeric(), "")
+            .as_str()
+        {
             "utf8" | "unicode" => Ok("UTF8".into()),
             _ => Err(invalid(Some("Only UTF8 is supported.".into()))),
         },
@@ -371,6 +376,7 @@ mod tests {
             ("search_path", "a, \"B c\"", Some("a, \"B c\"")),
             ("search_path", "a b", None),
             ("client_encoding", "utf-8", Some("UTF8")),
+            ("client_encoding", "'utf-8'", Some("UTF8")),
             ("client_encoding", "latin1", None),
             ("datestyle", "iso, dmy", Some("ISO, DMY")),
             ("datestyle", "german", None),

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use datafusion::sql::sqlparser::ast::Statement as Ast;
 use lakegate_federation::Session;
 
 use super::guard::Guard;
 use super::simple::record;
 use super::{Answer, Connection, Planned, Portal, PortalState, Prepared, columns_of, zone_of};
-use crate::encode::format_of;
+use crate::encode::{Format, format_of};
 use crate::fault::Fault;
 use crate::params;
 use crate::statement::{self, Command};
@@ -41,9 +42,9 @@ impl Connection {
         let planned = match &command {
             Some(command) => {
                 self.check_transaction(command)?;
-                match command {
-                    Command::Query(query) => Some(self.plan(query, &declared, &sql, guard).await?),
-                    _ => None,
+                match query_of(command) {
+                    Some(query) => Some(self.plan(query, &declared, &sql, guard).await?),
+                    None => None,
                 }
             }
             None => None,
@@ -79,7 +80,8 @@ impl Connection {
         prepared: &Arc<Prepared>,
         guard: &Guard,
     ) -> Answer<Option<Planned>> {
-        let (Some(planned), Some(Command::Query(query))) = (&prepared.planned, &prepared.command) else {
+        let query = prepared.command.as_ref().and_then(query_of);
+        let (Some(planned), Some(query)) = (&prepared.planned, query) else {
             return Ok(None);
         };
         if planned.made_for == self.plan_key() {
@@ -123,6 +125,21 @@ impl Connection {
             .into());
         }
         let (state, columns, explains) = match (planned, &prepared.command) {
+            (
+                Some(planned),
+                Some(Command::Declare {
+                    name, binary, hold, ..
+                }),
+            ) => {
+                let explains = planned.explains;
+                let (plan, columns) = self.bind_plan(planned, &bind)?;
+                let cursor = Portal::cursor(plan, columns, *binary, *hold, prepared.sql.clone(), explains);
+                (
+                    PortalState::Declaring(name.clone(), Box::new(cursor)),
+                    None,
+                    false,
+                )
+            }
             (Some(planned), _) => {
                 let explains = planned.explains;
                 let (plan, columns) = self.bind_plan(planned, &bind)?;
@@ -143,10 +160,15 @@ impl Connection {
             ))
             .into());
         }
+        let formats = match &prepared.command {
+            // a binary cursor is binary whatever is asked for
+            Some(Command::Fetch { name, .. }) if self.cursor(name)?.is_binary() => vec![Format::Binary],
+            _ => bind.result_formats,
+        };
         let portal = Portal {
             state,
             columns,
-            formats: bind.result_formats,
+            formats,
             sql: prepared.sql.clone(),
             explains,
             hold: false,
@@ -204,9 +226,10 @@ impl Connection {
                 let prepared = self.prepared(name)?;
                 let planned = self.planned(name, &prepared, guard).await?;
                 let (types, columns) = match (planned, &prepared.command) {
-                    (Some(planned), _) => (
+                    (Some(planned), command) => (
                         planned.parameters.iter().map(crate::types::PgType::oid).collect(),
-                        Some(planned.columns),
+                        // DECLARE has parameters and no rows
+                        matches!(command, Some(Command::Query(_))).then_some(planned.columns),
                     ),
                     (None, Some(command)) => (prepared.declared.clone(), self.utility_columns(command)?),
                     (None, None) => (prepared.declared.clone(), None),
@@ -270,17 +293,13 @@ impl Connection {
             }
             PortalState::Utility(command) => {
                 let formats = portal.formats.clone();
-                let outcome = match command {
-                    Command::Declare { .. } => Err(Fault::error(
-                        "0A000",
-                        "DECLARE CURSOR is supported in the simple query protocol only",
-                    )
-                    .with_hint("Use portals with a row limit: they are cursors.")
-                    .into()),
-                    command => self.utility(command, &formats, guard).await,
-                };
+                let outcome = self.utility(command, &formats, guard).await;
                 portal.state = PortalState::Utility(Command::Nothing(""));
                 outcome?;
+            }
+            PortalState::Declaring(name, cursor) => {
+                portal.state = PortalState::Utility(Command::Nothing(""));
+                self.declare(name, *cursor)?;
             }
             PortalState::Planned(plan) => {
                 let rows = if max_rows.is_some() {
@@ -326,4 +345,12 @@ impl Connection {
 
 fn unknown_portal(name: &str) -> Fault {
     Fault::error("34000", format!("portal \"{name}\" does not exist"))
+}
+
+/// The query that a prepared statement plans.
+fn query_of(command: &Command) -> Option<&Ast> {
+    match command {
+        Command::Query(query) | Command::Declare { query, .. } => Some(query),
+        _ => None,
+    }
 }

@@ -104,7 +104,34 @@ struct Portal {
     hold: bool,
 }
 
+impl Portal {
+    /// What `DECLARE` makes.
+    fn cursor(
+        plan: LogicalPlan,
+        columns: Vec<Column>,
+        binary: bool,
+        hold: bool,
+        sql: String,
+        explains: bool,
+    ) -> Self {
+        Portal {
+            state: PortalState::Planned(Box::new(plan)),
+            columns: Some(columns),
+            formats: vec![if binary { Format::Binary } else { Format::Text }],
+            sql,
+            explains,
+            hold,
+        }
+    }
+
+    fn is_binary(&self) -> bool {
+        self.formats == [Format::Binary]
+    }
+}
+
 enum PortalState {
+    /// `DECLARE` with its parameters bound: the cursor's name and what it will be.
+    Declaring(String, Box<Portal>),
     /// Nothing was asked: EmptyQueryResponse.
     Empty,
     Utility(Command),
@@ -233,6 +260,8 @@ impl Connection {
                 self.outbox.error(&fault)?;
                 if extended {
                     self.skipping = true;
+                    // a client that sent Flush and no Sync waits for this
+                    self.outbox.flush().await?;
                     Ok(())
                 } else {
                     self.end_of_pipeline();

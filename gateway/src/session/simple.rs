@@ -7,7 +7,7 @@ use pgwire::messages::copy::{CopyDone, CopyOutResponse};
 
 use super::guard::Guard;
 use super::rows::Rows;
-use super::{Answer, Connection, Portal, PortalState, Trouble};
+use super::{Answer, Connection, Planned, Portal, Trouble};
 use crate::encode::copy::{CopyEncoder, CopyFormat, CopyOptions};
 use crate::encode::{Format, RowEncoder};
 use crate::fault::Fault;
@@ -54,7 +54,20 @@ impl Connection {
                 binary,
                 hold,
                 query,
-            } => self.declare(name, binary, hold, &query, sql, guard).await,
+            } => {
+                let planned = self.plan(&query, &[], sql, guard).await?;
+                need_no_parameters(planned.parameters.len())?;
+                let Planned {
+                    plan,
+                    columns,
+                    explains,
+                    ..
+                } = planned;
+                self.declare(
+                    name,
+                    Portal::cursor(plan, columns, binary, hold, sql.to_owned(), explains),
+                )
+            }
             Command::Fetch { .. } | Command::Show(_) | Command::ShowAll => {
                 if let Some(columns) = self.utility_columns(&command)? {
                     let formats = match &command {
@@ -143,34 +156,16 @@ impl Connection {
         Ok(())
     }
 
-    async fn declare(
-        &mut self,
-        name: String,
-        binary: bool,
-        hold: bool,
-        query: &Ast,
-        sql: &str,
-        guard: &Guard,
-    ) -> Answer {
-        if !hold && self.transaction.is_idle() {
-            return Err(
-                Fault::error("25P01", "DECLARE CURSOR can only be used in transaction blocks").into(),
-            );
+    /// Makes a cursor.
+    pub(super) fn declare(&mut self, name: String, cursor: Portal) -> Answer {
+        if !cursor.hold && self.transaction.is_idle() {
+            let message = "DECLARE CURSOR can only be used in transaction blocks";
+            return Err(Fault::error("25P01", message).into());
         }
         if self.portals.contains_key(&name) {
             return Err(Fault::error("42P03", format!("cursor \"{name}\" already exists")).into());
         }
-        let planned = self.plan(query, &[], sql, guard).await?;
-        need_no_parameters(planned.parameters.len())?;
-        let portal = Portal {
-            state: PortalState::Planned(Box::new(planned.plan)),
-            columns: Some(planned.columns),
-            formats: vec![if binary { Format::Binary } else { Format::Text }],
-            sql: sql.to_owned(),
-            explains: planned.explains,
-            hold,
-        };
-        self.portals.insert(name, portal);
+        self.portals.insert(name, cursor);
         self.outbox.complete("DECLARE CURSOR")?;
         Ok(())
     }

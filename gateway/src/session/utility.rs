@@ -145,7 +145,9 @@ impl Connection {
                 self.in_transaction(|transaction, settings| transaction.rollback_to(&name, settings))?;
                 "ROLLBACK"
             }
-            Command::Fetch { name, count, skip } => return self.fetch(&name, count, skip, guard).await,
+            Command::Fetch { name, count, skip } => {
+                return self.fetch(&name, count, skip, formats, guard).await;
+            }
             Command::CloseCursor(None) => {
                 self.portals.clear();
                 "CLOSE CURSOR ALL"
@@ -223,7 +225,14 @@ impl Connection {
         Ok(())
     }
 
-    async fn fetch(&mut self, name: &str, count: FetchCount, skip: bool, guard: &Guard) -> Answer {
+    async fn fetch(
+        &mut self,
+        name: &str,
+        count: FetchCount,
+        skip: bool,
+        formats: &[Format],
+        guard: &Guard,
+    ) -> Answer {
         let mut portal = self.portals.remove(name).ok_or_else(|| unknown_cursor(name))?;
         let limit = match count {
             FetchCount::All => None,
@@ -237,7 +246,7 @@ impl Connection {
                 Some(rows)
             }
             PortalState::Finished => None,
-            PortalState::Empty | PortalState::Utility(_) => {
+            PortalState::Empty | PortalState::Utility(_) | PortalState::Declaring(..) => {
                 return Err(Fault::error("34000", format!("portal \"{name}\" is not a cursor")).into());
             }
         };
@@ -248,7 +257,12 @@ impl Connection {
             let sent = if skip {
                 rows.send(&Skipped, limit, &sql, &mut self.outbox, guard).await?
             } else {
-                let encoder = RowEncoder::new(&schema, &portal.formats, self.encode_context());
+                let formats = if portal.is_binary() {
+                    &portal.formats
+                } else {
+                    formats
+                };
+                let encoder = RowEncoder::new(&schema, formats, self.encode_context());
                 rows.send(&encoder, limit, &sql, &mut self.outbox, guard).await?
             };
             total = sent.rows;

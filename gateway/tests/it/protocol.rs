@@ -209,6 +209,14 @@ async fn the_extended_protocol() {
         short(&raw.until(|message| message.kind == 'Z').await),
         "T(a) D(1) C(SELECT 1) Z(I)"
     );
+    // with Flush in place of Sync the answer comes too, be it an error
+    raw.send(&[parse("", "select 1 as a", &[]), frame(b'H', &[])].concat())
+        .await;
+    assert_eq!(raw.next().await.unwrap().kind, '1');
+    raw.send(&[parse("", "select nope", &[]), frame(b'H', &[])].concat())
+        .await;
+    assert_eq!(raw.next().await.unwrap().sqlstate(), "42703");
+    assert_eq!(raw.asked(&[sync()]).await, "Z(I)");
     let answer = raw
         .asked(&[
             parse("", "", &[]),

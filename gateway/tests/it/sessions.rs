@@ -1,6 +1,6 @@
 //! Settings, transactions and cursors, each session's own.
 
-use crate::raw::{Raw, bind, execute, parse, sync};
+use crate::raw::{Raw, bind, describe, execute, parse, sync};
 use crate::support::Server;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,5 +193,31 @@ async fn cursors() {
     ];
     for (sql, expected) in cases {
         assert_eq!(raw.simple(sql).await, expected, "{sql}");
-    }
+    } // with parameters, and rows in the format that FETCH asks for
+    raw.simple("begin").await;
+    let opened = raw
+        .asked(&[
+            parse(
+                "",
+                "declare p cursor for select id from orders where id > $1 order by id",
+                &[],
+            ),
+            describe('S', ""),
+            bind("", "", &[Some("3")], 0),
+            execute("", 0),
+            sync(),
+        ])
+        .await;
+    assert_eq!(opened, "1 t(20) n 2 C(DECLARE CURSOR) Z(T)");
+    let fetch = [
+        parse("", "fetch 1 from p", &[]),
+        bind("", "", &[], 1),
+        describe('P', ""),
+        execute("", 0),
+        sync(),
+    ];
+    let fetched = raw.ask(&fetch.concat()).await;
+    assert_eq!(fetched[2].columns()[0].3, 1);
+    assert_eq!(fetched[3].values()[0].as_deref(), Some(&4_i64.to_be_bytes()[..]));
+    assert_eq!(raw.simple("fetch 1 from p").await, "T(id) D(5) C(FETCH 1) Z(T)");
 }
