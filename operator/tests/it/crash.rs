@@ -373,7 +373,11 @@ async fn a_day(effect: usize, before: bool) -> bool {
         }
         heir.shut_down().await;
     }
-    let performed: Vec<String> = performed.lock().unwrap().clone();
+    let mut performed: Vec<String> = performed.lock().unwrap().clone();
+    // The heir may repeat an attempt whose end its predecessor did not live to record; the commit is found by the
+    // run's id and not made again. What may not be is a run more, a run less or a second commit of one.
+    performed.sort();
+    performed.dedup();
     assert_eq!(
         (performed.len(), world.surroundings.commit_count()),
         (3, 3),
