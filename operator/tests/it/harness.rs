@@ -139,8 +139,13 @@ impl FakeWorker {
     }
 
     /// Commits, says so and ends, unless it was told to end.
+    /// Told to end, or its operator is gone.
+    pub fn is_stopped(&mut self) -> bool {
+        self.stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty)
+    }
+
     pub async fn finish(mut self, lake: &FakeSurroundings) {
-        if self.stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty) {
+        if self.is_stopped() {
             return self.dies().await;
         }
         let report = lake.commit(&self.order.run.uid);
