@@ -116,7 +116,8 @@ fn describe_health(
             Verdict::progressing("connecting")
         }
         Some(true) => {
-            let tables = format!("{} tables", health.tables);
+            let plural = if health.tables == 1 { "" } else { "s" };
+            let tables = format!("{} table{plural}", health.tables);
             conditions.set(
                 now,
                 ConditionType::Reachable,
