@@ -18,8 +18,6 @@ use crate::registry::Registry;
 use crate::session;
 use crate::tls::{TlsFailure, TlsFiles};
 
-/// How long statements may go on after shutdown was asked for.
-const DRAIN_TIME: Duration = Duration::from_secs(10);
 /// How long their connections may take to end after that.
 const LAST_WORDS_TIME: Duration = Duration::from_secs(2);
 
@@ -38,6 +36,8 @@ pub struct GatewayOptions {
     pub users: Option<PathBuf>,
     /// Sessions at one time.
     pub max_connections: usize,
+    /// How long statements may go on after shutdown was asked for.
+    pub drain: Duration,
 }
 
 impl Default for GatewayOptions {
@@ -49,6 +49,7 @@ impl Default for GatewayOptions {
             tls_key: None,
             users: None,
             max_connections: 100,
+            drain: Duration::from_secs(10),
         }
     }
 }
@@ -105,6 +106,7 @@ pub struct Gateway {
     users: Option<Users>,
     tls: Option<TlsFiles>,
     max_connections: usize,
+    drain: Duration,
 }
 
 impl Gateway {
@@ -136,6 +138,7 @@ impl Gateway {
             users,
             tls,
             max_connections: options.max_connections,
+            drain: options.drain,
         })
     }
 
@@ -155,7 +158,7 @@ impl Gateway {
     }
 
     /// Serves until `shutdown`; then no connection is taken any more, idle sessions end (57P01), running
-    /// statements have ten seconds to finish, and what is left is cancelled.
+    /// statements have [`GatewayOptions::drain`] to finish, and what is left is cancelled.
     pub async fn serve(
         self,
         federation: Arc<Federation>,
@@ -202,7 +205,7 @@ impl Gateway {
         drop(self.listener);
         shared.draining.cancel();
         connections.close();
-        if tokio::time::timeout(DRAIN_TIME, connections.wait())
+        if tokio::time::timeout(self.drain, connections.wait())
             .await
             .is_err()
         {

@@ -35,7 +35,7 @@ impl HttpState {
 }
 
 /// Serves `/healthz`, `/readyz` and `/metrics` until `stop`.
-pub(crate) async fn serve(listener: TcpListener, state: HttpState, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, state: HttpState, stop: CancellationToken) {
     let served = axum::serve(listener, router(state))
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;

@@ -4,6 +4,7 @@ mod crds;
 mod describe;
 mod get;
 mod instance;
+mod process;
 mod run;
 mod serve;
 mod user;

@@ -1,35 +1,27 @@
 //! `lakegate serve DIR`: gateway, catalogs, schedules and runs of a folder in one process.
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use jiff::Timestamp;
 use lakegate_crds::{DataSource, Export, View};
-use lakegate_federation::{Federation, FederationOptions};
 use lakegate_gateway::{Gateway, GatewayOptions, HttpState, introspection::PgCatalog};
 use lakegate_operator::{Operator, OperatorOptions, ProcessLauncher};
 use lakegate_store::{FolderOptions, FolderStore, ResourceStore, Store, StoreOf};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{
+    Failure,
+    process::{self, StopSignals},
+};
 use crate::{cli::ServeOptions, control, telemetry};
 
-/// Threads for the network and for waiting; queries have their own.
-const IO_THREADS: usize = 2;
-/// Longest wait for the first look at every store before /readyz says ready: one that hangs must not keep the
-/// others from being used.
-const FIRST_LOOKS: Duration = Duration::from_secs(30);
-
 pub fn serve(options: ServeOptions) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(IO_THREADS)
-        .enable_all()
-        .build()?;
-    runtime.block_on(run(options))
+    process::runtime()?.block_on(run(options))
 }
 
 async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
     let metrics = telemetry::start_metrics()?;
+    let mut stop = StopSignals::new()?;
     // Before the state is touched: a refused address should leave no trace.
     let gateway = Gateway::bind(GatewayOptions {
         listen: options.listen,
@@ -38,6 +30,7 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
         tls_key: options.tls_key.clone(),
         users: options.users.clone(),
         max_connections: options.max_connections,
+        ..GatewayOptions::default()
     })
     .await?;
     let folder = FolderOptions {
@@ -47,11 +40,7 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
     let store = Arc::new(FolderStore::open(&options.directory, &options.state.state_dir, folder).await?);
     let state_dir = store.state_dir().to_owned();
     let resources: Arc<dyn ResourceStore> = Arc::<FolderStore>::clone(&store);
-    let federation = Federation::new(FederationOptions {
-        memory_bytes: options.query_memory << 20,
-        spill_dir: Some(state_dir.clone()),
-        ..FederationOptions::default()
-    })?;
+    let federation = process::federation(options.query_memory, &state_dir)?;
     let http = HttpState::new(move || metrics.render());
     let introspection = PgCatalog::new();
     let mut worker = OperatorOptions::new(&state_dir);
@@ -72,13 +61,15 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
         state_dir.clone(),
         shutdown.clone(),
     ));
-    let stop = shutdown.clone();
-    let operator = tokio::spawn(async move { operator.run(stop.cancelled()).await });
+    let operator = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { operator.run(shutdown.cancelled()).await }
+    });
     let control = tokio::spawn({
         let (state_dir, resources, shutdown) = (state_dir.clone(), Arc::clone(&resources), shutdown.clone());
         async move { control::serve(&state_dir, resources, handle, shutdown).await }
     });
-    let ready = tokio::spawn(announce_ready(
+    let ready = tokio::spawn(process::announce_ready(
         Arc::clone(&resources),
         Arc::clone(&federation),
         http.clone(),
@@ -86,23 +77,12 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
     let gateway = tokio::spawn(gateway.serve(federation, Arc::new(introspection), http, shutdown.clone()));
     println!("{banner}");
 
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => tracing::info!("stopping (interrupt)"),
-        _ = terminate.recv() => tracing::info!("stopping (terminate)"),
-    }
+    stop.wait().await;
     shutdown.cancel();
     ready.abort();
-    for (what, task) in [
-        ("gateway", gateway),
-        ("operator", operator),
-        ("catalogs", catalogs),
-    ] {
-        if let Err(error) = task.await {
-            tracing::error!(what, %error, "ended badly");
-        }
-    }
+    process::ended("gateway", gateway).await;
+    process::ended("operator", operator).await;
+    process::ended("catalogs", catalogs).await;
     match control.await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::error!(%error, "the control socket ended badly"),
@@ -110,36 +90,6 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
     }
     store.close().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Ready once every store has been looked at, well or not: a store that is down keeps nobody from the others.
-async fn announce_ready(store: Arc<dyn ResourceStore>, federation: Arc<Federation>, http: HttpState) {
-    let mut changes = federation.health_changes();
-    let looked_at = async {
-        loop {
-            let sources = match StoreOf::<DataSource>::of(store.as_ref()).list().await {
-                Ok(sources) => sources,
-                Err(error) => {
-                    tracing::warn!(%error, "data sources cannot be listed");
-                    return;
-                }
-            };
-            let waiting = sources.iter().any(|source| {
-                let served = source
-                    .object
-                    .as_ref()
-                    .is_some_and(|object| !object.spec.is_suspended());
-                served && federation.health(&source.key).is_none()
-            });
-            if !waiting || changes.changed().await.is_err() {
-                return;
-            }
-        }
-    };
-    if tokio::time::timeout(FIRST_LOOKS, looked_at).await.is_err() {
-        tracing::info!("some stores have not answered yet; serving the others");
-    }
-    http.set_ready();
 }
 
 fn count(number: usize, what: &str) -> String {
