@@ -1,169 +1,155 @@
-"""Measurements of a release binary; standard library only, over the wire by a small client of its own."""
+"""Measurements of a release binary, with peers in the same run; see run.sh."""
 
+import contextlib
 import pathlib
-import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+
+import peers
+from wire import Client
 
 QUESTION = """select a.name as destination, count(*) as departures, avg(f.dep_delay) as mean_delay
-from history."default".flights f join reference.main.airports a on a.faa = f.dest
+from {flights} f join {airports} a on a.faa = f.dest
 where f.dep_time is not null group by a.name order by departures desc limit 5"""
+OURS = QUESTION.format(flights='history."default".flights', airports="reference.main.airports")
+THEIRS = QUESTION.format(flights="flights", airports="airports")
 STREAMED_ROWS = 10_000_000
+STREAM = f"select value as n, value * 2 as m, 'row ' || value as t from generate_series(1, {STREAMED_ROWS})"
+POSTGRES_STREAM = STREAM + " as s(value)"
 
 
-class Client:
-    """Simple and extended queries over the Postgres protocol; counts rows and bytes, keeps nothing."""
-
-    def __init__(self, port: int):
-        self.socket = socket.create_connection(("127.0.0.1", port))
-        self.buffer = bytearray()
-        body = struct.pack("!i", 196608) + b"user\0bench\0database\0lakegate\0\0"
-        self.socket.sendall(struct.pack("!i", len(body) + 4) + body)
-        self._until_ready()
-
-    def _until_ready(self) -> tuple[int, int]:
-        rows = size = 0
-        position = 0
-        while True:
-            while len(self.buffer) - position >= 5:
-                kind = self.buffer[position]
-                length = struct.unpack_from("!i", self.buffer, position + 1)[0]
-                if len(self.buffer) - position < length + 1:
-                    break
-                if kind == ord("D"):
-                    rows += 1
-                    size += length + 1
-                elif kind == ord("E"):
-                    raise RuntimeError(bytes(self.buffer[position + 5 : position + length + 1]))
-                position += length + 1
-                if kind == ord("Z"):
-                    del self.buffer[:position]
-                    return rows, size
-            del self.buffer[:position]
-            position = 0
-            chunk = self.socket.recv(1 << 20)
-            if not chunk:
-                raise RuntimeError("the server closed the connection")
-            self.buffer += chunk
-
-    def simple(self, sql: str) -> tuple[int, int]:
-        body = sql.encode() + b"\0"
-        self.socket.sendall(b"Q" + struct.pack("!i", len(body) + 4) + body)
-        return self._until_ready()
-
-    def extended(self, sql: str) -> tuple[int, int]:
-        parse = b"\0" + sql.encode() + b"\0" + struct.pack("!h", 0)
-        # Binary results for all columns.
-        bind = b"\0\0" + struct.pack("!hhhh", 0, 0, 1, 1)
-        execute = b"\0" + struct.pack("!i", 0)
-        message = b""
-        for kind, body in ((b"P", parse), (b"B", bind), (b"E", execute), (b"S", b"")):
-            message += kind + struct.pack("!i", len(body) + 4) + body
-        self.socket.sendall(message)
-        return self._until_ready()
-
-
-def resident(process: int) -> float:
-    """MiB of RSS."""
+def memory(process: int) -> dict[str, float]:
+    """MiB resident: in all, of the process's own, and of mapped files (the binary)."""
+    found = {}
     for line in pathlib.Path(f"/proc/{process}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("no VmRSS")
+        name, _, rest = line.partition(":")
+        if name in ("VmRSS", "RssAnon", "RssFile"):
+            found[name] = int(rest.split()[0]) / 1024
+    return found
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+@contextlib.contextmanager
+def serving(binary: str) -> Iterator[tuple[int, int]]:
+    """A serve of the flights in a new state directory: its process and its port."""
+    with tempfile.TemporaryDirectory() as state:
+        port = peers.free_port()
+        process = subprocess.Popen(
+            [binary, "serve", "examples/flights", "--state-dir", state, "--listen", f"127.0.0.1:{port}",
+             "--http", f"127.0.0.1:{peers.free_port()}"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield process.pid, port
+        finally:
+            process.terminate()
+            process.wait()
 
 
-def start(binary: str, state: str) -> tuple[subprocess.Popen, int]:
-    port = free_port()
-    process = subprocess.Popen(
-        [binary, "serve", "examples/flights", "--state-dir", state, "--listen", f"127.0.0.1:{port}",
-         "--http", f"127.0.0.1:{free_port()}"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return process, port
+def ours(port: int) -> Client:
+    return Client(port, "bench", "lakegate")
 
 
 def first_answer(port: int) -> None:
     """The first query over a store, however early it is asked."""
     while True:
         try:
-            Client(port).simple("select count(*) from reference.main.airports")
+            with contextlib.closing(ours(port)) as client:
+                client.simple("select count(*) from reference.main.airports")
             return
         except (OSError, RuntimeError):
             time.sleep(0.005)
 
 
+def await_first_run(port: int) -> None:
+    with contextlib.closing(ours(port)) as client:
+        while True:
+            with contextlib.suppress(RuntimeError):
+                if client.simple("select 1 from lakegate.exports where last_run = 'Succeeded'")[0]:
+                    return
+            time.sleep(0.1)
+
+
+def warm(ask: Callable[[], object]) -> list[float]:
+    """Milliseconds of each of 20, after 3 that do not count."""
+    for _ in range(3):
+        ask()
+    times = []
+    for _ in range(20):
+        begin = time.perf_counter()
+        ask()
+        times.append((time.perf_counter() - begin) * 1000)
+    return times
+
+
+def drain(query: Callable[[str], tuple[int, int]], sql: str) -> str:
+    """Streams the large result; its speed in words."""
+    begin = time.perf_counter()
+    rows, size = query(sql)
+    seconds = time.perf_counter() - begin
+    assert rows == STREAMED_ROWS, rows
+    return f"{size / 1e6 / seconds:.0f} MB/s, {rows / seconds / 1e6:.2f} Mrow/s"
+
+
+def growth(process: int, work: Callable[[], str]) -> tuple[str, float]:
+    """What the work says, and by how many MiB the process's RSS rose at most while it went on."""
+    before = memory(process)["VmRSS"]
+    peak = [before]
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            peak[0] = max(peak[0], memory(process)["VmRSS"])
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    said = work()
+    done.set()
+    watcher.join()
+    return said, peak[0] - before
+
+
+def report(what: str, values: list[float], unit: str, target: float | None = None) -> None:
+    median = statistics.median(values)
+    line = f"{what}: median {median:.3g} {unit} (min {min(values):.3g}, max {max(values):.3g}, n={len(values)})"
+    if target is not None:
+        line += f"; target {target:g} {unit}: {'within' if median <= target else 'OVER'}"
+    print(line, flush=True)
+
+
 def measure(binary: str) -> None:
     starts = []
     for _ in range(5):
-        with tempfile.TemporaryDirectory() as state:
-            begin = time.perf_counter()
-            process, port = start(binary, state)
+        begin = time.perf_counter()
+        with serving(binary) as (_, port):
             first_answer(port)
             starts.append(time.perf_counter() - begin)
-            process.terminate()
-            process.wait()
     report("start to first answered query", starts, "s", 0.5)
 
-    with tempfile.TemporaryDirectory() as state:
-        process, port = start(binary, state)
-        first_answer(port)
-        client = Client(port)
-        while True:
-            try:
-                if client.simple("select 1 from lakegate.exports where last_run = 'Succeeded'")[0]:
-                    break
-            except RuntimeError:
-                pass
-            time.sleep(0.1)
+    with serving(binary) as (process, port), peers.postgres() as peer_port:
+        await_first_run(port)
         time.sleep(5)
-        report("idle RSS after the first run", [resident(process.pid)], "MiB", 80)
+        idle = memory(process)
+        parts = f"own memory {idle['RssAnon']:.0f}, mapped files {idle['RssFile']:.0f}"
+        report(f"idle RSS after the first run ({parts})", [idle["VmRSS"]], "MiB", 80)
 
-        client.simple(QUESTION)
-        times = []
-        for _ in range(20):
-            begin = time.perf_counter()
-            client.simple(QUESTION)
-            times.append(time.perf_counter() - begin)
-        report("the flights question, warm", [value * 1000 for value in times], "ms", 150)
+        client = ours(port)
+        peer = Client(peer_port, "postgres", "postgres")
+        report("the flights question, warm", warm(lambda: client.simple(OURS)), "ms", 150)
+        report("  PostgreSQL, both tables in it", warm(lambda: peer.simple(THEIRS)), "ms")
+        report("  DuckDB, over the Parquet file", warm(peers.duckdb_question(THEIRS)), "ms")
 
-        for name, query in (("simple, text", client.simple), ("extended, binary", client.extended)):
-            before = resident(process.pid)
-            peak = [before]
-            done = threading.Event()
-
-            def watch() -> None:
-                while not done.wait(0.02):
-                    peak[0] = max(peak[0], resident(process.pid))
-
-            watcher = threading.Thread(target=watch)
-            watcher.start()
-            begin = time.perf_counter()
-            rows, size = query(
-                f"select value as n, value * 2 as m, 'row ' || value as t from generate_series(1, {STREAMED_ROWS})")
-            seconds = time.perf_counter() - begin
-            done.set()
-            watcher.join()
-            assert rows == STREAMED_ROWS, rows
-            report(f"RSS growth streaming {rows:,} rows ({name}; {size / 1e6 / seconds:.0f} MB/s, "
-                   f"{rows / seconds / 1e6:.2f} Mrow/s)", [peak[0] - before], "MiB", 64)
-        process.terminate()
-        process.wait()
-
-
-def report(what: str, values: list[float], unit: str, target: float) -> None:
-    median = statistics.median(values)
-    verdict = "within" if median <= target else "OVER"
-    print(f"{what}: median {median:.3g} {unit} (min {min(values):.3g}, max {max(values):.3g}, n={len(values)}); "
-          f"target {target:g} {unit}: {verdict}", flush=True)
+        rows = f"{STREAMED_ROWS:,} rows"
+        for name, query, peer_query in (
+            ("simple, text", client.simple, peer.simple),
+            ("extended, binary", client.extended, peer.extended),
+        ):
+            speed, rise = growth(process, lambda query=query: drain(query, STREAM))
+            report(f"RSS growth streaming {rows} ({name}; {speed})", [rise], "MiB", 64)
+            print(f"  PostgreSQL streams them at {drain(peer_query, POSTGRES_STREAM)}", flush=True)
 
 
 measure(sys.argv[1])
