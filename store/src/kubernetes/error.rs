@@ -85,8 +85,8 @@ impl Request {
                 namespace: self.namespace.clone(),
                 message: status.message.clone(),
             },
-            // The answer about a kind that the API server does not serve; about an object it names the object.
-            kube::Error::Api(status) if status.is_not_found() && self.name.is_none() => {
+            // About a kind that it does not serve the API server says so in plain text, without a reason.
+            kube::Error::Api(status) if status.code == 404 && self.name.is_none() => {
                 StoreError::NotInstalled {
                     resource: format!("{}.{}", self.resource, self.group),
                 }

@@ -85,12 +85,14 @@ impl Cluster {
         std::fs::read_to_string(file).unwrap().trim().to_owned()
     }
 
-    fn kill_api_server(&self) {
-        let killed = Command::new("kill")
-            .args(["-KILL", &self.pid("apiserver")])
-            .status()
-            .unwrap();
+    async fn kill_api_server(&self) {
+        let pid = self.pid("apiserver");
+        let killed = Command::new("kill").args(["-KILL", &pid]).status().unwrap();
         assert!(killed.success());
+        eventually("the API server has ended", async || {
+            std::fs::read(format!("/proc/{pid}/cmdline")).map_or(true, |line| line.is_empty())
+        })
+        .await;
     }
 
     /// Starts what of the cluster does not run.
@@ -190,7 +192,7 @@ async fn what_changed_while_nobody_could_watch_is_seen_afterwards() {
     assert_eq!(kept.expose(), "first-canary");
 
     cluster.compact();
-    cluster.kill_api_server();
+    cluster.kill_api_server().await;
     cluster.start_again().await;
     // There is no way to go on from where the watch was.
     let mut lost = objects(&client, Kind::View, &namespace)
@@ -252,7 +254,7 @@ async fn a_killed_api_server_is_followed_again() {
         .await
         .unwrap()
         .into_entry();
-    cluster.kill_api_server();
+    cluster.kill_api_server().await;
     let status = lakegate_crds::ExportRunStatus {
         attempts: Some(1),
         ..Default::default()
