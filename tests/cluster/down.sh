@@ -45,8 +45,14 @@ stop etcd
 cd /
 if [[ -f $dir/cgroup ]]; then
   group=$(cat "$dir/cgroup")
-  for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
-    [[ -n $group && -d $root/$group ]] && find "$root/$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+  # The last processes of a container leave its group a moment after they were ended.
+  for _ in $(seq 50); do
+    left=()
+    for root in /sys/fs/cgroup /sys/fs/cgroup/*; do
+      [[ -n $group && -d $root/$group ]] && left+=("$root/$group")
+    done
+    ((${#left[@]})) || break
+    find "${left[@]}" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.1
   done
 fi
 # Deepest first: a Pod's volumes, its root, its shared memory.
