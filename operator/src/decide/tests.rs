@@ -268,6 +268,12 @@ fn messages_name_place_and_remedy() {
     // told once, not with every look
     export.status = Some(decision.status);
     assert!(decide_export(observe(&export)).notices.is_empty());
+    // A cluster counts the rejected edit: the status is about it, the message about the version in force.
+    export.generation = 4;
+    let decision = decide_export(observe(&export));
+    let message = message_of(&decision.status.conditions, ConditionType::Stalled);
+    assert!(message.ends_with("(generation 3) stays in force"), "{message}");
+    assert_eq!(decision.status.observed_generation, Some(4));
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod lease;
 mod notices;
 mod objects;
 mod rights;
+mod scale;
 
 use std::{
     io::{BufRead, BufReader, Read},
