@@ -125,6 +125,18 @@ pub struct S3SecretReference {
 /// A set of files that form one table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.csv) || !has(self.format) || self.format == 'Csv'",
+        "message": "belongs to format Csv; remove it or set format: Csv",
+        "fieldPath": ".csv",
+    },
+    {
+        "rule": "!has(self.compression) || !has(self.format) || self.format != 'Parquet'",
+        "message": "belongs to text files; Parquet files are compressed inside",
+        "fieldPath": ".compression",
+    },
+]))]
 pub struct ObjectStoreTable {
     /// Name of the table; its schema in SQL is `default`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
