@@ -35,6 +35,7 @@ full: test     ## everything: release build, licences and advisories, long fault
 	$(CARGO) deny check advisories || echo "advisories: see above (not fatal)"
 	$(CARGO) build --release --locked
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
+	$(CARGO) test --locked -p lakegate-store --test it -- --ignored kubernetes::scale
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh
 
 bench:         ## measure what README claims (release build)

@@ -2,6 +2,7 @@
 # Bring what the tests use beside Rust: PostgreSQL 15's server and psql, a Python environment with the readers that must
 # understand our tables, and etcd with a Kubernetes API server, which is built from its Go modules once (Go 1.24 or newer,
 # about five minutes). Installs with apt when run as root, else says what to install.
+#   prepare.sh [--cluster]      with --cluster also what a node with real Pods takes (tests/cluster/up.sh --node)
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -17,6 +18,13 @@ command -v cc >/dev/null || missing+=(build-essential)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v curl >/dev/null || missing+=(curl)
 command -v etcd >/dev/null || missing+=(etcd-server)
+components=(kube-apiserver kubectl)
+if [[ ${1:-} == --cluster ]]; then
+  components+=(kube-controller-manager kube-scheduler kubelet)
+  command -v containerd >/dev/null || missing+=(containerd)
+  command -v runc >/dev/null || missing+=(runc)
+  [[ -x /usr/lib/cni/loopback ]] || missing+=(containernetworking-plugins)
+fi
 command -v python3 >/dev/null || missing+=(python3)
 have_venv_module || missing+=(python3-venv)
 if ((${#missing[@]})); then
@@ -40,4 +48,4 @@ if [[ ! -e $stamp ]]; then
   touch "$stamp"
 fi
 
-bash "$(dirname "$0")/cluster/build.sh" kube-apiserver kubectl
+bash "$(dirname "$0")/cluster/build.sh" "${components[@]}"

@@ -10,17 +10,15 @@ cd "$dir"
 
 # A process id may have been given to another program since: ours have the directory in their arguments.
 is_ours() { [[ -r /proc/$1/cmdline ]] && tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -qF "$dir/"; }
-stop() { # NAME…   asks, waits ten seconds, then ends
-  local name pid signal
-  for signal in TERM KILL; do
-    for name in "$@"; do
-      [[ -f $name.pid ]] && pid=$(cat "$name.pid") && is_ours "$pid" && kill "-$signal" "$pid" 2>/dev/null || true
-    done
+stop() { # NAME…   at once: nothing of it is kept
+  local name pid
+  for name in "$@"; do
+    [[ -f $name.pid ]] || continue
+    pid=$(cat "$name.pid")
+    is_ours "$pid" && kill -KILL "$pid" 2>/dev/null || true
     for _ in $(seq 100); do
-      for name in "$@"; do
-        [[ -f $name.pid ]] && is_ours "$(cat "$name.pid")" && sleep 0.1 && continue 2
-      done
-      return 0
+      is_ours "$pid" || break
+      sleep 0.05
     done
   done
 }
@@ -38,11 +36,12 @@ if [[ -S $socket ]]; then
   for task in $(containers task ls -q); do containers task rm -f "$task" >/dev/null; done
   for container in $(containers container ls -q); do containers container rm "$container" >/dev/null; done
 fi
-stop scheduler controller-manager containerd
-stop apiserver
-stop etcd
+stop scheduler controller-manager containerd apiserver etcd
 
 cd /
+if [[ -f $dir/ports ]]; then
+  while IFS== read -r _ port; do rmdir "${TMPDIR:-/tmp}/lakegate-ports/$port" 2>/dev/null || true; done <"$dir/ports"
+fi
 if [[ -f $dir/cgroup ]]; then
   group=$(cat "$dir/cgroup")
   # The last processes of a container leave its group a moment after they were ended.

@@ -43,18 +43,17 @@ mkdir -p "$dir"/{pki,log,etcd}
 chmod 700 "$dir/pki" "$dir/etcd"
 cd "$dir"
 
-# Ports. Below those that the kernel gives to outgoing connections, so that none is taken between the look and the use.
+# Ports. Below those that the kernel gives to outgoing connections, so that none is taken between the look and the use;
+# claimed by a directory, so that no cluster that starts at the same time takes one either. down.sh gives them back.
+claims=${TMPDIR:-/tmp}/lakegate-ports
 free_port() {
-  local port
   while true; do
-    port=$((RANDOM % 12000 + 20000))
-    [[ " ${taken[*]-} " == *" $port "* ]] && continue
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+    chosen=$((RANDOM % 12000 + 20000))
+    (exec 3<>"/dev/tcp/127.0.0.1/$chosen") 2>/dev/null && continue
+    mkdir -p "$claims"
+    mkdir "$claims/$chosen" 2>/dev/null && break
   done
-  taken+=("$port")
-  chosen=$port
 }
-taken=()
 if [[ ! -f ports ]]; then
   for name in api_port etcd_port etcd_peer_port kubelet_port; do
     free_port

@@ -1,5 +1,7 @@
 //! What a process may do, and what it says when it may not.
 
+use std::path::Path;
+
 use k8s_openapi::api::{
     core::v1::Secret,
     rbac::v1::{PolicyRule, Role, RoleBinding, RoleRef, Subject},
@@ -11,9 +13,13 @@ use kube::{
 use lakegate_crds::{ExportRun, Kind, conditions::Reason};
 use lakegate_store::{
     KubernetesOptions, KubernetesStore, Notice, NoticeType, Notices, SecretError, Secrets, Store, StoreError,
-    kubernetes::lease::{self, LeaseOptions},
+    kubernetes::{
+        self,
+        lease::{self, LeaseOptions},
+    },
 };
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::{run_of, shared};
 
@@ -210,4 +216,44 @@ async fn the_rights_that_are_written_down_are_enough() {
     assert!(matches!(error, SecretError::NotText { .. }), "{error}");
     let options = LeaseOptions::new(&namespace, "lakegate-operator", "pod");
     lease::acquire(client, options).await.unwrap().release().await;
+}
+
+const CHILD: &str = "LAKEGATE_STORE_TEST_CONNECT";
+
+/// Not a test of its own: what the child does when it is started as one.
+#[tokio::test]
+async fn child_that_connects() {
+    let Ok(expected) = std::env::var(CHILD) else {
+        return;
+    };
+    match kubernetes::connect().await {
+        Ok((client, namespace)) => {
+            assert_eq!(namespace, expected);
+            assert_eq!(client.apiserver_version().await.unwrap().major, "1");
+        }
+        Err(error) => assert_eq!(expected, error.to_string()),
+    }
+}
+
+#[tokio::test]
+async fn the_cluster_is_found_by_the_environment() {
+    let connect = async |kubeconfig: &Path, expected: &str| {
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "kubernetes::rights::child_that_connects"])
+            .env(CHILD, expected)
+            .env("KUBECONFIG", kubeconfig)
+            .env_remove("KUBERNETES_SERVICE_HOST")
+            .output()
+            .await
+            .unwrap();
+        assert!(
+            child.status.success(),
+            "{}",
+            String::from_utf8_lossy(&child.stdout)
+        );
+    };
+    let directory = &shared().directory;
+    connect(&directory.join("admin.kubeconfig"), "default").await;
+    let nothing = "no cluster is known: run in a Pod with a service account, or set KUBECONFIG";
+    connect(&directory.join("nothing"), nothing).await;
 }
