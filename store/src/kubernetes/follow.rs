@@ -22,6 +22,10 @@ use crate::{Key, StoreError, shelf::Shelved};
 /// Between two attempts to reach the API server, at the most.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// In seconds: the API server ends each watch after this time, so a connection over which nothing has come for longer is
+/// a dead one.
+const WATCH_TIME: u32 = 120;
+
 /// Follows one kind in one namespace for ever. `synced` is told when everything that is there is known, or why it never
 /// will be.
 pub(super) async fn follow<K: Shelved>(
@@ -42,7 +46,10 @@ pub(super) async fn follow<K: Shelved>(
     let mut backoff = DefaultBackoff::default();
     loop {
         // Lists once, then watches from there; tells each interruption, and goes on by itself.
-        let mut events = Box::pin(watcher(follower.api.clone(), watcher::Config::default()));
+        let mut events = Box::pin(watcher(
+            follower.api.clone(),
+            watcher::Config::default().timeout(WATCH_TIME),
+        ));
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {

@@ -24,6 +24,7 @@ mod secrets;
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -59,6 +60,9 @@ const CREATE_MANAGER: &str = "lakegate/create";
 /// Attempts to write a status over writes of others.
 const CONFLICTS: usize = 5;
 
+/// How long a connection may say nothing. Longer than a watch: what it ends is a list over a dead connection.
+const SILENCE: Duration = Duration::from_mins(3);
+
 /// Which part of a cluster is served.
 #[derive(Debug, Clone)]
 pub struct KubernetesOptions {
@@ -70,11 +74,15 @@ pub struct KubernetesOptions {
 }
 
 /// A client of the cluster that this process runs in, else of that of the kubeconfig; and the namespace of the Pod, else
-/// of the kubeconfig's context.
+/// of the kubeconfig's context. It ends a connection that says nothing for three minutes: who follows something quieter
+/// has to begin again.
 pub async fn connect() -> Result<(Client, String), StoreError> {
-    let config = Config::infer().await.map_err(|source| StoreError::NoCluster {
+    let mut config = Config::infer().await.map_err(|source| StoreError::NoCluster {
         source: Box::new(source),
     })?;
+    config.read_timeout = Some(SILENCE);
+    // Not from when the connection was used last.
+    config.reset_reader_on_write = true;
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).map_err(|error| StoreError::Kubernetes {
         action: "take the credentials of this process".to_owned(),
