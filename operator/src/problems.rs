@@ -1,5 +1,7 @@
 //! What keeps an object from being served although its manifest is valid.
 
+use std::collections::BTreeSet;
+
 use lakegate_crds::{
     AnyResource, DataSource, Export, LakegateResource, RetentionPolicy, View,
     conditions::Reason,
@@ -70,21 +72,24 @@ pub fn of_export(export: &Entry<Export>, cache: &Cache) -> Vec<Problem> {
             problem.map(|message| Problem::new(format!("{field}.name"), Reason::DependencyNotReady, message)),
         );
     }
-    let sources = cache.sources.filter(|source| source.key.namespace == *namespace);
-    let siblings = cache.exports.filter(|other| {
-        other.key != export.key
-            && other.key.namespace == *namespace
-            && other.object.as_deref().is_some_and(|other| {
-                let other = &other.spec.destination;
-                other.lake_ref == destination.lake_ref
-                    && other.schema == destination.schema
-                    && other.table == destination.table
-            })
-    });
-    let others = sources
+    let referred = source
+        .into_iter()
+        .chain([&destination.lake_ref])
+        .map(|reference| Key::new(namespace, &reference.name))
+        .collect::<BTreeSet<_>>();
+    let sources = referred
         .iter()
-        .filter_map(any)
-        .chain(siblings.iter().filter_map(any));
+        .filter_map(|key| cache.sources.get(key).as_ref().and_then(any));
+    let siblings = cache
+        .exports
+        .group(&export.key)
+        .map(|table| cache.exports.members(&table))
+        .unwrap_or_default();
+    let siblings = siblings
+        .iter()
+        .filter(|other| other.key != export.key)
+        .filter_map(any);
+    let others = sources.chain(siblings);
     let mut all = among(export, others);
     all.extend(problems);
     all

@@ -30,7 +30,7 @@ use lakegate_store::{Entry, Event, Key, ResourceStore, StoreError, StoreOf};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    cache::{Cache, Change, ShelfOf, export_of},
+    cache::{Cache, Change, Group, ShelfOf},
     clock::{Clock, SystemClock},
     decide::run_for,
     launcher::WorkerLauncher,
@@ -382,12 +382,20 @@ impl Followers<'_> {
                 match event {
                     Event::Applied(entry) => {
                         let key = entry.key.clone();
-                        let change = ShelfOf::<K>::shelf(&inner.cache).apply(entry);
+                        let shelf = ShelfOf::<K>::shelf(&inner.cache);
+                        let before = shelf.group(&key);
+                        let change = shelf.apply(entry);
                         inner.changed(K::KIND, &key, change);
+                        if change == Change::Object {
+                            inner.left(K::KIND, before.as_ref());
+                        }
                     }
                     Event::Deleted(entry) => {
-                        if ShelfOf::<K>::shelf(&inner.cache).remove(&entry.key, &entry.uid) {
+                        let shelf = ShelfOf::<K>::shelf(&inner.cache);
+                        let before = shelf.group(&entry.key);
+                        if shelf.remove(&entry.key, &entry.uid) {
                             inner.changed(K::KIND, &entry.key, Change::Object);
+                            inner.left(K::KIND, before.as_ref());
                             if let (Kind::ExportRun, Some(object)) = (K::KIND, &entry.object) {
                                 // its Export trims by what is left, and what waited behind it may go on
                                 inner.wake_siblings(&entry.key, object.as_ref());
@@ -463,7 +471,10 @@ impl Inner {
                 self.wake_all(Kind::DataSource);
                 self.wake_all(Kind::Export);
             }
-            Kind::Export if change == Change::Object => self.wake_all(Kind::Export),
+            Kind::Export if change == Change::Object => {
+                let table = self.cache.exports.group(key);
+                self.left(kind, table.as_ref());
+            }
             Kind::View if change == Change::Object => self.wake_all(Kind::View),
             Kind::ExportRun => {
                 if let Some(run) = self.cache.runs.get(key).and_then(|run| run.object) {
@@ -474,17 +485,22 @@ impl Inner {
         }
     }
 
+    /// Wakes those who share, or shared, a lake table with an Export: it may be another's now.
+    fn left(&self, kind: Kind, group: Option<&Group>) {
+        if let (Kind::Export, Some(table)) = (kind, group) {
+            for export in self.cache.exports.members(table) {
+                self.wake(Kind::Export, export.key);
+            }
+        }
+    }
+
     /// Wakes the Export of a run and its other unfinished runs.
     fn wake_siblings<K: LakegateResource>(&self, key: &Key, run: &K) {
         let AnyRun(export) = AnyRun::of(key, run);
         if let Some(export) = export {
-            for run in self
-                .cache
-                .runs
-                .keys(|run| !is_ended(run) && export_of(run).as_ref() == Some(&export))
-            {
-                if run != *key {
-                    self.wake(Kind::ExportRun, run);
+            for run in self.cache.runs_of(&export) {
+                if run.key != *key && !is_ended(&run) {
+                    self.wake(Kind::ExportRun, run.key);
                 }
             }
             self.wake(Kind::Export, export);
