@@ -603,3 +603,50 @@ fn the_patch_of_argocd_cm_holds_the_scripts() {
     }
     assert!(data["resource.customizations.actions.lakegate.dev_Export"].as_str().unwrap().contains("requestedAt"));
 }
+
+/// The expressions of a Flux Kustomization, evaluated as Flux does: an older generation first, then in this order.
+fn by_expressions(checks: &Value, object: &Value) -> &'static str {
+    if object["status"]["observedGeneration"] != object["metadata"]["generation"] {
+        return "InProgress";
+    }
+    let mut context = cel::Context::default();
+    for field in ["apiVersion", "kind", "metadata", "spec", "status"] {
+        context.add_variable(field, &object[field]).unwrap();
+    }
+    for (field, verdict) in [("inProgress", "InProgress"), ("failed", "Failed"), ("current", "Current")] {
+        let expression = checks[field].as_str().unwrap();
+        let program = cel::Program::compile(expression).unwrap();
+        match program.execute(&context) {
+            Ok(cel::Value::Bool(true)) => return verdict,
+            Ok(cel::Value::Bool(false)) => {}
+            other => panic!("{expression}: {other:?}"),
+        }
+    }
+    "InProgress"
+}
+
+#[test]
+fn fluxs_expressions_fail_where_the_last_run_did() {
+    let kustomizations = read_yaml(&examples().join("gitops/flux/kustomizations.yaml"));
+    let checks = kustomizations
+        .iter()
+        .find_map(|it| it["spec"]["healthCheckExprs"].as_array())
+        .unwrap();
+    let [checks] = checks.as_slice() else {
+        panic!("{checks:?}")
+    };
+    assert_eq!(checks["kind"], "Export");
+    let mut failed = Vec::new();
+    for (name, object) in objects() {
+        if object["kind"] != "Export" || object["metadata"]["deletionTimestamp"].is_string() {
+            continue;
+        }
+        let verdict = by_expressions(checks, &object);
+        if verdict == kstatus(&object) {
+            continue;
+        }
+        assert_eq!(verdict, "Failed", "{name}");
+        failed.push(name);
+    }
+    assert_eq!(failed, ["export-last-run-failed", "export-suspended-after-failure"]);
+}
