@@ -40,7 +40,9 @@ impl Family {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 /// Everything, in Prometheus' text format.
@@ -91,7 +93,10 @@ impl Exports {
                 "lakegate_export_consecutive_failures",
                 "Runs of the export that failed since the last that succeeded.",
             ),
-            active: Family::new("lakegate_export_active", "Whether a run of the export waits or works."),
+            active: Family::new(
+                "lakegate_export_active",
+                "Whether a run of the export waits or works.",
+            ),
         }
     }
 
@@ -111,8 +116,7 @@ impl Exports {
         }
         self.failures
             .line(&labels, status.consecutive_failures.unwrap_or(0));
-        self.active
-            .line(&labels, i64::from(status.active_run.is_some()));
+        self.active.line(&labels, i64::from(status.active_run.is_some()));
     }
 }
 
@@ -154,7 +158,13 @@ impl Health {
 
     fn look(&mut self, kind: &str, key: &Key, conditions: &[lakegate_crds::Condition]) {
         let resource = key.to_string();
-        let labels = |reason| [("kind", kind), ("resource", resource.as_str()), ("reason", reason)];
+        let labels = |reason| {
+            [
+                ("kind", kind),
+                ("resource", resource.as_str()),
+                ("reason", reason),
+            ]
+        };
         if let Some(ready) = conditions.find(ConditionType::Ready) {
             let is_ready = conditions.is_true(ConditionType::Ready);
             self.ready.line(&labels(&ready.reason), i64::from(is_ready));

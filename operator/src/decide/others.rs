@@ -50,7 +50,8 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
         .health
         .filter(is_about_this)
         .filter(|_| problems.is_empty());
-    let mut verdict = last_look(&before, entry.generation).unwrap_or_else(|| Verdict::progressing("connecting"));
+    let mut verdict =
+        last_look(&before, entry.generation).unwrap_or_else(|| Verdict::progressing("connecting"));
     if suspended {
         status.conditions.unset(ConditionType::Reachable);
         status.conditions.unset(ConditionType::CatalogSynced);

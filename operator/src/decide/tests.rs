@@ -314,14 +314,20 @@ fn a_restart_unsettles_nothing() {
         source.status = Some(look(&source, &[], Some(&health)));
         assert_eq!(Some(look(&source, &[], None)), source.status);
         source.generation = 3;
-        assert_eq!(condition_of(&look(&source, &[], None).conditions), "Unknown/Progressing");
+        assert_eq!(
+            condition_of(&look(&source, &[], None).conditions),
+            "Unknown/Progressing"
+        );
     }
     // What was said of the name, not of the store, ends with the conflict.
     let mut source = source();
     source.status = Some(look(&source, &[], Some(&healthy())));
     let taken = [Problem::new("spec.catalogName", Reason::NameConflict, "taken")];
     source.status = Some(look(&source, &taken, None));
-    assert_eq!(condition_of(&look(&source, &[], None).conditions), "Unknown/Progressing");
+    assert_eq!(
+        condition_of(&look(&source, &[], None).conditions),
+        "Unknown/Progressing"
+    );
 
     let mut view: Entry<View> = entry(
         json!({"apiVersion": "lakegate.dev/v1alpha1", "kind": "View", "metadata": {"name": "v"}, "spec": {"sql": "select 1 as a"}}),
