@@ -9,7 +9,6 @@ mod objects;
 
 use std::{
     collections::BTreeSet,
-    fmt::Write as _,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
