@@ -16,8 +16,9 @@ release:       ## the binary as it ships
 fmt:           ## format the sources
 	$(CARGO) fmt --all
 
-crds:          ## write crds/generated from the types
+crds:          ## write crds/generated, and the chart's copy, from the types
 	$(CARGO) run -q -- crds --write crds/generated
+	$(CARGO) run -q -- crds --write charts/lakegate-crds/files
 
 lint:          ## format and clippy
 	$(CARGO) fmt --all --check

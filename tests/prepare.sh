@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, and a Python environment with the
-# readers that must understand our tables. Installs with apt when run as root, else says what to install.
+# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, a Python environment with the readers that must
+# understand our tables, and what checks the charts. Installs with apt when run as root, else says what to install.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -36,3 +36,5 @@ if [[ ! -e $stamp ]]; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
   touch "$stamp"
 fi
+
+bash "$(dirname "$0")/charts/prepare.sh"

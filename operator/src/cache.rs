@@ -177,6 +177,11 @@ impl<K: LakegateResource> Shelf<K> {
             .collect()
     }
 
+    /// Shows every object, in the order of keys. Nothing is taken in meanwhile.
+    pub fn visit(&self, mut look: impl FnMut(&Entry<K>)) {
+        self.read().values().for_each(|slot| look(&slot.entry));
+    }
+
     /// The keys of every object that passes.
     pub fn keys(&self, mut passes: impl FnMut(&Entry<K>) -> bool) -> Vec<Key> {
         self.read()

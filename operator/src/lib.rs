@@ -12,7 +12,7 @@
 //! * [`decide`]: all of it as status, effects, notices and the next look.
 //!
 //! The shell is [`operator`] (the loop), over [`cache`] (what was last seen), [`queue`] (what to look at), [`workers`]
-//! and [`launcher`] (who runs what). What it asks of stores and lakes is one seam, [`surroundings`]. The worker's side is
+//! and [`launcher`] (who runs what); [`gauges`] shows the cache to who watches. What it asks of stores and lakes is one seam, [`surroundings`]. The worker's side is
 //! [`worker`], and [`protocol`] is what the two say to each other.
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod attempt;
 pub mod cache;
 pub mod clock;
 pub mod decide;
+pub mod gauges;
 pub mod launcher;
 mod measure;
 pub mod names;
@@ -35,4 +36,5 @@ pub mod worker;
 pub mod workers;
 
 pub use launcher::{ProcessLauncher, WorkerLauncher};
+pub use measure::set_leader;
 pub use operator::{Operator, OperatorHandle, OperatorOptions, RunRefusal};

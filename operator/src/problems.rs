@@ -56,17 +56,17 @@ pub fn of_export(export: &Entry<Export>, cache: &Cache) -> Vec<Problem> {
         ("spec.destination.lakeRef", Some(&destination.lake_ref)),
     ] {
         let Some(reference) = reference else { continue };
-        let found = cache.sources.get(&Key::new(namespace, &reference.name));
-        let Some(found) = found.as_ref().and_then(any) else {
+        let Some(found) = cache.sources.get(&Key::new(namespace, &reference.name)) else {
             continue;
         };
+        let is_suspended = found
+            .object
+            .as_deref()
+            .is_some_and(|source| source.spec.is_suspended());
         // What is not served of the store, the runs would miss or get wrong.
-        let problem = match (unserved(&found).first(), &found) {
-            (Some(first), _) => Some(format!("DataSource {} is not served: {first}", reference.name)),
-            (None, AnyResource::DataSource(source)) if source.spec.suspend == Some(true) => {
-                Some(format!("DataSource {} is suspended", reference.name))
-            }
-            _ => None,
+        let problem = match of_source(&found, cache).first() {
+            Some(first) => Some(format!("DataSource {} is not served: {first}", reference.name)),
+            None => is_suspended.then(|| format!("DataSource {} is suspended", reference.name)),
         };
         problems.extend(
             problem.map(|message| Problem::new(format!("{field}.name"), Reason::DependencyNotReady, message)),

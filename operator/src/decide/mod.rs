@@ -131,6 +131,33 @@ impl Verdict {
         }
     }
 
+    /// What the conditions already say of this generation.
+    ///
+    /// It stands while nothing newer is known: after a restart nobody has looked at a store for a moment, and an object
+    /// that is Unknown with each restart would hold up every deployment that waits for it.
+    fn standing(conditions: &[Condition], generation: i64) -> Option<Self> {
+        let ready = conditions
+            .find(ConditionType::Ready)
+            .filter(|ready| ready.observed_generation == Some(generation))?;
+        let outlook = if conditions.is_true(ConditionType::Stalled) {
+            Outlook::Stalled
+        } else if conditions.is_true(ConditionType::Reconciling) {
+            Outlook::Reconciling
+        } else {
+            Outlook::Settled
+        };
+        Some(Self {
+            ready: match ready.status.as_str() {
+                "True" => ConditionStatus::True,
+                "False" => ConditionStatus::False,
+                _ => ConditionStatus::Unknown,
+            },
+            reason: ready.reason.parse().ok()?,
+            message: ready.message.clone(),
+            outlook,
+        })
+    }
+
     fn apply(self, conditions: &mut Vec<Condition>, generation: i64, now: Timestamp) {
         let Self {
             ready,

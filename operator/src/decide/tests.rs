@@ -66,6 +66,12 @@ fn words(conditions: &[Condition]) -> String {
     words.join(" ")
 }
 
+/// `Ready` alone.
+fn condition_of(conditions: &[Condition]) -> String {
+    let ready = conditions.find(ConditionType::Ready).unwrap();
+    format!("{}/{}", ready.status, ready.reason)
+}
+
 fn message_of(conditions: &[Condition], condition_type: ConditionType) -> &str {
     &conditions.find(condition_type).unwrap().message
 }
@@ -77,6 +83,7 @@ fn observe(entry: &Entry<Export>) -> ObservedExport<'_> {
         runs: &[],
         source_down: None,
         lake_down: None,
+        unchecked: None,
         failure: None,
         now: at(NOW),
     }
@@ -219,6 +226,14 @@ fn statuses_of_exports() {
             "LastRunSucceeded=Unknown/NeverRun Ready=False/DestinationNotReady Reconciling=True/Retrying",
         ),
         (
+            "nobody has looked at the source yet",
+            ObservedExport {
+                unchecked: Some("DataSource shop is looked at for the first time"),
+                ..observe(&scheduled)
+            },
+            "LastRunSucceeded=Unknown/NeverRun Ready=Unknown/Progressing Reconciling=True/Progressing",
+        ),
+        (
             "suspended while the source is down",
             ObservedExport {
                 source_down: Some("shop: refused"),
@@ -253,6 +268,87 @@ fn statuses_of_exports() {
         );
         assert!(decision.effects.is_empty(), "{what}: {:?}", decision.effects);
     }
+}
+
+#[test]
+fn a_restart_unsettles_nothing() {
+    let unchecked = |export: &Entry<Export>| {
+        decide_export(ObservedExport {
+            unchecked: Some("DataSource shop is looked at for the first time"),
+            ..observe(export)
+        })
+    };
+    let mut export = export_with(&json!({}));
+    export.status = Some(decide_export(observe(&export)).status);
+    assert_eq!(Some(unchecked(&export).status), export.status);
+    let down = ObservedExport {
+        source_down: Some("DataSource shop: refused"),
+        ..observe(&export)
+    };
+    export.status = Some(decide_export(down).status);
+    assert_eq!(Some(unchecked(&export).status), export.status);
+    // An edit is another matter.
+    export.generation = 4;
+    assert_eq!(
+        words(&unchecked(&export).status.conditions),
+        "LastRunSucceeded=Unknown/NeverRun Ready=Unknown/Progressing Reconciling=True/Progressing"
+    );
+
+    let look = |source: &Entry<DataSource>, problems: &[Problem], health: Option<&SourceHealth>| {
+        decide_source(ObservedSource {
+            entry: source,
+            problems,
+            health,
+            now: at(NOW),
+        })
+        .status
+    };
+    let denied = SourceHealth {
+        reachable: Some(false),
+        reason: Some(Reason::AccessDenied),
+        message: Some("shop_db: refused the credentials".to_owned()),
+        ..healthy()
+    };
+    for health in [healthy(), denied] {
+        let mut source = source();
+        source.status = Some(look(&source, &[], Some(&health)));
+        assert_eq!(Some(look(&source, &[], None)), source.status);
+        source.generation = 3;
+        assert_eq!(
+            condition_of(&look(&source, &[], None).conditions),
+            "Unknown/Progressing"
+        );
+    }
+    // What was said of the name, not of the store, ends with the conflict.
+    let mut source = source();
+    source.status = Some(look(&source, &[], Some(&healthy())));
+    let taken = [Problem::new("spec.catalogName", Reason::NameConflict, "taken")];
+    source.status = Some(look(&source, &taken, None));
+    assert_eq!(
+        condition_of(&look(&source, &[], None).conditions),
+        "Unknown/Progressing"
+    );
+
+    let mut view: Entry<View> = entry(
+        json!({"apiVersion": "lakegate.dev/v1alpha1", "kind": "View", "metadata": {"name": "v"}, "spec": {"sql": "select 1 as a"}}),
+        1,
+    );
+    let look = |view: &Entry<View>, health: Option<&ViewHealth>| {
+        decide_view(ObservedView {
+            entry: view,
+            problems: &[],
+            health,
+            now: at(NOW),
+        })
+        .status
+    };
+    let good = ViewHealth {
+        uid: "u1".to_owned(),
+        generation: 1,
+        ..ViewHealth::default()
+    };
+    view.status = Some(look(&view, Some(&good)));
+    assert_eq!(Some(look(&view, None)), view.status);
 }
 
 #[test]
@@ -606,6 +702,10 @@ fn statuses_of_sources() {
     };
     let denied = SourceHealth {
         reason: Some(Reason::AccessDenied),
+        ..down.clone()
+    };
+    let unusable = SourceHealth {
+        reason: Some(Reason::InvalidSpec),
         terminal: true,
         ..down.clone()
     };
@@ -634,7 +734,12 @@ fn statuses_of_sources() {
             "CatalogSynced=False/ConnectionFailed Reachable=False/ConnectionFailed Ready=False/ConnectionFailed Reconciling=True/Retrying",
         ),
         (
-            "needs a person",
+            "no retry will help",
+            Some(unusable),
+            "CatalogSynced=False/InvalidSpec Reachable=False/InvalidSpec Ready=False/InvalidSpec Stalled=True/InvalidSpec",
+        ),
+        (
+            "needs a person, though it is tried again",
             Some(denied),
             "CatalogSynced=False/AccessDenied Reachable=False/AccessDenied Ready=False/AccessDenied Stalled=True/AccessDenied",
         ),

@@ -33,6 +33,7 @@ use crate::{
     cache::{Cache, Change, Group, ShelfOf},
     clock::{Clock, SystemClock},
     decide::run_for,
+    gauges,
     launcher::WorkerLauncher,
     names::Trigger,
     orders, problems,
@@ -300,6 +301,15 @@ impl Operator {
 }
 
 impl OperatorHandle {
+    /// How the resources are, as metrics in Prometheus' text format; empty before the operator knows them all.
+    pub fn gauges(&self) -> String {
+        if *self.inner.is_ready.borrow() {
+            gauges::render(&self.inner.cache)
+        } else {
+            String::new()
+        }
+    }
+
     /// Records a run of an Export, to start as soon as none of its other runs is active. A suspended Export runs, too:
     /// a person asks. Waits until the operator knows all objects, which needs [`Operator::run`] to be running.
     ///

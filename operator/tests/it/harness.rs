@@ -75,6 +75,17 @@ impl FakeSurroundings {
         self.commits.lock().unwrap().len()
     }
 
+    /// A store that answers, as far as its exports care.
+    pub fn answers(&self, name: &str) {
+        self.set_health(
+            name,
+            SourceHealth {
+                reachable: Some(true),
+                ..SourceHealth::default()
+            },
+        );
+    }
+
     pub fn set_health(&self, name: &str, health: SourceHealth) {
         self.health.lock().unwrap().insert(Key::named(name), health);
         self.changes.send_modify(|count| *count += 1);
@@ -275,7 +286,7 @@ pub struct World {
 }
 
 impl World {
-    /// With a source `shop` and a lake `lake`.
+    /// With a source `shop` and a lake `lake`, both of which answer.
     pub fn new() -> Self {
         let clock = Arc::new(ManualClock::new(START.parse().unwrap()));
         let time = Arc::clone(&clock);
@@ -283,10 +294,13 @@ impl World {
         store.put(source("shop", json!({"sqlite": {"path": "shop.db"}})));
         store.put(source("lake", json!({"lake": {"directory": {}}})));
         let (workers_in, workers) = mpsc::unbounded_channel();
+        let surroundings = FakeSurroundings::default();
+        surroundings.answers("shop");
+        surroundings.answers("lake");
         Self {
             store,
             clock,
-            surroundings: Arc::default(),
+            surroundings: Arc::new(surroundings),
             workers,
             launcher: Arc::new(FakeLauncher { workers: workers_in }),
             state_dir: tempfile::tempdir().unwrap(),

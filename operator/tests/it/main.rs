@@ -10,6 +10,7 @@
 )]
 
 mod crash;
+mod gitops;
 mod harness;
 mod process;
 mod runs;
