@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, and a Python environment with the
-# readers that must understand our tables. Installs with apt when run as root, else says what to install.
+# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, an S3 server, and a Python environment with the
+# readers that must understand our tables. Installs with apt when run as root, else says what to install. Go, which
+# builds the S3 server, is not brought: Debian's is too old.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -36,3 +37,5 @@ if [[ ! -e $stamp ]]; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
   touch "$stamp"
 fi
+
+bash "$(dirname "$0")/services/versitygw.sh" install
