@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, a Python environment with the readers that must
-# understand our tables, and what checks the charts. Installs with apt when run as root, else says what to install.
+# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, an S3 server, a Python environment with the
+# readers that must understand our tables, and what checks the charts. Installs with apt when run as root, else says
+# what to install. Go, which builds the S3 server and Helm, is not brought: Debian's is too old.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -38,3 +39,4 @@ if [[ ! -e $stamp ]]; then
 fi
 
 bash "$(dirname "$0")/charts/prepare.sh"
+bash "$(dirname "$0")/services/versitygw.sh" install

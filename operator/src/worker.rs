@@ -21,7 +21,7 @@ use lakegate_crds::{Compression, DataSource, conditions::Reason};
 use lakegate_federation::{
     Cause, Federation, FederationError, FederationOptions, SourceContext, SourceError,
 };
-use lakegate_lake::{CommitInfo, Lake, LakeError, WriteOptions};
+use lakegate_lake::{CommitInfo, Lake, LakeError, Patience, WriteOptions};
 use lakegate_store::{Redactor, SecretError, SecretValue, Secrets};
 
 use crate::{
@@ -218,7 +218,7 @@ async fn attempt(
 ) -> Result<Report, Failure> {
     let destination = &order.spec.destination;
     let run = &order.run;
-    let lake = open_lake(&order.lake, &order.state_dir)
+    let lake = open_lake(&order.lake, &order.state_dir, &secrets, Patience::Long)
         .await
         .map_err(|error| lake_failure(&error))?;
     // An attempt before this one may have died between its commit and its last word.
@@ -447,17 +447,7 @@ fn without_quotes(text: &str) -> String {
 }
 
 fn lake_failure(error: &LakeError) -> Failure {
-    let reason = match error {
-        LakeError::NotImplemented { .. } => Reason::NotImplemented,
-        LakeError::ColumnCollision { .. } => Reason::ColumnNameConflict,
-        LakeError::TypeRefused { .. } | LakeError::ValueRefused { .. } => Reason::ValueNotRepresentable,
-        LakeError::ValueTooLarge { .. } => Reason::ValueTooLarge,
-        LakeError::SchemaChanged { .. } | LakeError::ColumnsMoved { .. } => Reason::SchemaChanged,
-        LakeError::StorageFull { .. } => Reason::StorageFull,
-        LakeError::TooManyRaces { .. } => Reason::CommitConflict,
-        LakeError::BadName { .. } | LakeError::NoColumns { .. } => Reason::InvalidSpec,
-        _ => Reason::WriteFailed,
-    };
+    let reason = error.reason().unwrap_or(Reason::WriteFailed);
     failure(reason, chain(error), error.is_terminal())
 }
 

@@ -26,7 +26,7 @@ use lakegate_crds::{
     validation::summary,
 };
 use lakegate_federation::Federation;
-use lakegate_store::{Entry, Event, Key, ResourceStore, StoreError, StoreOf};
+use lakegate_store::{Entry, Event, Key, ResourceStore, Secrets, StoreError, StoreOf};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -194,7 +194,12 @@ impl Operator {
         launcher: Arc<dyn WorkerLauncher>,
         options: OperatorOptions,
     ) -> Self {
-        let surroundings = Arc::new(RealSurroundings::new(federation, options.state_dir.clone()));
+        let secrets: Arc<dyn Secrets> = Arc::clone(&store) as Arc<dyn Secrets>;
+        let surroundings = Arc::new(RealSurroundings::new(
+            federation,
+            secrets,
+            options.state_dir.clone(),
+        ));
         Self::with_surroundings(store, surroundings, launcher, options)
     }
 
