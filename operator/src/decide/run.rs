@@ -441,3 +441,6 @@ pub fn summarise(name: &str, status: &ExportRunStatus) -> RunSummary {
         message: failure.map(|failure| failure.message.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

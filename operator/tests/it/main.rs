@@ -9,8 +9,12 @@
     clippy::needless_pass_by_value
 )]
 
+mod adoption;
+mod cluster;
 mod crash;
 mod harness;
+mod job;
+mod orders;
 mod process;
 mod runs;
 mod status;
