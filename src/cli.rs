@@ -103,7 +103,32 @@ pub enum Command {
     },
     /// Perform one attempt of a run; started by the operator, not by hand.
     #[command(hide = true)]
-    Worker,
+    Worker(WorkerOptions),
+}
+
+#[derive(Debug, Args)]
+pub struct WorkerOptions {
+    /// A file that holds the work order: for a Pod. Without, the order and its secrets are read from standard input, and
+    /// the end of standard input ends the worker.
+    #[arg(long, value_name = "FILE", requires_all = ["secrets_dir", "state_dir"])]
+    pub order: Option<PathBuf>,
+
+    /// The mounted Secrets: DIR/<secret>/<key>.
+    #[arg(long, value_name = "DIR", requires = "order")]
+    pub secrets_dir: Option<PathBuf>,
+
+    /// Where scratch files go.
+    #[arg(long, value_name = "DIR", requires = "order")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Where the last message is left, if that file exists.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "order",
+        default_value = "/dev/termination-log"
+    )]
+    pub last_word: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -13,8 +13,9 @@ const DEFAULT_FILTER: &str = "warn,lakegate=info,lakegate_crds=info,lakegate_sto
 
 /// Start logging to standard error. An unreadable filter is told and replaced by the default.
 ///
-/// A worker's lines carry no time of their own: the process that started it logs them again, with its time.
-pub fn start_logs(options: &LogOptions, is_worker: bool) {
+/// The lines of a worker that is a child process carry no time of their own: the process that started it logs them again,
+/// with its time.
+pub fn start_logs(options: &LogOptions, is_child: bool) {
     let filter = match options.log.as_deref().map(EnvFilter::try_new) {
         None => EnvFilter::new(DEFAULT_FILTER),
         Some(Ok(filter)) => filter,
@@ -27,7 +28,7 @@ pub fn start_logs(options: &LogOptions, is_worker: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match options.log_format {
-        LogFormat::Human if is_worker => builder.with_ansi(false).with_target(false).without_time().init(),
+        LogFormat::Human if is_child => builder.with_ansi(false).with_target(false).without_time().init(),
         LogFormat::Human => builder
             .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)

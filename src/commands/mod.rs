@@ -23,7 +23,8 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Run the subcommand; its failure goes to standard error and exit code 1.
 pub fn run(cli: Cli) -> ExitCode {
-    telemetry::start_logs(&cli.logs, matches!(cli.command, Command::Worker));
+    let is_child = matches!(&cli.command, Command::Worker(options) if options.order.is_none());
+    telemetry::start_logs(&cli.logs, is_child);
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(options),
         Command::Validate { directory } => validate::validate(&directory),
@@ -41,7 +42,7 @@ pub fn run(cli: Cli) -> ExitCode {
         } => run::run(&resource, no_wait, &state),
         Command::Crds { check, write } => crds::crds(check.as_deref(), write.as_deref()),
         Command::User { command } => user::user(command),
-        Command::Worker => Ok(worker::worker()),
+        Command::Worker(options) => Ok(worker::worker(options)),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("lakegate: {}", with_causes(failure.as_ref()));

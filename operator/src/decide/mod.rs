@@ -20,7 +20,7 @@ use crate::attempt::StopCause;
 
 pub use export::{ObservedExport, TOKEN_ANNOTATION, TRIGGER_LABEL, decide_export, run_for};
 pub use others::{ObservedPolicy, ObservedSource, ObservedView, decide_policy, decide_source, decide_view};
-pub use run::{ObservedRun, decide_run, record_of, summarise};
+pub use run::{ObservedRun, decide_run, limits_of, record_of, summarise};
 
 /// The outcome of a decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +67,9 @@ pub enum Effect {
 
     /// Ask the lake whether the run at hand has committed.
     LookUpCommit,
+
+    /// See to it that no attempt of the run at hand commits any more.
+    Fence,
 }
 
 /// The conditions `Ready`, `Reconciling` and `Stalled` of one moment.

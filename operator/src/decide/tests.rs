@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    attempt::{CommitLookup, Ending, Work},
+    attempt::{CommitLookup, Ending, Fence, Work},
     protocol::{Failure, Phase, Progress, Report},
 };
 
@@ -511,6 +511,8 @@ fn observe_run<'a>(
         worker_id: Some("4711"),
         attempt_id: Some("a1"),
         commit,
+        fence: &Fence::Clear,
+        progress_interval: SignedDuration::ZERO,
         session: "s1",
         cancelled: false,
         ahead: None,
@@ -541,6 +543,7 @@ fn the_life_of_a_run_in_statuses() {
             bytes: 50,
             total_rows: Some(10),
         },
+        pending: None,
         stopping: false,
     };
     let decision = decide_run(observe_run(&run, &export, &working, &not_asked));

@@ -10,6 +10,7 @@
 //! Everything an object's future depends on is in the store or can be asked for again, so killing this process at any
 //! point loses nothing but time: what a decision did is found by the next one.
 
+mod adoption;
 mod objects;
 mod runs;
 
@@ -21,6 +22,7 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use jiff::SignedDuration;
 use lakegate_crds::{
     DataSource, Export, ExportRun, Kind, LakegateResource, RetentionPolicy, RunCause, View,
     validation::summary,
@@ -60,6 +62,10 @@ pub struct OperatorOptions {
     /// Workers at the same time; further runs wait.
     pub max_workers: usize,
 
+    /// Shortest time between two writes of a running attempt's progress into its run's status. Zero writes each
+    /// heartbeat that brings news.
+    pub progress_interval: SignedDuration,
+
     /// Whether schedules, tokens and annotations start runs and histories are trimmed. Without, only runs asked for at
     /// the [`OperatorHandle`] of this very operator are performed: for `lakegate run` while no `serve` is up.
     pub schedules: bool,
@@ -75,6 +81,7 @@ impl OperatorOptions {
         Self {
             state_dir: state_dir.into(),
             max_workers: processors.max(2),
+            progress_interval: SignedDuration::ZERO,
             schedules: true,
             clock: Arc::new(SystemClock),
         }
@@ -87,6 +94,7 @@ impl std::fmt::Debug for OperatorOptions {
             .debug_struct("OperatorOptions")
             .field("state_dir", &self.state_dir)
             .field("max_workers", &self.max_workers)
+            .field("progress_interval", &self.progress_interval)
             .field("schedules", &self.schedules)
             .finish_non_exhaustive()
     }
@@ -235,8 +243,8 @@ impl Operator {
         }
     }
 
-    /// Works until `shutdown` completes, then ends its workers. What they did not finish is taken up by the next
-    /// operator, and costs no attempt.
+    /// Works until `shutdown` completes, then ends its workers, unless they outlive it. What they did not finish is taken
+    /// up by the next operator, and costs no attempt.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let inner = self.inner;
         // What workers left behind whose operator was killed: they died with it, and the state directory has one user.
@@ -264,6 +272,11 @@ impl Operator {
             for _ in 0..5 {
                 syncing.recv().await;
             }
+        };
+        let all_known = async {
+            all_known.await;
+            // Nor may a run look as if it had no worker.
+            inner.adopt().await;
         };
         let stopped_early = tokio::select! {
             () = all_known => false,
@@ -411,6 +424,9 @@ impl Followers<'_> {
                         if shelf.remove(&entry.key, &entry.uid) {
                             inner.changed(K::KIND, &entry.key, Change::Object);
                             inner.left(K::KIND, before.as_ref());
+                            if K::KIND == Kind::ExportRun {
+                                inner.workers.discard(&entry.uid);
+                            }
                             if let (Kind::ExportRun, Some(object)) = (K::KIND, &entry.object) {
                                 // its Export trims by what is left, and what waited behind it may go on
                                 inner.wake_siblings(&entry.key, object.as_ref());

@@ -182,7 +182,7 @@ impl Inner {
                 })?;
                 self.cache.runs.remove(key, uid);
             }
-            Effect::StartWorker { .. } | Effect::StopWorker(_) | Effect::LookUpCommit => {}
+            Effect::StartWorker { .. } | Effect::StopWorker(_) | Effect::LookUpCommit | Effect::Fence => {}
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use lakegate_operator::{
     protocol::{Failure, Phase, Progress, Report, WorkOrder, WorkerMessage},
     surroundings::Surroundings,
 };
-use lakegate_store::{Key, MemoryStore, Notices, ResourceStore, StoreOf};
+use lakegate_store::{Key, MemoryStore, Notices, ResourceStore, Secrets, StoreOf};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -149,12 +149,12 @@ impl FakeWorker {
             .await;
     }
 
-    /// Commits, says so and ends, unless it was told to end.
     /// Told to end, or its operator is gone.
     pub fn is_stopped(&mut self) -> bool {
         self.stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty)
     }
 
+    /// Commits, says so and ends, unless it was told to end.
     pub async fn finish(mut self, lake: &FakeSurroundings) {
         if self.is_stopped() {
             return self.dies().await;
@@ -187,7 +187,7 @@ impl FakeWorker {
     async fn exits(self, how: &str) {
         let _ = self
             .events
-            .send(WorkerEvent::Exited(Exit { how: how.to_owned() }))
+            .send(WorkerEvent::Exited(Exit::now(how)))
             .await;
     }
 
@@ -212,16 +212,22 @@ impl std::fmt::Debug for FakeWorker {
 
 #[async_trait]
 impl WorkerLauncher for FakeLauncher {
-    async fn launch(&self, order: WorkOrder) -> Result<Worker, LaunchFailure> {
+    async fn launch(&self, order: WorkOrder, _secrets: &dyn Secrets) -> Result<Worker, LaunchFailure> {
         let (events_in, events) = mpsc::channel(64);
         let (stop, stopped) = oneshot::channel();
         let id = format!("fake-{}", order.run.attempt);
+        let attempt_id = order.run.attempt_id.clone();
         let _ = self.workers.send(FakeWorker {
             order: Box::new(order),
             events: events_in,
             stopped,
         });
-        Ok(Worker { id, events, stop })
+        Ok(Worker {
+            id,
+            attempt_id,
+            events,
+            stop,
+        })
     }
 }
 

@@ -9,9 +9,13 @@
     clippy::needless_pass_by_value
 )]
 
+mod adoption;
+mod cluster;
 mod crash;
 mod gitops;
 mod harness;
+mod job;
+mod orders;
 mod process;
 mod runs;
 mod status;
