@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Bring what the tests use beside Rust: PostgreSQL 15's server and psql, an S3 server, a Python environment with the
-# readers that must understand our tables, and what checks the charts. Installs with apt when run as root, else says
-# what to install. Go, which builds the S3 server and Helm, is not brought: Debian's is too old.
+# readers that must understand our tables, what checks the charts, and etcd with a Kubernetes API server. Installs with
+# apt when run as root, else says what to install. What is written in Go (1.24 or newer; Debian's is too old) is built
+# from its modules once, in about ten minutes.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -15,6 +16,8 @@ missing=()
 have_postgres || missing+=(postgresql postgresql-client)
 command -v cc >/dev/null || missing+=(build-essential)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v curl >/dev/null || missing+=(curl)
+command -v etcd >/dev/null || missing+=(etcd-server)
 command -v python3 >/dev/null || missing+=(python3)
 have_venv_module || missing+=(python3-venv)
 if ((${#missing[@]})); then
@@ -40,3 +43,4 @@ fi
 
 bash "$(dirname "$0")/charts/prepare.sh"
 bash "$(dirname "$0")/services/versitygw.sh" install
+bash "$(dirname "$0")/cluster/build.sh" kube-apiserver kubectl
