@@ -1,5 +1,7 @@
 //! The command line: what `--help` shows.
 
+pub mod cluster;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -51,6 +53,10 @@ pub enum LogFormat {
 pub enum Command {
     /// Serve a folder of manifests: gateway, schedules and exports in one process.
     Serve(ServeOptions),
+    /// On Kubernetes: keep the resources of some namespaces true, with runs as Jobs.
+    Operator(Box<cluster::OperatorOptions>),
+    /// On Kubernetes: serve SQL over the resources of some namespaces.
+    Gateway(Box<cluster::GatewayOptions>),
     /// Check a folder of manifests; prints every problem with file and line, exits 1 if there is one.
     Validate {
         /// The folder.

@@ -1,9 +1,12 @@
 //! One file a subcommand.
 
+mod cluster;
 mod crds;
 mod describe;
+mod gateway;
 mod get;
 mod instance;
+mod operator;
 mod process;
 mod run;
 mod serve;
@@ -27,6 +30,8 @@ pub fn run(cli: Cli) -> ExitCode {
     telemetry::start_logs(&cli.logs, is_child);
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(options),
+        Command::Operator(options) => operator::operator(*options),
+        Command::Gateway(options) => gateway::gateway(*options),
         Command::Validate { directory } => validate::validate(&directory),
         Command::Get {
             kind,

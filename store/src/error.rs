@@ -91,7 +91,9 @@ pub enum StoreError {
     },
 
     #[error("no cluster is known: run in a Pod with a service account, or set KUBECONFIG")]
-    NoCluster { source: Box<kube::config::InferConfigError> },
+    NoCluster {
+        source: Box<kube::config::InferConfigError>,
+    },
 
     #[error("namespace {namespace} is not served by this process: add it with --namespace {namespace}")]
     NamespaceNotServed { namespace: String },

@@ -111,11 +111,7 @@ impl Secrets for MountedSecrets {
             Ok(content) => {
                 let text = String::from_utf8(content).map_err(|_| {
                     let (namespace, name, key) = owned();
-                    SecretError::NotText {
-                        namespace,
-                        name,
-                        key,
-                    }
+                    SecretError::NotText { namespace, name, key }
                 })?;
                 let value = SecretValue::new(text);
                 self.redactor.register_key(key, &value);
@@ -178,12 +174,42 @@ mod tests {
         assert_eq!(value.expose(), "canary-4711");
         assert_eq!(secrets.redactor().redact("x canary-4711"), "x [redacted]");
         for (namespace, name, key, expected) in [
-            ("shop", "shop-db", "user", "secret shop-db has no key \"user\": add it to the Secret shop/shop-db"),
-            ("shop", "shop-db", "raw", "key \"raw\" of secret shop-db is not UTF-8 text"),
-            ("shop", "empty", "user", "secret empty was not found: create the Secret shop/empty with the key user"),
-            ("shop", "gone", "user", "secret gone was not found: create the Secret shop/gone with the key user"),
-            ("shop", "..", "outside", "secret .. was not found: create the Secret shop/.. with the key outside"),
-            ("shop", "shop-db", "../../outside", "secret shop-db has no key \"../../outside\": add it to the Secret shop/shop-db"),
+            (
+                "shop",
+                "shop-db",
+                "user",
+                "secret shop-db has no key \"user\": add it to the Secret shop/shop-db",
+            ),
+            (
+                "shop",
+                "shop-db",
+                "raw",
+                "key \"raw\" of secret shop-db is not UTF-8 text",
+            ),
+            (
+                "shop",
+                "empty",
+                "user",
+                "secret empty was not found: create the Secret shop/empty with the key user",
+            ),
+            (
+                "shop",
+                "gone",
+                "user",
+                "secret gone was not found: create the Secret shop/gone with the key user",
+            ),
+            (
+                "shop",
+                "..",
+                "outside",
+                "secret .. was not found: create the Secret shop/.. with the key outside",
+            ),
+            (
+                "shop",
+                "shop-db",
+                "../../outside",
+                "secret shop-db has no key \"../../outside\": add it to the Secret shop/shop-db",
+            ),
             (
                 "other",
                 "shop-db",

@@ -71,7 +71,10 @@ impl Seen {
     /// that `known` holds stays in force.
     pub fn into_entry<K: LakegateResource>(self, known: Option<&Entry<K>>) -> Entry<K> {
         let known = known.filter(|known| known.uid == self.uid);
-        let status = self.status.as_ref().and_then(|status| self.read_status::<K>(status));
+        let status = self
+            .status
+            .as_ref()
+            .and_then(|status| self.read_status::<K>(status));
         let (object, rejected) = match known {
             // Most changes are of the status alone: what was judged of this generation holds.
             Some(known) if known.generation == self.generation => match (&known.object, &known.rejected) {
@@ -187,7 +190,12 @@ mod tests {
         let good = entry(export(2, "0 3 * * *"), None);
         let bad = entry(export(3, "61 3 * * *"), Some(&good));
         let rejected = bad.rejected.as_ref().unwrap();
-        assert!(rejected.to_string().starts_with("generation 3: spec.schedule.cron: "), "{rejected}");
+        assert!(
+            rejected
+                .to_string()
+                .starts_with("generation 3: spec.schedule.cron: "),
+            "{rejected}"
+        );
         assert_eq!(bad.object.as_ref().unwrap().metadata.generation, Some(2));
         // The status that is written names the generation that was looked at, whatever came of it.
         assert_eq!(bad.generation, 3);

@@ -86,9 +86,11 @@ impl Request {
                 message: status.message.clone(),
             },
             // The answer about a kind that the API server does not serve; about an object it names the object.
-            kube::Error::Api(status) if status.is_not_found() && self.name.is_none() => StoreError::NotInstalled {
-                resource: format!("{}.{}", self.resource, self.group),
-            },
+            kube::Error::Api(status) if status.is_not_found() && self.name.is_none() => {
+                StoreError::NotInstalled {
+                    resource: format!("{}.{}", self.resource, self.group),
+                }
+            }
             error => StoreError::Kubernetes {
                 action: self.to_string(),
                 source: Box::new(error),

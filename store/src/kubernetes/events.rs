@@ -26,11 +26,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use super::error::{Request, answer, is_terminating};
-use crate::{
-    Key, Notice, NoticeType, StoreError,
-    error::chain,
-    notices::NOTICES_KEPT,
-};
+use crate::{Key, Notice, NoticeType, StoreError, error::chain, notices::NOTICES_KEPT};
 
 /// The API server refuses a longer text.
 const LONGEST_NOTE: usize = 1024;
@@ -72,7 +68,11 @@ struct Waiting {
 
 impl EventLog {
     /// A log, and the task that writes it, which ends when it is dropped.
-    pub fn new(client: Client, namespaces: Vec<String>, component: String) -> (Self, impl Future<Output = ()>) {
+    pub fn new(
+        client: Client,
+        namespaces: Vec<String>,
+        component: String,
+    ) -> (Self, impl Future<Output = ()>) {
         let queue = Arc::new(Queue {
             waiting: Mutex::default(),
             wake: Notify::new(),
@@ -108,7 +108,9 @@ impl EventLog {
                     let oldest = (waiting.order.len() >= NOTICES_KEPT).then(|| waiting.order.pop_front());
                     waiting.order.push_back(name.clone());
                     waiting.notices.insert(name, notice);
-                    oldest.flatten().and_then(|oldest| waiting.notices.remove(&oldest))
+                    oldest
+                        .flatten()
+                        .and_then(|oldest| waiting.notices.remove(&oldest))
                 }
             }
         };
@@ -347,7 +349,10 @@ fn event_of(name: &str, notice: &Notice, component: &str) -> Event {
 /// The notice that an Event is; `None` for one that tells of none of our objects.
 fn notice_of(event: &Event) -> Option<Notice> {
     let object = &event.involved_object;
-    let first = event.first_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let first = event
+        .first_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     Some(Notice {
         kind: object.kind.as_deref()?.parse::<Kind>().ok()?,
         key: Key::new(
@@ -428,7 +433,11 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut_at_a_character() {
-        for text in ["a".repeat(5000), "é".repeat(600), "x".to_owned() + &"日".repeat(900)] {
+        for text in [
+            "a".repeat(5000),
+            "é".repeat(600),
+            "x".to_owned() + &"日".repeat(900),
+        ] {
             let cut = cut(&text);
             assert!(cut.len() <= LONGEST_NOTE && cut.ends_with('…'), "{}", cut.len());
             assert!(cut.len() > LONGEST_NOTE - 8);

@@ -142,7 +142,10 @@ impl<K: Shelved> Follower<K> {
             },
         };
         // Waiting does not help against a missing right or definition: whoever starts this should know at once.
-        let is_final = matches!(error, StoreError::Forbidden { .. } | StoreError::NotInstalled { .. });
+        let is_final = matches!(
+            error,
+            StoreError::Forbidden { .. } | StoreError::NotInstalled { .. }
+        );
         if is_final && let Some(synced) = self.synced.take() {
             let _ = synced.send(Err(error));
             return false;

@@ -74,12 +74,20 @@ impl Sighting {
     }
 
     fn holder(&self) -> Option<&str> {
-        self.spec.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+        self.spec
+            .holder_identity
+            .as_deref()
+            .filter(|holder| !holder.is_empty())
     }
 
     /// Whether `candidate` may take the Lease at `now`.
     fn is_free(&self, candidate: &str, now: Instant) -> bool {
-        let promised = self.spec.lease_duration_seconds.unwrap_or(0).max(0).unsigned_abs();
+        let promised = self
+            .spec
+            .lease_duration_seconds
+            .unwrap_or(0)
+            .max(0)
+            .unsigned_abs();
         match self.holder() {
             None => true,
             Some(holder) if holder == candidate => true,
@@ -158,19 +166,32 @@ pub async fn acquire(client: Client, options: LeaseOptions) -> Result<Leadership
         let began = Instant::now();
         match candidate.try_take(&mut known).await {
             Ok(Some(held)) => {
-                let Candidate { identity, options, .. } = &candidate;
-                tracing::info!(lease = options.name, namespace = options.namespace, identity, "the Lease is held");
+                let Candidate {
+                    identity, options, ..
+                } = &candidate;
+                tracing::info!(
+                    lease = options.name,
+                    namespace = options.namespace,
+                    identity,
+                    "the Lease is held"
+                );
                 return Ok(candidate.hold(held, began));
             }
             Ok(None) => {
                 let holder = known.as_ref().and_then(Sighting::holder).map(str::to_owned);
                 if holder.is_some() && told != holder {
-                    tracing::info!(lease = candidate.options.name, holder, "another process holds the Lease; waiting");
+                    tracing::info!(
+                        lease = candidate.options.name,
+                        holder,
+                        "another process holds the Lease; waiting"
+                    );
                     told = holder;
                 }
             }
             Err(error) => match candidate.request("update").failed(error) {
-                error @ (StoreError::Forbidden { .. } | StoreError::NamespaceTerminating { .. }) => return Err(error),
+                error @ (StoreError::Forbidden { .. } | StoreError::NamespaceTerminating { .. }) => {
+                    return Err(error);
+                }
                 error => tracing::debug!(error = chain(&error), "the Lease could not be read or taken"),
             },
         }
@@ -244,8 +265,11 @@ impl Candidate {
     /// Writes a Lease over the very version that was read: the API server takes one such write alone.
     async fn replace(&self, mut lease: Lease, spec: LeaseSpec) -> kube::Result<Lease> {
         lease.spec = Some(spec);
-        self.answer(self.api.replace(&self.options.name, &PostParams::default(), &lease))
-            .await
+        self.answer(
+            self.api
+                .replace(&self.options.name, &PostParams::default(), &lease),
+        )
+        .await
     }
 
     fn hold(self, lease: Lease, began: Instant) -> Leadership {
@@ -282,7 +306,10 @@ impl Candidate {
             }
             if is_overdue(last, deadline, Instant::now()) {
                 lose.send_replace(true);
-                tracing::error!(lease = self.options.name, "the Lease could not be renewed in time and is lost");
+                tracing::error!(
+                    lease = self.options.name,
+                    "the Lease could not be renewed in time and is lost"
+                );
                 return;
             }
             // From before the request: the API server may have taken it at any time since.
@@ -299,7 +326,11 @@ impl Candidate {
                 }
                 Err(error) => {
                     let error = self.request("update").failed(error);
-                    tracing::warn!(lease = self.options.name, error = chain(&error), "the Lease is not renewed yet");
+                    tracing::warn!(
+                        lease = self.options.name,
+                        error = chain(&error),
+                        "the Lease is not renewed yet"
+                    );
                 }
             }
         }
@@ -313,7 +344,10 @@ impl Candidate {
         };
         if let Err(error) = self.replace(lease, free).await {
             let error = self.request("update").failed(error);
-            tracing::warn!(error = chain(&error), "the Lease could not be given back; it runs out by itself");
+            tracing::warn!(
+                error = chain(&error),
+                "the Lease could not be given back; it runs out by itself"
+            );
         }
     }
 
@@ -420,7 +454,11 @@ mod tests {
         while !seen.is_free("me", after(renewed, second)) {
             second += 1;
         }
-        assert!(is_overdue(renewed, options.renew_deadline, after(renewed, second)));
+        assert!(is_overdue(
+            renewed,
+            options.renew_deadline,
+            after(renewed, second)
+        ));
         assert!(!is_overdue(renewed, options.renew_deadline, after(renewed, 9)));
     }
 

@@ -299,7 +299,13 @@ impl<K: Shelved> Store<K> for KubernetesStore {
             Ok(deleted) => {
                 match deleted.left() {
                     // It has finalizers: it goes when those who set them are done, and a watch will say so.
-                    Some(object) if object.metadata.finalizers.as_ref().is_some_and(|all| !all.is_empty()) => {
+                    Some(object)
+                        if object
+                            .metadata
+                            .finalizers
+                            .as_ref()
+                            .is_some_and(|all| !all.is_empty()) =>
+                    {
                         self.learn::<K>(&request, object)?;
                     }
                     _ => self.reflections.delete::<K>(key, uid),

@@ -133,11 +133,18 @@ impl Reflections {
 
     /// A list of a namespace ends, in which `listed` stood: what is known and does not stand there is gone. Of what this
     /// process wrote meanwhile the list says nothing: those are returned, with their uids, to be asked for.
-    pub fn end_list<K: Shelved>(&self, namespace: &str, listed: &BTreeMap<Key, String>) -> Vec<(Key, String)> {
+    pub fn end_list<K: Shelved>(
+        &self,
+        namespace: &str,
+        listed: &BTreeMap<Key, String>,
+    ) -> Vec<(Key, String)> {
         let mut book = self.book::<K>();
         let now = Instant::now();
         let Book { gone, touched, .. } = &mut *book;
-        for (uid, gone) in gone.iter_mut().filter(|(_, gone)| gone.key.namespace == namespace) {
+        for (uid, gone) in gone
+            .iter_mut()
+            .filter(|(_, gone)| gone.key.namespace == namespace)
+        {
             // The watch goes on from the list: what stands there will be told to go.
             if !touched.contains(&gone.key) && listed.get(&gone.key) != Some(uid) {
                 gone.told.get_or_insert(now);
@@ -254,10 +261,18 @@ mod tests {
         let reflections = Reflections::default();
         reflections.apply::<ExportRun>(run("a", 10, 1));
         reflections.begin_list::<ExportRun>("other");
-        assert!(reflections.end_list::<ExportRun>("other", &BTreeMap::new()).is_empty());
+        assert!(
+            reflections
+                .end_list::<ExportRun>("other", &BTreeMap::new())
+                .is_empty()
+        );
         assert_eq!(shown(&reflections), is("a", 1));
         reflections.begin_list::<ExportRun>("shop");
-        assert!(reflections.end_list::<ExportRun>("shop", &BTreeMap::new()).is_empty());
+        assert!(
+            reflections
+                .end_list::<ExportRun>("shop", &BTreeMap::new())
+                .is_empty()
+        );
         assert_eq!(shown(&reflections), None);
     }
 
@@ -287,10 +302,15 @@ mod tests {
         reflections.end_list::<ExportRun>("shop", &BTreeMap::new());
         let mut book = reflections.book::<ExportRun>();
         let told = book.gone["a"].told.unwrap();
-        let Some(long_ago) = told.checked_sub(LATE_ANSWERS) else { return };
+        let Some(long_ago) = told.checked_sub(LATE_ANSWERS) else {
+            return;
+        };
         book.gone.get_mut("a").unwrap().told = Some(long_ago);
         drop(book);
         reflections.delete::<ExportRun>(&key(), "b");
-        assert_eq!(reflections.book::<ExportRun>().gone.keys().collect::<Vec<_>>(), ["b"]);
+        assert_eq!(
+            reflections.book::<ExportRun>().gone.keys().collect::<Vec<_>>(),
+            ["b"]
+        );
     }
 }

@@ -178,7 +178,9 @@ impl AmbientCredentials {
             };
             if matches!(
                 key,
-                AmazonS3ConfigKey::AccessKeyId | AmazonS3ConfigKey::SecretAccessKey | AmazonS3ConfigKey::Token
+                AmazonS3ConfigKey::AccessKeyId
+                    | AmazonS3ConfigKey::SecretAccessKey
+                    | AmazonS3ConfigKey::Token
             ) {
                 place.redactor.register(&SecretValue::new(value.as_str()));
             }

@@ -119,7 +119,9 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
     let path_style = spec.path_style.unwrap_or(bucket.contains('.'));
     let place = Arc::new(Place {
         bucket: bucket.to_owned(),
-        endpoint: endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        endpoint: endpoint
+            .as_ref()
+            .map(|url| url.as_str().trim_end_matches('/').to_owned()),
         region: spec.region().to_owned(),
         credentials: match spec.secret_ref() {
             Some(reference) => format!("Secret {}", reference.name),
@@ -159,7 +161,11 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
     let mut allow_http = false;
     if let Some(endpoint) = endpoint {
         allow_http = endpoint.scheme() == "http";
-        let url = if path_style { Some(endpoint) } else { host_of(bucket, endpoint) };
+        let url = if path_style {
+            Some(endpoint)
+        } else {
+            host_of(bucket, endpoint)
+        };
         let url = url.ok_or_else(|| {
             invalid(
                 "endpoint",
@@ -182,7 +188,10 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
         prefix,
         uri,
         endpoint: match &place.endpoint {
-            Some(url) => url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).to_owned(),
+            Some(url) => url
+                .split_once("://")
+                .map_or(url.as_str(), |(_, rest)| rest)
+                .to_owned(),
             None => format!("s3.{}.amazonaws.com", place.region),
         },
     })
@@ -190,7 +199,8 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
 
 /// The environment, as far as it is text.
 fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// The endpoint as a URL that holds nothing but scheme, host, port and path.

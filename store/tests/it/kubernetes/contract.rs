@@ -89,7 +89,11 @@ impl Home for Cleared {
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": secret
         });
         Api::<Secret>::namespaced(self.client.clone(), namespace)
-            .patch(name, &PatchParams::apply("user").force(), &Patch::Apply(&manifest))
+            .patch(
+                name,
+                &PatchParams::apply("user").force(),
+                &Patch::Apply(&manifest),
+            )
             .await
             .unwrap();
     }

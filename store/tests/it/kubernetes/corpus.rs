@@ -104,8 +104,15 @@ fn corpus(folder: &str) -> Vec<Case> {
         paths
     };
     let read = |path: PathBuf| {
-        let files = if path.is_dir() { sorted(&path) } else { vec![path.clone()] };
-        let texts: Vec<_> = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+        let files = if path.is_dir() {
+            sorted(&path)
+        } else {
+            vec![path.clone()]
+        };
+        let texts: Vec<_> = files
+            .iter()
+            .map(|file| fs::read_to_string(file).unwrap())
+            .collect();
         let parsed: Vec<_> = texts.iter().flat_map(|text| manifest::parse(text)).collect();
         Case {
             name: path.file_stem().unwrap().to_string_lossy().into_owned(),
@@ -134,7 +141,9 @@ struct Refusal {
 }
 
 fn refusal(error: kube::Error) -> Refusal {
-    let kube::Error::Api(status) = error else { panic!("{error}") };
+    let kube::Error::Api(status) = error else {
+        panic!("{error}")
+    };
     let causes = || status.details.iter().flat_map(|details| &details.causes);
     let is_early = |message: &str| message.contains("some validation rules were not checked");
     Refusal {
@@ -144,7 +153,11 @@ fn refusal(error: kube::Error) -> Refusal {
             .filter(|cause| !is_early(&cause.message) && !cause.message.contains("evaluating rule"))
             .filter(|cause| !cause.message.contains("must validate at least one schema"))
             .map(|cause| {
-                let field = if cause.field == "<nil>" { "metadata.name" } else { &cause.field };
+                let field = if cause.field == "<nil>" {
+                    "metadata.name"
+                } else {
+                    &cause.field
+                };
                 (field.to_owned(), cause.message.clone())
             })
             .collect(),
@@ -160,7 +173,9 @@ async fn create(client: &Client, namespace: &str, value: &Value) -> Result<(), R
         .create(&PostParams::default(), serde_json::to_vec(value).unwrap())
         .unwrap();
     // The library knows no strict create.
-    *request.uri_mut() = format!("{url}?dryRun=All&fieldValidation=Strict").parse().unwrap();
+    *request.uri_mut() = format!("{url}?dryRun=All&fieldValidation=Strict")
+        .parse()
+        .unwrap();
     client.request::<Value>(request).await.map(drop).map_err(refusal)
 }
 
@@ -228,9 +243,8 @@ fn differences(refused: &Refusal, offline: &[Problem], rules: &BTreeSet<String>)
     }
     for (field, message) in &refused.causes {
         // The API server names the item that stands twice, we the member of it that does.
-        let is_known = |problem: &&Problem| {
-            problem.field == *field || problem.field.starts_with(&format!("{field}."))
-        };
+        let is_known =
+            |problem: &&Problem| problem.field == *field || problem.field.starts_with(&format!("{field}."));
         if !offline.iter().any(|problem| is_known(&problem)) {
             found.push(format!("only the API server says {field}: {message}"));
         }
@@ -240,7 +254,9 @@ fn differences(refused: &Refusal, offline: &[Problem], rules: &BTreeSet<String>)
         let names = |problem: &Problem| {
             let mut parts = problem.field.rsplitn(3, '.').skip(1);
             refused.message.contains(&format!("\"{}\"", problem.field))
-                || parts.next().is_some_and(|parent| refused.message.contains(&format!(".{parent} of")))
+                || parts
+                    .next()
+                    .is_some_and(|parent| refused.message.contains(&format!(".{parent} of")))
         };
         if !offline.iter().any(names) {
             found.push(format!("no field of {offline:?} is in {}", refused.message));
@@ -252,7 +268,10 @@ fn differences(refused: &Refusal, offline: &[Problem], rules: &BTreeSet<String>)
             *field == problem.field && message.ends_with(&format!(": {}", problem.message))
         };
         if !refused.is_early && !refused.causes.iter().any(says_it) {
-            found.push(format!("the API server does not say {problem}: {:?}", refused.causes));
+            found.push(format!(
+                "the API server does not say {problem}: {:?}",
+                refused.causes
+            ));
         }
     }
     found
@@ -312,7 +331,9 @@ async fn what_one_object_shows_is_refused_as_offline() {
         if case.is_set() || case.is_update() {
             continue;
         }
-        if case.is_broken || case.documents.iter().any(|document| !is_addressed(document)) || case.documents.is_empty()
+        if case.is_broken
+            || case.documents.iter().any(|document| !is_addressed(document))
+            || case.documents.is_empty()
         {
             if kubectl_takes(&case.path) != (case.name == ONLY_IN_THE_TEXT) {
                 failures.push(format!("{}: kubectl differs", case.name));
@@ -320,7 +341,11 @@ async fn what_one_object_shows_is_refused_as_offline() {
             continue;
         }
         for document in &case.documents {
-            let namespace = if case.name == "namespace-bad" { "Sales.EU" } else { &namespace };
+            let namespace = if case.name == "namespace-bad" {
+                "Sales.EU"
+            } else {
+                &namespace
+            };
             let offline = problems_of(document, None);
             let document = moved(document, namespace);
             let created = create(&client, namespace, &document).await;
@@ -351,7 +376,10 @@ async fn what_one_object_shows_is_refused_as_offline() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
-    assert_eq!(taken.iter().map(String::as_str).collect::<Vec<_>>(), BEYOND_SCHEMA);
+    assert_eq!(
+        taken.iter().map(String::as_str).collect::<Vec<_>>(),
+        BEYOND_SCHEMA
+    );
     assert!(refused > 50, "only {refused} refused");
 }
 
@@ -374,7 +402,13 @@ fn kubectl_takes(path: &Path) -> bool {
         .arg(directory.join("admin.kubeconfig"))
         .arg("--cache-dir")
         .arg(directory.join("kubectl-cache"))
-        .args(["apply", "--server-side", "--dry-run=server", "--validate=strict", "-f"])
+        .args([
+            "apply",
+            "--server-side",
+            "--dry-run=server",
+            "--validate=strict",
+            "-f",
+        ])
         .arg(path)
         .output()
         .unwrap()
@@ -462,7 +496,10 @@ async fn what_the_api_server_takes_is_told_by_the_store() {
         expected.insert((kind, case.name), offline);
     }
     assert_eq!(expected.len(), BEYOND_SCHEMA.len());
-    super::eventually("all objects are known", async || told(&store).await.len() == expected.len()).await;
+    super::eventually("all objects are known", async || {
+        told(&store).await.len() == expected.len()
+    })
+    .await;
     assert_eq!(told(&store).await, expected);
 }
 

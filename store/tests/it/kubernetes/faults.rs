@@ -7,8 +7,7 @@ use std::{
 
 use futures::StreamExt;
 use k8s_openapi::{
-    api::core::v1::Secret,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::core::v1::Secret, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api,
@@ -23,7 +22,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Cluster, apply, eventually, exclusive, get, install, objects, open, run_of, scripts, view, wait_for};
+use super::{
+    Cluster, apply, eventually, exclusive, get, install, objects, open, run_of, scripts, view, wait_for,
+};
 
 /// A port that stands for another, until it is closed.
 pub(super) struct Way {
@@ -85,16 +86,26 @@ impl Cluster {
     }
 
     fn kill_api_server(&self) {
-        let killed = Command::new("kill").args(["-KILL", &self.pid("apiserver")]).status().unwrap();
+        let killed = Command::new("kill")
+            .args(["-KILL", &self.pid("apiserver")])
+            .status()
+            .unwrap();
         assert!(killed.success());
     }
 
     /// Starts what of the cluster does not run.
     async fn start_again(&self) {
         let mut command = tokio::process::Command::new("bash");
-        command.arg(scripts().join("up.sh")).arg("--api").arg(&self.directory);
+        command
+            .arg(scripts().join("up.sh"))
+            .arg("--api")
+            .arg(&self.directory);
         let started = command.output().await.unwrap();
-        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        assert!(
+            started.status.success(),
+            "{}",
+            String::from_utf8_lossy(&started.stderr)
+        );
     }
 
     /// Makes etcd forget every version but the newest.
@@ -110,7 +121,11 @@ impl Cluster {
                 .arg(format!("http://127.0.0.1:{port}/v3/kv/{what}"))
                 .output()
                 .unwrap();
-            assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stdout));
+            assert!(
+                answer.status.success(),
+                "{}",
+                String::from_utf8_lossy(&answer.stdout)
+            );
             serde_json::from_slice(&answer.stdout).unwrap()
         };
         let newest = ask("range", json!({"key": "AA=="}))["header"]["revision"].clone();
@@ -131,13 +146,18 @@ async fn what_changed_while_nobody_could_watch_is_seen_afterwards() {
     }))
     .unwrap();
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &namespace);
-    secrets.create(&kube::api::PostParams::default(), &secret).await.unwrap();
+    secrets
+        .create(&kube::api::PostParams::default(), &secret)
+        .await
+        .unwrap();
 
     let way = Way::to(cluster.port().await).await;
     let store = open(cluster.client_at(way.port).await, &[&namespace]).await;
     let mut events = Store::<View>::watch(&*store);
     crate::until(&mut events, |event| matches!(event, Event::Synced)).await;
-    Secrets::get(&*store, &namespace, "shop", "password").await.unwrap();
+    Secrets::get(&*store, &namespace, "shop", "password")
+        .await
+        .unwrap();
     let last_seen = objects(&client, Kind::View, &namespace)
         .list(&ListParams::default())
         .await
@@ -155,11 +175,18 @@ async fn what_changed_while_nobody_could_watch_is_seen_afterwards() {
     apply(&client, &view(&namespace, "comes", "select 1")).await;
     // What was known is still there, and a write says that it may be tried again.
     assert!(get::<View>(&store, &namespace, "goes").await.is_some());
-    let error = Store::<ExportRun>::create(&*store, run_of(&namespace, "r")).await.unwrap_err();
+    let error = Store::<ExportRun>::create(&*store, run_of(&namespace, "r"))
+        .await
+        .unwrap_err();
     assert!(error.is_transient(), "{error}");
-    assert!(error.to_string().contains("create exportruns r in namespace"), "{error}");
+    assert!(
+        error.to_string().contains("create exportruns r in namespace"),
+        "{error}"
+    );
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let kept = Secrets::get(&*store, &namespace, "shop", "password").await.unwrap();
+    let kept = Secrets::get(&*store, &namespace, "shop", "password")
+        .await
+        .unwrap();
     assert_eq!(kept.expose(), "first-canary");
 
     cluster.compact();
@@ -172,12 +199,16 @@ async fn what_changed_while_nobody_could_watch_is_seen_afterwards() {
         .unwrap()
         .boxed();
     let expired = lost.next().await.unwrap().unwrap();
-    assert!(matches!(&expired, WatchEvent::Error(status) if status.code == 410), "{expired:?}");
+    assert!(
+        matches!(&expired, WatchEvent::Error(status) if status.code == 410),
+        "{expired:?}"
+    );
 
     way.open();
-    let seen = crate::until(&mut events, |event| {
-        matches!(event, Event::Deleted(entry) if entry.key.name == "goes")
-    })
+    let seen = crate::until(
+        &mut events,
+        |event| matches!(event, Event::Deleted(entry) if entry.key.name == "goes"),
+    )
     .await;
     let mut told: Vec<_> = seen
         .iter()
@@ -196,7 +227,9 @@ async fn what_changed_while_nobody_could_watch_is_seen_afterwards() {
         .await
         .unwrap();
     eventually("the rotated secret is used", async || {
-        let value = Secrets::get(&*store, &namespace, "shop", "password").await.unwrap();
+        let value = Secrets::get(&*store, &namespace, "shop", "password")
+            .await
+            .unwrap();
         value.expose() == "second-canary"
     })
     .await;
@@ -227,7 +260,10 @@ async fn a_killed_api_server_is_followed_again() {
     let write = || Store::<ExportRun>::write_status(&*store, &entry.key, &entry.uid, status.clone());
     let began = Instant::now();
     let error = write().await.unwrap_err();
-    assert!(error.is_transient() && began.elapsed() < Duration::from_secs(40), "{error}");
+    assert!(
+        error.is_transient() && began.elapsed() < Duration::from_secs(40),
+        "{error}"
+    );
     assert!(get::<View>(&store, &namespace, "daily").await.is_some());
     // One that begins now waits for it.
     let options = KubernetesOptions {
@@ -241,7 +277,10 @@ async fn a_killed_api_server_is_followed_again() {
     write().await.unwrap();
     apply(&client, &view(&namespace, "daily", "select 2")).await;
     let is_new = |entry: &lakegate_store::Entry<View>| {
-        entry.object.as_ref().is_some_and(|view| view.spec.sql == "select 2")
+        entry
+            .object
+            .as_ref()
+            .is_some_and(|view| view.spec.sql == "select 2")
     };
     wait_for::<View>(&store, &namespace, "daily", is_new).await;
     let late = late.await.unwrap().unwrap();
@@ -278,7 +317,10 @@ async fn definitions_that_change_under_the_objects_hide_none() {
     let bad = wait_for::<View>(&store, &namespace, "bad", |_| true).await;
     assert!(bad.object.is_none());
     assert!(
-        bad.rejected.unwrap().to_string().contains("spec.sql: must be a text, not a whole number"),
+        bad.rejected
+            .unwrap()
+            .to_string()
+            .contains("spec.sql: must be a text, not a whole number"),
     );
     wait_for::<View>(&store, &namespace, "good", |entry| entry.generation == 2).await;
     let other = open(client.clone(), &[&namespace]).await;
@@ -294,7 +336,10 @@ async fn definitions_that_change_under_the_objects_hide_none() {
     })
     .await;
     eventually("views are not served", async || {
-        objects(&client, Kind::View, &namespace).list(&ListParams::default()).await.is_err()
+        objects(&client, Kind::View, &namespace)
+            .list(&ListParams::default())
+            .await
+            .is_err()
     })
     .await;
     let options = KubernetesOptions {
@@ -302,7 +347,10 @@ async fn definitions_that_change_under_the_objects_hide_none() {
         component: "lakegate-test".to_owned(),
     };
     let error = KubernetesStore::open(client.clone(), options).await.unwrap_err();
-    assert!(matches!(&error, StoreError::NotInstalled { resource } if resource == "views.lakegate.dev"), "{error}");
+    assert!(
+        matches!(&error, StoreError::NotInstalled { resource } if resource == "views.lakegate.dev"),
+        "{error}"
+    );
     install(&client).await;
     apply(&client, &view(&namespace, "again", "select 1")).await;
     eventually("the kind is followed again", async || {

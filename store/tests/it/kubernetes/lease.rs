@@ -23,7 +23,10 @@ fn options(namespace: &str, holder: &str) -> LeaseOptions {
 }
 
 async fn holder(client: &Client, namespace: &str) -> String {
-    let lease = Api::<Lease>::namespaced(client.clone(), namespace).get("operator").await.unwrap();
+    let lease = Api::<Lease>::namespaced(client.clone(), namespace)
+        .get("operator")
+        .await
+        .unwrap();
     lease.spec.unwrap().holder_identity.unwrap()
 }
 
@@ -31,7 +34,9 @@ async fn holder(client: &Client, namespace: &str) -> String {
 async fn a_lease_is_handed_over_when_it_is_given_back() {
     let client = shared().client().await;
     let namespace = shared().namespace().await;
-    let first = acquire(client.clone(), options(&namespace, "first")).await.unwrap();
+    let first = acquire(client.clone(), options(&namespace, "first"))
+        .await
+        .unwrap();
     assert!(first.is_held() && holder(&client, &namespace).await.starts_with("first_"));
     let waiting = tokio::spawn(acquire(client.clone(), options(&namespace, "second")));
     // It is renewed for longer than it would last.
@@ -42,7 +47,10 @@ async fn a_lease_is_handed_over_when_it_is_given_back() {
     let second = waiting.await.unwrap().unwrap();
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     assert!(second.is_held() && holder(&client, &namespace).await.starts_with("second_"));
-    let lease = Api::<Lease>::namespaced(client, &namespace).get("operator").await.unwrap();
+    let lease = Api::<Lease>::namespaced(client, &namespace)
+        .get("operator")
+        .await
+        .unwrap();
     assert_eq!(lease.spec.unwrap().lease_transitions, Some(1));
 }
 
@@ -50,7 +58,9 @@ async fn a_lease_is_handed_over_when_it_is_given_back() {
 async fn a_holder_that_dies_is_waited_out() {
     let client = shared().client().await;
     let namespace = shared().namespace().await;
-    let first = acquire(client.clone(), options(&namespace, "same")).await.unwrap();
+    let first = acquire(client.clone(), options(&namespace, "same"))
+        .await
+        .unwrap();
     let died = Instant::now();
     drop(first);
     // Even the same Pod: what its life before began may still be under way.
@@ -71,7 +81,9 @@ async fn a_holder_that_is_cut_off_stops_before_another_begins() {
     way.close();
     let second = waiting.await.unwrap().unwrap();
     assert!(!first.is_held() && second.is_held());
-    tokio::time::timeout(Duration::from_secs(1), first.lost()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(1), first.lost())
+        .await
+        .unwrap();
     // It cannot know, and does not come back when the way is open again.
     way.open();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -82,7 +94,9 @@ async fn a_holder_that_is_cut_off_stops_before_another_begins() {
 async fn neither_clocks_nor_people_move_a_lease() {
     let client = shared().client().await;
     let namespace = shared().namespace().await;
-    let first = acquire(client.clone(), options(&namespace, "first")).await.unwrap();
+    let first = acquire(client.clone(), options(&namespace, "first"))
+        .await
+        .unwrap();
     let waiting = tokio::spawn(acquire(client.clone(), options(&namespace, "second")));
     let leases = Api::<Lease>::namespaced(client, &namespace);
     // As if the holder's clock stood in 1970, then in 2200; and a label that a person sets.
@@ -104,7 +118,9 @@ async fn neither_clocks_nor_people_move_a_lease() {
         .patch("operator", &PatchParams::default(), &Patch::Merge(&stolen))
         .await
         .unwrap();
-    tokio::time::timeout(Duration::from_secs(10), first.lost()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(10), first.lost())
+        .await
+        .unwrap();
     assert!(!first.is_held());
     // Nobody renews it in that name.
     waiting.await.unwrap().unwrap();

@@ -22,8 +22,7 @@ use std::{
 };
 
 use k8s_openapi::{
-    api::core::v1::Namespace,
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    api::core::v1::Namespace, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Client, Config,
@@ -84,7 +83,12 @@ impl Cluster {
         if kubeconfig.is_empty() {
             let mut problem = String::new();
             drop(session.stdin.take());
-            session.stderr.take().unwrap().read_to_string(&mut problem).unwrap();
+            session
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut problem)
+                .unwrap();
             panic!("no API server: {problem}");
         }
         let cluster = Self {

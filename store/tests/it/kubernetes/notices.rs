@@ -28,7 +28,8 @@ async fn two_processes_count_one_event() {
     let two = open(client.clone(), &[&namespace]).await;
     for second in 0..5 {
         one.publish(notice(&namespace, second, "the store refused")).await;
-        two.publish(notice(&namespace, 100 + second, "the store refused")).await;
+        two.publish(notice(&namespace, 100 + second, "the store refused"))
+            .await;
         // Each sees what the other counted only when its own write is refused.
         one.list_notices().await.unwrap();
         two.list_notices().await.unwrap();
@@ -39,13 +40,20 @@ async fn two_processes_count_one_event() {
         .unwrap()
         .items;
     assert_eq!(events.len(), 1);
-    assert_eq!((events[0].count, events[0].type_.as_deref()), (Some(10), Some("Warning")));
+    assert_eq!(
+        (events[0].count, events[0].type_.as_deref()),
+        (Some(10), Some("Warning"))
+    );
     assert_eq!(events[0].involved_object.kind.as_deref(), Some("Export"));
     assert_eq!(events[0].reporting_component.as_deref(), Some("lakegate-test"));
     let known = &one.list_notices().await.unwrap()[0];
     assert_eq!(
         (known.count, known.first, known.last),
-        (10, notice(&namespace, 0, "").last, notice(&namespace, 104, "").last)
+        (
+            10,
+            notice(&namespace, 0, "").last,
+            notice(&namespace, 104, "").last
+        )
     );
 }
 
@@ -56,5 +64,9 @@ async fn a_long_message_is_cut_and_not_lost() {
     store.publish(notice(&namespace, 0, &"é".repeat(2000))).await;
     let notices = store.list_notices().await.unwrap();
     let message = &notices[0].message;
-    assert!(message.len() <= 1024 && message.ends_with('…'), "{}", message.len());
+    assert!(
+        message.len() <= 1024 && message.ends_with('…'),
+        "{}",
+        message.len()
+    );
 }

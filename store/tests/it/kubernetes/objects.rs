@@ -25,9 +25,14 @@ fn seen(generation: i64) -> ExportStatus {
     };
     let now = jiff::Timestamp::from_second(1_790_000_000).unwrap();
     let message = format!("generation {generation}");
-    status
-        .conditions
-        .set(now, ConditionType::Ready, true, Reason::Scheduled, message, generation);
+    status.conditions.set(
+        now,
+        ConditionType::Ready,
+        true,
+        Reason::Scheduled,
+        message,
+        generation,
+    );
     status
 }
 
@@ -51,7 +56,10 @@ async fn an_invalid_object_disturbs_no_other() {
     Store::<Export>::write_status(&*store, &bad.key, &bad.uid, seen(bad.generation))
         .await
         .unwrap();
-    let stored = objects(&client, Kind::Export, &namespace).get("bad").await.unwrap();
+    let stored = objects(&client, Kind::Export, &namespace)
+        .get("bad")
+        .await
+        .unwrap();
     assert_eq!(stored.data["status"]["observedGeneration"], 1);
 
     // The repair, and a new mistake, after which the repaired version stays in force.
@@ -75,11 +83,15 @@ async fn two_processes_see_the_same() {
     let namespace = shared().namespace().await;
     let one = open(shared().client().await, &[&namespace]).await;
     let two = open(shared().client().await, &[&namespace]).await;
-    let created = Store::<ExportRun>::create(&*one, run_of(&namespace, "r")).await.unwrap();
+    let created = Store::<ExportRun>::create(&*one, run_of(&namespace, "r"))
+        .await
+        .unwrap();
     assert!(created.is_new());
     let entry = created.into_entry();
     // The other may not have heard of it: the name is taken all the same.
-    let again = Store::<ExportRun>::create(&*two, run_of(&namespace, "r")).await.unwrap();
+    let again = Store::<ExportRun>::create(&*two, run_of(&namespace, "r"))
+        .await
+        .unwrap();
     assert!(matches!(&again, Created::Already(there) if there.uid == entry.uid));
     Store::<ExportRun>::write_status(&*one, &entry.key, &entry.uid, attempts(1))
         .await
@@ -90,18 +102,27 @@ async fn two_processes_see_the_same() {
         .unwrap();
     wait_for::<ExportRun>(&one, &namespace, "r", |entry| entry.status == Some(attempts(2))).await;
     let mut watch = Store::<ExportRun>::watch(&*one);
-    Store::<ExportRun>::delete(&*two, &entry.key, &entry.uid).await.unwrap();
+    Store::<ExportRun>::delete(&*two, &entry.key, &entry.uid)
+        .await
+        .unwrap();
     assert!(get::<ExportRun>(&two, &namespace, "r").await.is_none());
     crate::until(&mut watch, |event| matches!(event, Event::Deleted(_))).await;
     // By whatever way the first hears of it, it writes to none that came after.
-    let replacement = Store::<ExportRun>::create(&*two, run_of(&namespace, "r")).await.unwrap();
+    let replacement = Store::<ExportRun>::create(&*two, run_of(&namespace, "r"))
+        .await
+        .unwrap();
     assert!(replacement.is_new());
     let error = Store::<ExportRun>::write_status(&*one, &entry.key, &entry.uid, attempts(9))
         .await
         .unwrap_err();
     assert!(matches!(error, StoreError::Gone { .. }), "{error}");
-    Store::<ExportRun>::delete(&*one, &entry.key, &entry.uid).await.unwrap();
-    wait_for::<ExportRun>(&one, &namespace, "r", |entry| entry.uid == replacement.entry().uid).await;
+    Store::<ExportRun>::delete(&*one, &entry.key, &entry.uid)
+        .await
+        .unwrap();
+    wait_for::<ExportRun>(&one, &namespace, "r", |entry| {
+        entry.uid == replacement.entry().uid
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +134,11 @@ async fn edits_and_statuses_do_not_lose_each_other() {
     let entry = get::<Export>(&store, &namespace, "orders").await.unwrap();
     let edits = async {
         for minute in 1..=25 {
-            apply(&client, &export(&namespace, "orders", &format!("{minute} 3 * * *"))).await;
+            apply(
+                &client,
+                &export(&namespace, "orders", &format!("{minute} 3 * * *")),
+            )
+            .await;
         }
     };
     let statuses = async {
@@ -129,7 +154,10 @@ async fn edits_and_statuses_do_not_lose_each_other() {
     let spec = &last.object.unwrap().spec;
     assert_eq!(spec.schedule.as_ref().unwrap().cron, "25 3 * * *");
     // Each owns its own part, so a tool that compares the spec sees no difference.
-    let stored = objects(&client, Kind::Export, &namespace).get("orders").await.unwrap();
+    let stored = objects(&client, Kind::Export, &namespace)
+        .get("orders")
+        .await
+        .unwrap();
     let owners: BTreeMap<_, _> = stored
         .metadata
         .managed_fields
@@ -163,14 +191,24 @@ async fn a_status_loses_what_is_not_written_again() {
     Store::<ExportRun>::write_status(&*store, &entry.key, &entry.uid, attempts(2))
         .await
         .unwrap();
-    let stored = objects(&client, Kind::ExportRun, &namespace).get("r").await.unwrap();
+    let stored = objects(&client, Kind::ExportRun, &namespace)
+        .get("r")
+        .await
+        .unwrap();
     assert_eq!(stored.data["status"]["attempts"], 2);
-    assert!(stored.data["status"].get("conditions").is_none(), "{}", stored.data["status"]);
+    assert!(
+        stored.data["status"].get("conditions").is_none(),
+        "{}",
+        stored.data["status"]
+    );
     // One more time is no write at all.
     Store::<ExportRun>::write_status(&*store, &entry.key, &entry.uid, attempts(2))
         .await
         .unwrap();
-    let again = objects(&client, Kind::ExportRun, &namespace).get("r").await.unwrap();
+    let again = objects(&client, Kind::ExportRun, &namespace)
+        .get("r")
+        .await
+        .unwrap();
     assert_eq!(again.metadata.resource_version, stored.metadata.resource_version);
 }
 
@@ -194,18 +232,29 @@ async fn own_writes_are_read_at_once_and_never_taken_back() {
                         .await
                         .unwrap();
                     let known = get::<ExportRun>(&store, &namespace, &name).await.unwrap();
-                    assert_eq!((known.uid.as_str(), known.status), (entry.uid.as_str(), Some(attempts(number))));
+                    assert_eq!(
+                        (known.uid.as_str(), known.status),
+                        (entry.uid.as_str(), Some(attempts(number)))
+                    );
                 }
-                Store::<ExportRun>::delete(&*store, &entry.key, &entry.uid).await.unwrap();
+                Store::<ExportRun>::delete(&*store, &entry.key, &entry.uid)
+                    .await
+                    .unwrap();
                 assert!(get::<ExportRun>(&store, &namespace, &name).await.is_none());
             }
         })
     });
-    futures::future::join_all(tasks).await.into_iter().for_each(|task| task.unwrap());
-    let mark = Store::<ExportRun>::create(&*store, run_of(&namespace, "mark")).await.unwrap();
-    let events = crate::until(&mut watch, |event| {
-        matches!(event, Event::Applied(entry) if entry.uid == mark.entry().uid)
-    })
+    futures::future::join_all(tasks)
+        .await
+        .into_iter()
+        .for_each(|task| task.unwrap());
+    let mark = Store::<ExportRun>::create(&*store, run_of(&namespace, "mark"))
+        .await
+        .unwrap();
+    let events = crate::until(
+        &mut watch,
+        |event| matches!(event, Event::Applied(entry) if entry.uid == mark.entry().uid),
+    )
     .await;
     // Of each object the numbers rise, and after its end there is nothing.
     let mut states: BTreeMap<String, Option<i64>> = BTreeMap::new();
@@ -238,7 +287,9 @@ async fn an_object_that_waits_for_a_finalizer_is_gone_when_it_is() {
     let entry = wait_for::<View>(&store, &namespace, "daily", |_| true).await;
     let mut watch = Store::<View>::watch(&*store);
     // It neither hangs nor claims what is not so.
-    Store::<View>::delete(&*store, &entry.key, &entry.uid).await.unwrap();
+    Store::<View>::delete(&*store, &entry.key, &entry.uid)
+        .await
+        .unwrap();
     let leaving = get::<View>(&store, &namespace, "daily").await.unwrap();
     assert!(leaving.object.unwrap().metadata.deletion_timestamp.is_some());
     let release = json!({"metadata": {"finalizers": null}});
@@ -259,8 +310,13 @@ async fn only_its_namespaces_are_served() {
     apply(&client, &view(&served, "here", "select 1")).await;
     wait_for::<View>(&store, &served, "here", |_| true).await;
     assert_eq!(Store::<View>::list(&*store).await.unwrap().len(), 1);
-    let error = Store::<ExportRun>::create(&*store, run_of(&other, "r")).await.unwrap_err();
-    assert!(error.to_string().contains(&format!("--namespace {other}")), "{error}");
+    let error = Store::<ExportRun>::create(&*store, run_of(&other, "r"))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains(&format!("--namespace {other}")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -271,10 +327,17 @@ async fn a_run_belongs_to_its_export() {
     let store = open(client, &[&namespace]).await;
     let mut run: ExportRun = run_of(&namespace, "r");
     run.spec.export_uid = created.metadata.uid.clone();
-    let entry = Store::<ExportRun>::create(&*store, run).await.unwrap().into_entry();
+    let entry = Store::<ExportRun>::create(&*store, run)
+        .await
+        .unwrap()
+        .into_entry();
     let owners = entry.object.unwrap().metadata.owner_references.clone().unwrap();
     assert_eq!(
-        (owners[0].kind.as_str(), owners[0].name.as_str(), Some(&owners[0].uid)),
+        (
+            owners[0].kind.as_str(),
+            owners[0].name.as_str(),
+            Some(&owners[0].uid)
+        ),
         ("Export", "orders", created.metadata.uid.as_ref())
     );
 }
@@ -288,8 +351,13 @@ async fn a_namespace_that_is_deleted_takes_no_new_run() {
         .delete(&namespace, &DeleteParams::default())
         .await
         .unwrap();
-    let error = Store::<ExportRun>::create(&*store, run_of(&namespace, "r")).await.unwrap_err();
-    assert!(matches!(error, StoreError::NamespaceTerminating { .. }), "{error}");
+    let error = Store::<ExportRun>::create(&*store, run_of(&namespace, "r"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, StoreError::NamespaceTerminating { .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -300,7 +368,8 @@ async fn what_the_api_server_refuses_is_told_with_the_field() {
     let created = objects(&client, Kind::ExportRun, &namespace)
         .create(
             &PostParams::default(),
-            &serde_json::from_value(serde_json::to_value(run_of::<ExportRun>(&namespace, "r")).unwrap()).unwrap(),
+            &serde_json::from_value(serde_json::to_value(run_of::<ExportRun>(&namespace, "r")).unwrap())
+                .unwrap(),
         )
         .await
         .unwrap();
@@ -310,7 +379,8 @@ async fn what_the_api_server_refuses_is_told_with_the_field() {
     // Longer than a condition's message may be.
     status.conditions[0].message = "x".repeat(40_000);
     let key = Key::new(&namespace, "r");
-    let written = Store::<ExportRun>::write_status(&*store, &key, &created.metadata.uid.unwrap(), status).await;
+    let written =
+        Store::<ExportRun>::write_status(&*store, &key, &created.metadata.uid.unwrap(), status).await;
     if let Err(error) = written {
         assert!(
             matches!(&error, StoreError::Invalid { problems, .. } if problems[0].field.contains("conditions")),

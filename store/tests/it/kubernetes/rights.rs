@@ -117,11 +117,16 @@ async fn a_missing_right_is_named() {
     let error = KubernetesStore::open(client.clone(), options).await.unwrap_err();
     assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
     let text = error.to_string();
-    let expected = format!("this process may not list datasources in namespace {namespace}: bind a Role with the verb list on datasources in apiGroup \"lakegate.dev\"");
+    let expected = format!(
+        "this process may not list datasources in namespace {namespace}: bind a Role with the verb list on datasources in apiGroup \"lakegate.dev\""
+    );
     assert!(text.starts_with(&expected), "{text}");
     let options = LeaseOptions::new(&namespace, "lakegate-operator", "pod");
     let error = lease::acquire(client, options).await.unwrap_err().to_string();
-    assert!(error.contains("leases in apiGroup \"coordination.k8s.io\""), "{error}");
+    assert!(
+        error.contains("leases in apiGroup \"coordination.k8s.io\""),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -143,8 +148,14 @@ async fn who_may_only_read_is_told_at_each_write() {
         ..Default::default()
     };
     let refused = [
-        ("create exportruns", runs.create(run_of(&namespace, "s")).await.map(drop)),
-        ("patch exportruns/status", runs.write_status(&entry.key, &entry.uid, status).await),
+        (
+            "create exportruns",
+            runs.create(run_of(&namespace, "s")).await.map(drop),
+        ),
+        (
+            "patch exportruns/status",
+            runs.write_status(&entry.key, &entry.uid, status).await,
+        ),
         ("delete exportruns", runs.delete(&entry.key, &entry.uid).await),
         ("list events", store.list_notices().await.map(drop)),
     ];
@@ -158,10 +169,15 @@ async fn who_may_only_read_is_told_at_each_write() {
             "{error}"
         );
     }
-    let error = Secrets::get(&store, &namespace, "shop", "password").await.unwrap_err();
+    let error = Secrets::get(&store, &namespace, "shop", "password")
+        .await
+        .unwrap_err();
     assert!(matches!(error, SecretError::Forbidden { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("the verb get on secrets in namespace") && !text.contains("hunter2"), "{text}");
+    assert!(
+        text.contains("the verb get on secrets in namespace") && !text.contains("hunter2"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -186,7 +202,9 @@ async fn the_rights_that_are_written_down_are_enough() {
     assert_eq!(store.list_notices().await.unwrap()[0].count, 2);
     runs.delete(&entry.key, &entry.uid).await.unwrap();
     // As a file of the Secret is read: without the newline at its end.
-    let password = Secrets::get(&store, &namespace, "shop", "password").await.unwrap();
+    let password = Secrets::get(&store, &namespace, "shop", "password")
+        .await
+        .unwrap();
     assert_eq!(password.expose(), "hunter2");
     let error = Secrets::get(&store, &namespace, "shop", "raw").await.unwrap_err();
     assert!(matches!(error, SecretError::NotText { .. }), "{error}");

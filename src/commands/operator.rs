@@ -1,0 +1,130 @@
+//! `lakegate operator`: schedules, runs and status of the resources of a cluster's namespaces.
+//!
+//! Every replica watches; the one that holds the Lease decides. Losing the Lease ends the process: starting anew is the
+//! one way to become a standby again that cannot go half wrong. Runs go on meanwhile, as Jobs.
+
+use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+
+use lakegate_gateway::HttpState;
+use lakegate_operator::{
+    Operator, OperatorOptions,
+    kubernetes::{JobLauncher, JobOptions},
+};
+use lakegate_store::{
+    KubernetesStore, ResourceStore,
+    kubernetes::lease::{LeaseOptions, acquire},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Failure,
+    cluster::Cluster,
+    process::{self, StopSignals},
+};
+use crate::{
+    cli::cluster::{OperatorOptions as CommandOptions, WorkerPodOptions},
+    telemetry,
+};
+
+/// The operator only plans saved queries, and holds their columns.
+const QUERY_MEMORY_MIB: usize = 64;
+
+pub fn operator(options: CommandOptions) -> Result<ExitCode, Failure> {
+    process::runtime()?.block_on(run(options))
+}
+
+async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
+    let metrics = telemetry::start_metrics()?;
+    let mut stop = StopSignals::new()?;
+    let workers = job_options(&options.worker)?;
+    let shutdown = CancellationToken::new();
+    let http = HttpState::new(move || metrics.render());
+    let serving = process::serve_http(options.cluster.http, http.clone(), shutdown.clone()).await?;
+
+    let cluster = Cluster::connect(&options.cluster).await?;
+    let store = tokio::select! {
+        store = cluster.open_store("lakegate-operator") => Arc::new(store?),
+        () = stop.wait() => return Ok(ExitCode::SUCCESS),
+    };
+    let resources: Arc<dyn ResourceStore> = Arc::<KubernetesStore>::clone(&store);
+    let state_dir = options.cluster.state_dir.clone();
+    let federation = process::federation(QUERY_MEMORY_MIB, &state_dir)?;
+    let catalogs = tokio::spawn(Arc::clone(&federation).run_catalogs(
+        Arc::clone(&resources),
+        state_dir.clone(),
+        shutdown.clone(),
+    ));
+    // A standby is ready to take over; what it would have to wait for is known.
+    http.set_ready();
+
+    let lease = LeaseOptions::new(&cluster.own_namespace, options.lease_name, &cluster.own_name);
+    let leadership = tokio::select! {
+        leadership = acquire(cluster.client.clone(), lease) => Some(leadership?),
+        () = stop.wait() => None,
+    };
+    let mut code = ExitCode::SUCCESS;
+    if let Some(leadership) = leadership {
+        metrics::gauge!("lakegate_operator_leader").set(1);
+        let mut settings = OperatorOptions::new(&state_dir);
+        settings.max_workers = options.max_runs.max(1);
+        let launcher = JobLauncher::new(cluster.client.clone(), cluster.namespaces.clone(), workers);
+        let operator = Operator::new(resources, federation, Arc::new(launcher), settings);
+        let deciding = CancellationToken::new();
+        let operator = tokio::spawn({
+            let deciding = deciding.clone();
+            async move { operator.run(deciding.cancelled()).await }
+        });
+        tokio::select! {
+            () = stop.wait() => {}
+            () = leadership.lost() => {
+                tracing::error!("the Lease is lost: another replica may decide now; this one starts anew");
+                code = ExitCode::FAILURE;
+            }
+        }
+        deciding.cancel();
+        if code == ExitCode::SUCCESS {
+            process::ended("operator", operator).await;
+            leadership.release().await;
+        } else {
+            // Whatever it was about to do is another's to do.
+            operator.abort();
+        }
+        metrics::gauge!("lakegate_operator_leader").set(0);
+    }
+    shutdown.cancel();
+    process::ended("catalogs", catalogs).await;
+    store.close().await;
+    process::ended("HTTP", serving).await;
+    Ok(code)
+}
+
+fn job_options(options: &WorkerPodOptions) -> Result<JobOptions, Failure> {
+    let mut node_selector = BTreeMap::new();
+    for text in &options.worker_node_selector {
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| format!("--worker-node-selector {text}: write KEY=VALUE"))?;
+        node_selector.insert(key.to_owned(), value.to_owned());
+    }
+    let mut tolerations = Vec::new();
+    for text in &options.worker_toleration {
+        tolerations.push(JobOptions::toleration(text)?);
+    }
+    let mut environment = BTreeMap::new();
+    for name in ["LAKEGATE_LOG", "LAKEGATE_LOG_FORMAT"] {
+        if let Ok(value) = std::env::var(name) {
+            environment.insert(name.to_owned(), value);
+        }
+    }
+    Ok(JobOptions {
+        image: options.worker_image.clone(),
+        pull_policy: Some(options.worker_pull_policy.clone()),
+        service_account: options.worker_service_account.clone(),
+        node_selector,
+        tolerations,
+        host_network: options.worker_host_network,
+        ttl: options.worker_ttl.get(),
+        scratch_limit: options.worker_scratch_limit.clone(),
+        environment,
+    })
+}
