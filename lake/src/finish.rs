@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use iceberg::spec::SnapshotRef;
-use object_store::path::Path;
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 

@@ -22,7 +22,10 @@ pub(crate) async fn creates_once(objects: &Objects) -> Result<(), LakeError> {
     };
     // absent at first: then the second time tells
     for _ in 0..2 {
-        match objects.create(&path, Bytes::from_static(CONTENT.as_bytes())).await {
+        match objects
+            .create(&path, Bytes::from_static(CONTENT.as_bytes()))
+            .await
+        {
             Ok(()) => {}
             Err(object_store::Error::AlreadyExists { .. }) => return Ok(()),
             Err(error) if matches!(S3Error::of(&error), Some(S3Error::NotSupported { .. })) => {

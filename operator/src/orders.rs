@@ -186,7 +186,11 @@ fn secret_references(spec: &DataSourceSpec) -> Vec<(&str, &str)> {
         spec.lake.as_ref().and_then(|lake| lake.s3.as_ref()),
         spec.object_store.as_ref().and_then(|store| store.s3.as_ref()),
     ];
-    for keys in buckets.into_iter().flatten().filter_map(|bucket| bucket.secret_ref()) {
+    for keys in buckets
+        .into_iter()
+        .flatten()
+        .filter_map(|bucket| bucket.secret_ref())
+    {
         references.extend(keys.keys().map(|key| (keys.name.as_str(), key)));
     }
     references

@@ -21,11 +21,11 @@ use datafusion::physical_plan::empty::EmptyExec;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
+use super::SCHEMA;
 use super::files::{Definition, Directory, Format, Found};
 use super::memory::Memory;
 use super::parquet::{self, PinnedReaderFactory};
 use super::text::{self, TextSource, TextTable};
-use super::SCHEMA;
 use crate::ConnectorError;
 
 /// Beyond this many files their footers are not read while planning.

@@ -42,10 +42,7 @@ pub enum S3Error {
     InvalidSpec { field: String, message: String },
 
     #[error("{place} cannot be used without its keys: {source}")]
-    Secret {
-        place: String,
-        source: Arc<SecretError>,
-    },
+    Secret { place: String, source: Arc<SecretError> },
 
     #[error(
         "{place}: the environment has no credentials ({message}); set credentials.secretRef in the DataSource, or give \
@@ -227,7 +224,10 @@ impl Place {
     /// Whether the bucket is in another region. Stores that know no regions name one of their own beside other
     /// reasons, so that a reason that was given counts first.
     fn is_elsewhere(&self, answer: &Answer) -> bool {
-        let named_another = answer.region.as_ref().is_some_and(|region| *region != self.region);
+        let named_another = answer
+            .region
+            .as_ref()
+            .is_some_and(|region| *region != self.region);
         match (answer.code.as_deref(), answer.status) {
             (Some("PermanentRedirect" | "TemporaryRedirect"), _) | (None, 301 | 307) => true,
             (Some("AuthorizationHeaderMalformed" | "IllegalLocationConstraintException"), _) => named_another,
@@ -270,7 +270,9 @@ fn tls_failure(error: &(dyn Error + 'static)) -> bool {
             return true;
         }
         // an io::Error that wraps another error does not show it as its source
-        if let Some(inner) = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+        if let Some(inner) = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref)
             && tls_failure(inner)
         {
             return true;

@@ -7,6 +7,8 @@
 mod credentials;
 mod error;
 mod http;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,7 +121,9 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
     let path_style = spec.path_style.unwrap_or(bucket.contains('.'));
     let place = Arc::new(Place {
         bucket: bucket.to_owned(),
-        endpoint: endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned()),
+        endpoint: endpoint
+            .as_ref()
+            .map(|url| url.as_str().trim_end_matches('/').to_owned()),
         region: spec.region().to_owned(),
         credentials: match spec.secret_ref() {
             Some(reference) => format!("Secret {}", reference.name),
@@ -159,7 +163,11 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
     let mut allow_http = false;
     if let Some(endpoint) = endpoint {
         allow_http = endpoint.scheme() == "http";
-        let url = if path_style { Some(endpoint) } else { host_of(bucket, endpoint) };
+        let url = if path_style {
+            Some(endpoint)
+        } else {
+            host_of(bucket, endpoint)
+        };
         let url = url.ok_or_else(|| {
             invalid(
                 "endpoint",
@@ -182,7 +190,10 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
         prefix,
         uri,
         endpoint: match &place.endpoint {
-            Some(url) => url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).to_owned(),
+            Some(url) => url
+                .split_once("://")
+                .map_or(url.as_str(), |(_, rest)| rest)
+                .to_owned(),
             None => format!("s3.{}.amazonaws.com", place.region),
         },
     })
@@ -190,7 +201,8 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
 
 /// The environment, as far as it is text.
 fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// The endpoint as a URL that holds nothing but scheme, host, port and path.
@@ -214,36 +226,4 @@ fn host_of(bucket: &str, mut endpoint: Url) -> Option<Url> {
     let host = format!("{bucket}.{}", endpoint.domain()?);
     endpoint.set_host(Some(&host)).ok()?;
     Some(endpoint)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_are_bare() {
-        assert_eq!(
-            endpoint("http://127.0.0.1:9000").unwrap().as_str(),
-            "http://127.0.0.1:9000/"
-        );
-        for (text, part) in [
-            ("https://ana:canary@host", "user or password"),
-            ("https://host/?x=1", "end with"),
-            ("https://", "no URL"),
-            ("ftp://host", "ftp is not served"),
-        ] {
-            let message = endpoint(text).unwrap_err();
-            assert!(message.contains(part) && !message.contains("canary"), "{message}");
-        }
-    }
-
-    #[test]
-    fn the_bucket_goes_before_a_name_but_not_before_an_address() {
-        let host = |text: &str| host_of("lake", Url::parse(text).unwrap()).map(String::from);
-        assert_eq!(
-            host("https://s3.example.com:8443/x").as_deref(),
-            Some("https://lake.s3.example.com:8443/x")
-        );
-        assert_eq!(host("http://127.0.0.1:9000"), None);
-    }
 }
