@@ -54,10 +54,7 @@ async fn a_run_becomes_a_table_and_the_next_replaces_it(new: fn() -> Place) {
     assert_eq!(table.bytes(), Some(second.bytes));
     assert_eq!(table.run_id(), Some("run-2"));
     assert_eq!(table.snapshot_id(), Some(second.snapshot_id));
-    assert_eq!(
-        table.location(),
-        format!("{}/shop/people", place.uri())
-    );
+    assert_eq!(table.location(), format!("{}/shop/people", place.uri()));
     assert!(table.committed_at().is_some());
     assert_eq!(count_and_sum(&lake).await, (2, 15));
     let name = LakeTableName {

@@ -104,8 +104,7 @@ async fn a_process_killed_anywhere_converges(new: fn() -> Place) {
                 files.contains(&"shop/people/_runs/run-2.json".to_owned()),
                 "step {step}"
             );
-            let hint =
-                std::fs::read(place.path().join("shop/people/metadata/version-hint.text")).unwrap();
+            let hint = std::fs::read(place.path().join("shop/people/metadata/version-hint.text")).unwrap();
             assert_eq!(hint, b"2", "step {step}");
             assert_eq!(count_and_sum(&lake).await, NEW);
         }
@@ -325,9 +324,7 @@ async fn a_full_store_leaves_the_old_rows_and_no_rubbish(new: fn() -> Place) {
         let faults = Faults::new(move |request: &Request| {
             (request.kind == kind && request.path.contains("/metadata/")).then_some(Fault::Full)
         });
-        let error = attempt(&place.faulty_lake(&faults, true), "1")
-            .await
-            .unwrap_err();
+        let error = attempt(&place.faulty_lake(&faults, true), "1").await.unwrap_err();
         assert!(
             matches!(error, LakeError::StorageFull { .. }),
             "{kind:?}: {error}"

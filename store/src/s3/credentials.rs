@@ -31,6 +31,8 @@ pub(super) struct SecretCredentials {
     namespace: String,
     reference: S3SecretReference,
     place: Arc<Place>,
+    /// Age at which keys are read again.
+    fresh: Duration,
     last: Mutex<Option<Last>>,
 }
 
@@ -51,8 +53,15 @@ impl SecretCredentials {
             namespace,
             reference,
             place,
+            fresh: FRESH,
             last: Mutex::default(),
         }
+    }
+
+    /// With another age.
+    #[cfg(test)]
+    pub fn fresh_for(self, fresh: Duration) -> Self {
+        Self { fresh, ..self }
     }
 
     async fn read(&self) -> Result<AwsCredential, SecretError> {
@@ -86,7 +95,7 @@ impl CredentialProvider for SecretCredentials {
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         let mut last = self.last.lock().await;
         if let Some(last) = last.as_ref()
-            && last.read.elapsed() < FRESH
+            && last.read.elapsed() < self.fresh
         {
             return Ok(Arc::clone(&last.credential));
         }

@@ -7,6 +7,8 @@
 mod credentials;
 mod error;
 mod http;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,36 +226,4 @@ fn host_of(bucket: &str, mut endpoint: Url) -> Option<Url> {
     let host = format!("{bucket}.{}", endpoint.domain()?);
     endpoint.set_host(Some(&host)).ok()?;
     Some(endpoint)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_are_bare() {
-        assert_eq!(
-            endpoint("http://127.0.0.1:9000").unwrap().as_str(),
-            "http://127.0.0.1:9000/"
-        );
-        for (text, part) in [
-            ("https://ana:canary@host", "user or password"),
-            ("https://host/?x=1", "end with"),
-            ("https://", "no URL"),
-            ("ftp://host", "ftp is not served"),
-        ] {
-            let message = endpoint(text).unwrap_err();
-            assert!(message.contains(part) && !message.contains("canary"), "{message}");
-        }
-    }
-
-    #[test]
-    fn the_bucket_goes_before_a_name_but_not_before_an_address() {
-        let host = |text: &str| host_of("lake", Url::parse(text).unwrap()).map(String::from);
-        assert_eq!(
-            host("https://s3.example.com:8443/x").as_deref(),
-            Some("https://lake.s3.example.com:8443/x")
-        );
-        assert_eq!(host("http://127.0.0.1:9000"), None);
-    }
 }
