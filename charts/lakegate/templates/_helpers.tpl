@@ -142,9 +142,12 @@ affinity:
               {{- include "lakegate.selectorLabels" .root | nindent 14 }}
               app.kubernetes.io/component: {{ .component }}
 {{- end }}
-{{- with .values.topologySpreadConstraints }}
+{{- if .values.topologySpreadConstraints }}
 topologySpreadConstraints:
-  {{- toYaml . | nindent 2 }}
+  {{- $own := dict "matchLabels" (merge (dict "app.kubernetes.io/component" .component) (include "lakegate.selectorLabels" .root | fromYaml)) }}
+  {{- range .values.topologySpreadConstraints }}
+  - {{- merge (dict) . (dict "labelSelector" $own) | toYaml | nindent 4 }}
+  {{- end }}
 {{- end }}
 {{- end }}
 
