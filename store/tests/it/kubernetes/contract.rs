@@ -13,7 +13,7 @@ use lakegate_store::{
 };
 use serde_json::{Value, json};
 
-use super::{Cluster, apply, ensure_namespace, eventually, objects, open, shared, try_apply};
+use super::{Cluster, ensure_namespace, eventually, objects, open, shared, try_apply};
 
 /// The namespaces that the suite knows. No other test uses them.
 const NAMESPACES: [&str; 2] = ["default", "team"];
@@ -91,7 +91,7 @@ impl Home for Cleared {
         Api::<Secret>::namespaced(self.client.clone(), namespace)
             .patch(
                 name,
-                &PatchParams::apply("user").force(),
+                &PatchParams::apply(super::USER).force(),
                 &Patch::Apply(&manifest),
             )
             .await
@@ -111,18 +111,4 @@ impl Home for Cleared {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_keeps_the_contract() {
     contract::run(async || Cleared::new(shared()).await).await;
-}
-
-/// What the suite applies is what users apply: the same manifest twice is no change.
-#[tokio::test]
-async fn an_apply_without_a_change_is_none() {
-    let client = shared().client().await;
-    let namespace = shared().namespace().await;
-    let manifest = super::export(&namespace, "orders", "0 3 * * *");
-    let first = apply(&client, &manifest).await.metadata;
-    let second = apply(&client, &manifest).await.metadata;
-    assert_eq!(
-        (first.resource_version, first.generation),
-        (second.resource_version, second.generation)
-    );
 }

@@ -45,6 +45,9 @@ struct Cluster {
     _session: std::process::Child,
 }
 
+/// Owner of what the tests apply.
+const USER: &str = "user";
+
 fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cluster")
 }
@@ -211,7 +214,7 @@ async fn try_apply(client: &Client, manifest: &Value) -> kube::Result<DynamicObj
     let name = manifest["metadata"]["name"].as_str().unwrap();
     let parameters = PatchParams {
         field_validation: Some(ValidationDirective::Strict),
-        ..PatchParams::apply("user").force()
+        ..PatchParams::apply(USER).force()
     };
     objects(client, kind, namespace)
         .patch(name, &parameters, &Patch::Apply(manifest))

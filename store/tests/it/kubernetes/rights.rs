@@ -51,7 +51,7 @@ async fn grant(client: &Client, namespace: &str, user: &str, rules: Vec<PolicyRu
     let binding = RoleBinding {
         metadata: metadata(),
         role_ref: RoleRef {
-            api_group: "rbac.authorization.k8s.io".to_owned(),
+            api_group: Some("rbac.authorization.k8s.io".to_owned()),
             kind: "Role".to_owned(),
             name: user.to_owned(),
         },
