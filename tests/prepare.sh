@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, a Python environment with the readers that must
-# understand our tables, and etcd with a Kubernetes API server, which is built from its Go modules once (Go 1.24 or newer,
-# about five minutes). Installs with apt when run as root, else says what to install.
+# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, an S3 server, a Python environment with the
+# readers that must understand our tables, what checks the charts, and etcd with a Kubernetes API server. Installs with
+# apt when run as root, else says what to install. What is written in Go (1.24 or newer; Debian's is too old) is built
+# from its modules once, in about ten minutes.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -40,4 +41,6 @@ if [[ ! -e $stamp ]]; then
   touch "$stamp"
 fi
 
+bash "$(dirname "$0")/charts/prepare.sh"
+bash "$(dirname "$0")/services/versitygw.sh" install
 bash "$(dirname "$0")/cluster/build.sh" kube-apiserver kubectl
