@@ -179,7 +179,7 @@ impl<K: LakegateResource> Shelf<K> {
 
     /// Shows every object, in the order of keys. Nothing is taken in meanwhile.
     pub fn visit(&self, mut look: impl FnMut(&Entry<K>)) {
-        self.read().values().for_each(|slot| look(&slot.entry));
+        self.read().slots.values().for_each(|slot| look(&slot.entry));
     }
 
     /// The keys of every object that passes.
