@@ -107,6 +107,13 @@ pub enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Ask a gateway whether it answers; exits 1 if it does not.
+    Ping(cluster::PingOptions),
+    /// On Kubernetes: the finalizers of Lakegate's resources.
+    Finalizers {
+        #[command(subcommand)]
+        command: cluster::FinalizersCommand,
+    },
     /// Perform one attempt of a run; started by the operator, not by hand.
     #[command(hide = true)]
     Worker(WorkerOptions),

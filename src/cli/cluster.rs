@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use lakegate_crds::Duration;
 
 /// Which part of which cluster. The cluster is the one the process runs in, else that of the kubeconfig.
@@ -136,4 +136,28 @@ pub struct GatewayOptions {
     /// How long running statements may go on once the process is asked to stop.
     #[arg(long, value_name = "DURATION", default_value = "30s")]
     pub drain: Duration,
+}
+
+/// What `lakegate ping` asks; at least one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true, args = ["postgres", "ready"])]
+pub struct PingOptions {
+    /// Whether the Postgres protocol is spoken there.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub postgres: Option<String>,
+
+    /// Whether this page says that it is ready.
+    #[arg(long, value_name = "URL")]
+    pub ready: Option<String>,
+
+    /// How long it is tried.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum FinalizersCommand {
+    /// Remove Lakegate's finalizers from the resources of some namespaces, so that they can be deleted without an
+    /// operator. Exported data stays.
+    Clear(ClusterOptions),
 }

@@ -3,10 +3,12 @@
 mod cluster;
 mod crds;
 mod describe;
+mod finalizers;
 mod gateway;
 mod get;
 mod instance;
 mod operator;
+mod ping;
 mod process;
 mod run;
 mod serve;
@@ -17,7 +19,7 @@ mod worker;
 use std::{error::Error, process::ExitCode};
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, cluster::FinalizersCommand},
     telemetry,
 };
 
@@ -47,6 +49,10 @@ pub fn run(cli: Cli) -> ExitCode {
         } => run::run(&resource, no_wait, &state),
         Command::Crds { check, write } => crds::crds(check.as_deref(), write.as_deref()),
         Command::User { command } => user::user(command),
+        Command::Ping(options) => ping::ping(&options),
+        Command::Finalizers {
+            command: FinalizersCommand::Clear(options),
+        } => finalizers::clear(&options),
         Command::Worker(options) => Ok(worker::worker(options)),
     };
     outcome.unwrap_or_else(|failure| {

@@ -76,7 +76,7 @@ insert into orders
 grant select on orders to reader;
 SQL
 mkdir -p "$work/s3/lake"
-ROOT_ACCESS_KEY=test ROOT_SECRET_KEY=$S3_SECRET setsid "$cache/bin/versitygw" --port "127.0.0.1:$S3_PORT" posix "$work/s3" >"$work/s3.log" 2>&1 </dev/null &
+ROOT_ACCESS_KEY_ID=test ROOT_SECRET_ACCESS_KEY=$S3_SECRET setsid "$cache/bin/versitygw" --port "127.0.0.1:$S3_PORT" posix "$work/s3" >"$work/s3.log" 2>&1 </dev/null &
 s3=$!
 
 step "the cluster"
@@ -85,7 +85,7 @@ bash "$here/up.sh" --node "$cluster" >/dev/null
 step "the image"
 cp "$binary" "$work/lakegate"
 strip "$work/lakegate"
-bash "$here/image.sh" localhost/lakegate:e2e /lakegate "$work/lakegate=/lakegate" |
+"$repository/image/archive.sh" localhost/lakegate:e2e "$work/lakegate" |
   ctr -a "$cluster/cri/containerd.sock" -n k8s.io image import - >/dev/null
 
 step "helm install"
@@ -96,8 +96,11 @@ k -n $namespace create secret generic lakegate-users --from-file=users="$work/us
 gateway_port=$(free_port) gateway_http=$(free_port) operator_http=$(free_port)
 values=(
   --set image.repository=localhost/lakegate --set image.tag=e2e --set image.pullPolicy=Never
-  --set hostNetwork=true --set "gateway.port=$gateway_port" --set "gateway.httpPort=$gateway_http"
-  --set "operator.httpPort=$operator_http" --set gateway.users.existingSecret=lakegate-users
+  --set hostNetwork=true --set bindAddress=127.0.0.1 --set networkPolicy.enabled=false
+  --set "gateway.ports.postgres=$gateway_port" --set "gateway.ports.http=$gateway_http"
+  --set "operator.ports.http=$operator_http" --set gateway.users.secretName=lakegate-users
+  --set operator.replicas=1 --set gateway.replicas=1 --set gateway.resources.requests.cpu=100m
+  --set "tests.postgresAddress=127.0.0.1:$gateway_port" --set "tests.readyURL=http://127.0.0.1:$gateway_http/readyz"
   --set "watchNamespaces={$namespace}"
 )
 h install lakegate-crds "$repository/charts/lakegate-crds" -n $namespace >/dev/null
