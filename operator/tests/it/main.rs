@@ -14,6 +14,7 @@ mod cluster;
 mod crash;
 mod harness;
 mod job;
+mod kubernetes;
 mod orders;
 mod process;
 mod runs;
