@@ -109,10 +109,18 @@ impl Secrets for MountedSecrets {
         };
         match content {
             Ok(content) => {
-                let text = String::from_utf8(content).map_err(|_| {
+                let mut text = String::from_utf8(content).map_err(|_| {
                     let (namespace, name, key) = owned();
                     SecretError::NotText { namespace, name, key }
                 })?;
+                // Editors and `echo` end a file with a newline that is not part of the secret; whoever made a Secret of
+                // it has it there, too.
+                if text.ends_with('\n') {
+                    text.pop();
+                    if text.ends_with('\r') {
+                        text.pop();
+                    }
+                }
                 let value = SecretValue::new(text);
                 self.redactor.register_key(key, &value);
                 Ok(value)
@@ -164,7 +172,8 @@ mod tests {
         std::fs::create_dir_all(shop.join("..data")).unwrap();
         std::fs::write(shop.join("..data/password"), "canary-4711").unwrap();
         std::fs::write(shop.join("..data/raw"), [0xff]).unwrap();
-        for key in ["password", "raw"] {
+        std::fs::write(shop.join("..data/echoed"), "x\r\n").unwrap();
+        for key in ["password", "raw", "echoed"] {
             std::os::unix::fs::symlink(format!("..data/{key}"), shop.join(key)).unwrap();
         }
         std::fs::create_dir_all(directory.path().join("empty/..data")).unwrap();
@@ -173,6 +182,7 @@ mod tests {
         let value = secrets.get("shop", "shop-db", "password").await.unwrap();
         assert_eq!(value.expose(), "canary-4711");
         assert_eq!(secrets.redactor().redact("x canary-4711"), "x [redacted]");
+        assert_eq!(secrets.get("shop", "shop-db", "echoed").await.unwrap().expose(), "x");
         for (namespace, name, key, expected) in [
             (
                 "shop",

@@ -15,6 +15,7 @@ mod crash;
 mod gitops;
 mod harness;
 mod job;
+mod kubernetes;
 mod orders;
 mod process;
 mod runs;
