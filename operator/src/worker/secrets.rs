@@ -182,7 +182,10 @@ mod tests {
         let value = secrets.get("shop", "shop-db", "password").await.unwrap();
         assert_eq!(value.expose(), "canary-4711");
         assert_eq!(secrets.redactor().redact("x canary-4711"), "x [redacted]");
-        assert_eq!(secrets.get("shop", "shop-db", "echoed").await.unwrap().expose(), "x");
+        assert_eq!(
+            secrets.get("shop", "shop-db", "echoed").await.unwrap().expose(),
+            "x"
+        );
         for (namespace, name, key, expected) in [
             (
                 "shop",
