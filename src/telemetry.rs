@@ -7,8 +7,9 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{LogFormat, LogOptions};
 
-/// What is logged when nobody asks for more: our own progress, others' troubles.
-const DEFAULT_FILTER: &str = "warn,lakegate=info,lakegate_crds=info,lakegate_store=info,lakegate_connectors=info,\
+/// What is logged when nobody asks for more: our own progress, others' troubles. The client of Kubernetes logs each
+/// request that failed, and gives us the error as well.
+const DEFAULT_FILTER: &str = "warn,kube_client=off,lakegate=info,lakegate_crds=info,lakegate_store=info,lakegate_connectors=info,\
                               lakegate_lake=info,lakegate_federation=info,lakegate_operator=info,lakegate_gateway=info";
 
 /// Start logging to standard error. An unreadable filter is told and replaced by the default.

@@ -94,7 +94,11 @@ password=canary-user-$RANDOM
 printf '%s' "$password" | "$binary" user add analyst >"$work/users"
 k -n $namespace create secret generic lakegate-users --from-file=users="$work/users" >/dev/null
 gateway_port=$(free_port) gateway_http=$(free_port) operator_http=$(free_port)
+# No proxy runs on the node that would lead to the address of the API server's Service.
+api_port=$(grep -oE '127.0.0.1:[0-9]+' "$cluster/admin.kubeconfig" | cut -d: -f2)
+environment='[{"name":"KUBERNETES_SERVICE_HOST","value":"127.0.0.1"},{"name":"KUBERNETES_SERVICE_PORT","value":"'$api_port'"}]'
 values=(
+  --set-json "extraEnv=$environment"
   --set image.repository=localhost/lakegate --set image.tag=e2e --set image.pullPolicy=Never
   --set hostNetwork=true --set bindAddress=127.0.0.1 --set networkPolicy.enabled=false
   --set "gateway.ports.postgres=$gateway_port" --set "gateway.ports.http=$gateway_http"

@@ -176,16 +176,18 @@ securityContext:
 {{- end }}
 
 {{- define "lakegate.probes" -}}
+{{- /* A Pod on its node's network may listen on one address only: that is the one to ask. */}}
+{{- $host := and .Values.hostNetwork (ne .Values.bindAddress "0.0.0.0") | ternary (printf "host: %s, " .Values.bindAddress) "" }}
 startupProbe:
-  httpGet: {path: /healthz, port: http}
+  httpGet: { {{- $host }}path: /healthz, port: http}
   periodSeconds: 2
   failureThreshold: 30
 livenessProbe:
-  httpGet: {path: /healthz, port: http}
+  httpGet: { {{- $host }}path: /healthz, port: http}
   periodSeconds: 20
   timeoutSeconds: 5
 readinessProbe:
-  httpGet: {path: /readyz, port: http}
+  httpGet: { {{- $host }}path: /readyz, port: http}
   periodSeconds: 5
   timeoutSeconds: 5
 {{- end }}
