@@ -26,11 +26,20 @@ answers() {
   [[ $line == *" 200 "* ]]
 }
 
+stop() {
+  if [[ -n $server ]]; then
+    kill "$server" 2>/dev/null || true
+    # what it still writes would keep its directory
+    wait "$server" 2>/dev/null || true
+  fi
+  rm -rf "$directory"
+}
+
 serve() {
   [[ -x $binary ]] || { echo "$binary is absent: run tests/prepare.sh" >&2; exit 1; }
   directory=$(mktemp -d "${TMPDIR:-/tmp}/lakegate-s3-XXXXXX")
   server=
-  trap '[[ -z $server ]] || kill "$server" 2>/dev/null || true; rm -rf "$directory"' EXIT
+  trap stop EXIT
   trap 'exit 143' TERM INT HUP
   mkdir "$directory/buckets" "$directory/users"
   local port health attempt

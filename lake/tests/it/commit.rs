@@ -24,8 +24,8 @@ on_every_place! {
     files_of_another_run_or_lake_are_refused,
 }
 
-async fn a_run_becomes_a_table_and_the_next_replaces_it(new: fn() -> Place) {
-    let place = new();
+async fn a_run_becomes_a_table_and_the_next_replaces_it(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     assert!(lake.load("shop", "people").await.unwrap().is_none());
     assert_eq!(lake.list().await.unwrap(), vec![]);
@@ -68,10 +68,10 @@ async fn a_run_becomes_a_table_and_the_next_replaces_it(new: fn() -> Place) {
     assert_eq!(hint, b"2");
 }
 
-async fn the_run_manifest_names_every_file_with_its_hash(new: fn() -> Place) {
+async fn the_run_manifest_names_every_file_with_its_hash(make: fn() -> Place) {
     use sha2::{Digest, Sha256};
     use std::fmt::Write;
-    let place = new();
+    let place = make();
     let lake = place.lake().await;
     let small_files = WriteOptions {
         file_rows: 8192,
@@ -130,8 +130,8 @@ async fn the_run_manifest_names_every_file_with_its_hash(new: fn() -> Place) {
     );
 }
 
-async fn a_run_is_committed_once(new: fn() -> Place) {
-    let place = new();
+async fn a_run_is_committed_once(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let first = run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     run(&lake, "run-2", &people("b", 7, 2)).await.unwrap();
@@ -162,8 +162,8 @@ async fn a_run_is_committed_once(new: fn() -> Place) {
     assert_eq!(lake.find_commit("shop", "nobody", "run-1").await.unwrap(), None);
 }
 
-async fn the_same_files_may_be_committed_again(new: fn() -> Place) {
-    let place = new();
+async fn the_same_files_may_be_committed_again(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let files = write(&lake, options("run-1"), &people("a", 1, 3)).await.unwrap();
     lake.replace(files.clone(), info("run-1")).await.unwrap();
@@ -172,8 +172,8 @@ async fn the_same_files_may_be_committed_again(new: fn() -> Place) {
     assert_eq!(count_and_sum(&lake).await, (3, 6));
 }
 
-async fn a_run_without_rows_empties_the_table(new: fn() -> Place) {
-    let place = new();
+async fn a_run_without_rows_empties_the_table(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     for (run_id, count) in [("run-1", 0), ("run-2", 3), ("run-3", 0)] {
         let commit = run(&lake, run_id, &people("a", 1, count)).await.unwrap();
@@ -184,8 +184,8 @@ async fn a_run_without_rows_empties_the_table(new: fn() -> Place) {
     }
 }
 
-async fn of_many_writers_each_commits_exactly_once(new: fn() -> Place) {
-    let place = new();
+async fn of_many_writers_each_commits_exactly_once(make: fn() -> Place) {
+    let place = make();
     for round in 0..3 {
         let mut tasks = Vec::new();
         let barrier = Arc::new(tokio::sync::Barrier::new(8));
@@ -247,8 +247,8 @@ async fn of_many_writers_each_commits_exactly_once(new: fn() -> Place) {
     }
 }
 
-async fn of_many_attempts_of_one_run_one_wins(new: fn() -> Place) {
-    let place = new();
+async fn of_many_attempts_of_one_run_one_wins(make: fn() -> Place) {
+    let place = make();
     let barrier = Arc::new(tokio::sync::Barrier::new(6));
     let mut tasks = Vec::new();
     for attempt in 0..6 {
@@ -272,8 +272,8 @@ async fn of_many_attempts_of_one_run_one_wins(new: fn() -> Place) {
     assert_eq!(count_and_sum(&place.lake().await).await, (10, 55));
 }
 
-async fn a_stale_hint_is_only_a_lower_bound(new: fn() -> Place) {
-    let place = new();
+async fn a_stale_hint_is_only_a_lower_bound(make: fn() -> Place) {
+    let place = make();
     let first = place.lake().await;
     for number in 1..=4 {
         run(&first, &format!("run-{number}"), &people("a", number, 1))
@@ -298,8 +298,8 @@ async fn a_stale_hint_is_only_a_lower_bound(new: fn() -> Place) {
     assert_eq!(first.load("shop", "people").await.unwrap().unwrap().version(), 5);
 }
 
-async fn a_dropped_table_is_gone_and_may_come_back(new: fn() -> Place) {
-    let place = new();
+async fn a_dropped_table_is_gone_and_may_come_back(make: fn() -> Place) {
+    let place = make();
     let (one, other) = (place.lake().await, place.lake().await);
     run(&one, "run-1", &people("a", 1, 3)).await.unwrap();
     assert_eq!(other.load("shop", "people").await.unwrap().unwrap().version(), 1);
@@ -317,8 +317,8 @@ async fn a_dropped_table_is_gone_and_may_come_back(new: fn() -> Place) {
     );
 }
 
-async fn names_that_cannot_be_keys_are_refused(new: fn() -> Place) {
-    let place = new();
+async fn names_that_cannot_be_keys_are_refused(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     for (schema, table) in [("..", "t"), ("s", "a/b"), ("s", ""), ("_s", "t"), ("s", "ü")] {
         let error = lake.load(schema, table).await.unwrap_err();
@@ -342,8 +342,8 @@ async fn names_that_cannot_be_keys_are_refused(new: fn() -> Place) {
     );
 }
 
-async fn files_of_another_run_or_lake_are_refused(new: fn() -> Place) {
-    let (here, there) = (new(), new());
+async fn files_of_another_run_or_lake_are_refused(make: fn() -> Place) {
+    let (here, there) = (make(), make());
     let (one, other) = (here.lake().await, there.lake().await);
     let files = write(&one, options("run-1"), &people("a", 1, 1)).await.unwrap();
     let error = one.replace(files.clone(), info("run-2")).await.unwrap_err();

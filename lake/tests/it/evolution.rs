@@ -54,8 +54,8 @@ fn named(fields: &[(i64, &str, &str)]) -> Vec<(i64, String, String)> {
         .collect()
 }
 
-async fn columns_are_added_dropped_and_added_again_by_id(new: fn() -> Place) {
-    let place = new();
+async fn columns_are_added_dropped_and_added_again_by_id(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
     run(
@@ -125,7 +125,7 @@ async fn columns_are_added_dropped_and_added_again_by_id(new: fn() -> Place) {
     assert_eq!(field_ids(place.path(), 4), field_ids(place.path(), 3));
 }
 
-async fn types_widen_and_never_narrow(new: fn() -> Place) {
+async fn types_widen_and_never_narrow(make: fn() -> Place) {
     let decimal = |value, precision, scale| -> ArrayRef {
         Arc::new(
             Decimal128Array::from(vec![value])
@@ -157,7 +157,7 @@ async fn types_widen_and_never_narrow(new: fn() -> Place) {
         (decimal(12, 20, 2), decimal(34, 5, 2), "decimal(20, 2)", "0.34"),
     ];
     for (old, new, kind, value) in cases {
-        let place = new();
+        let place = make();
         let lake = place.lake().await;
         run(&lake, "run-1", &batch(vec![("id", old)])).await.unwrap();
         run(&lake, "run-2", &batch(vec![("id", new)])).await.unwrap();
@@ -167,7 +167,7 @@ async fn types_widen_and_never_narrow(new: fn() -> Place) {
     }
 }
 
-async fn any_other_change_is_refused_before_a_row_is_written(new: fn() -> Place) {
+async fn any_other_change_is_refused_before_a_row_is_written(make: fn() -> Place) {
     let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
     let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![
         Some(1),
@@ -189,7 +189,7 @@ async fn any_other_change_is_refused_before_a_row_is_written(new: fn() -> Place)
         (date, timestamp, "date", "timestamp"),
         (decimal(2), decimal(3), "decimal(9, 2)", "decimal(9, 3)"),
     ] {
-        let place = new();
+        let place = make();
         let lake = place.lake().await;
         run(&lake, "run-1", &batch(vec![("value", old)])).await.unwrap();
         let before = crate::support::tree(place.path());
@@ -207,8 +207,8 @@ async fn any_other_change_is_refused_before_a_row_is_written(new: fn() -> Place)
     }
 }
 
-async fn nested_columns_evolve_within(new: fn() -> Place) {
-    let place = new();
+async fn nested_columns_evolve_within(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let of = |fields: Vec<(&str, ArrayRef)>| -> ArrayRef {
         let (fields, arrays): (Vec<_>, Vec<_>) = fields
@@ -260,8 +260,8 @@ async fn nested_columns_evolve_within(new: fn() -> Place) {
     );
 }
 
-async fn writers_with_the_same_new_column_agree_and_others_must_write_again(new: fn() -> Place) {
-    let place = new();
+async fn writers_with_the_same_new_column_agree_and_others_must_write_again(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 1)).await.unwrap();
     let with = |name: &str| batch(vec![("id", ids(&[1])), (name, ids(&[9]))]);
@@ -297,8 +297,8 @@ async fn writers_with_the_same_new_column_agree_and_others_must_write_again(new:
     assert!(rows(&lake).await.contains("| id | size |"));
 }
 
-async fn not_null_holds_until_a_run_says_otherwise(new: fn() -> Place) {
-    let place = new();
+async fn not_null_holds_until_a_run_says_otherwise(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let nullable = |run: &'static str| {
         let lake = &lake;
@@ -326,8 +326,8 @@ async fn not_null_holds_until_a_run_says_otherwise(new: fn() -> Place) {
     assert_eq!(nullable("run-3").await, Some("run-3"));
 }
 
-async fn colliding_and_missing_columns_are_refused(new: fn() -> Place) {
-    let place = new();
+async fn colliding_and_missing_columns_are_refused(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let error = run(&lake, "run-1", &batch(vec![("Id", ids(&[1])), ("iD", ids(&[1]))]))
         .await

@@ -54,12 +54,12 @@ async fn check(place: &Place) -> bool {
     commits == 1
 }
 
-async fn a_process_killed_anywhere_converges(new: fn() -> Place) {
+async fn a_process_killed_anywhere_converges(make: fn() -> Place) {
     for fault in [Fault::DieBefore, Fault::DieAfter] {
         let mut died = 0;
         let mut committed_and_died = 0;
         for step in 1.. {
-            let place = new();
+            let place = make();
             run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
                 .await
                 .unwrap();
@@ -114,10 +114,10 @@ async fn a_process_killed_anywhere_converges(new: fn() -> Place) {
     }
 }
 
-async fn a_first_run_killed_anywhere_converges(new: fn() -> Place) {
+async fn a_first_run_killed_anywhere_converges(make: fn() -> Place) {
     for fault in [Fault::DieBefore, Fault::DieAfter] {
         for step in 1.. {
-            let place = new();
+            let place = make();
             let faults = Faults::new(move |request: &Request| (request.number == step).then_some(fault));
             let result = attempt(&place.faulty_lake(&faults, true), "1").await;
             if !faults.is_dead() {
@@ -137,7 +137,7 @@ async fn a_first_run_killed_anywhere_converges(new: fn() -> Place) {
 
 /// Each request in turn fails once, or succeeds with a lost reply: one call is enough to get there, or says clearly
 /// that it is not known.
-async fn a_lost_reply_is_not_a_lost_or_doubled_run(new: fn() -> Place) {
+async fn a_lost_reply_is_not_a_lost_or_doubled_run(make: fn() -> Place) {
     for (fault, failures_are_final) in [
         (Fault::Before, true),
         (Fault::Before, false),
@@ -147,7 +147,7 @@ async fn a_lost_reply_is_not_a_lost_or_doubled_run(new: fn() -> Place) {
         (Fault::FalseConflict, false),
     ] {
         for step in 1..=9 {
-            let place = new();
+            let place = make();
             if failures_are_final && place.is_bucket() {
                 continue;
             }
@@ -186,9 +186,9 @@ async fn a_lost_reply_is_not_a_lost_or_doubled_run(new: fn() -> Place) {
     }
 }
 
-async fn an_outcome_nobody_can_tell_keeps_the_files(new: fn() -> Place) {
+async fn an_outcome_nobody_can_tell_keeps_the_files(make: fn() -> Place) {
     for happened in [false, true] {
-        let place = new();
+        let place = make();
         run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
             .await
             .unwrap();
@@ -217,8 +217,8 @@ async fn an_outcome_nobody_can_tell_keeps_the_files(new: fn() -> Place) {
 }
 
 /// A slow writer that lost its turn must not bring its rows back.
-async fn an_attempt_that_was_given_up_cannot_commit_twice(new: fn() -> Place) {
-    let place = new();
+async fn an_attempt_that_was_given_up_cannot_commit_twice(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let slow = write(&lake, WriteOptions::new("run-1", "slow"), &people("a", 1, 3))
         .await
@@ -232,8 +232,8 @@ async fn an_attempt_that_was_given_up_cannot_commit_twice(new: fn() -> Place) {
     assert_eq!(count_and_sum(&lake).await, (1, 10));
 }
 
-async fn a_sweep_takes_only_what_nobody_refers_to(new: fn() -> Place) {
-    let place = new();
+async fn a_sweep_takes_only_what_nobody_refers_to(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     // dead attempts of a run that failed, and of one that succeeded
@@ -267,8 +267,8 @@ async fn a_sweep_takes_only_what_nobody_refers_to(new: fn() -> Place) {
     assert_eq!(lake.sweep("shop", "empty", "run-1").await.unwrap(), 0);
 }
 
-async fn an_aborted_writer_leaves_nothing(new: fn() -> Place) {
-    let place = new();
+async fn an_aborted_writer_leaves_nothing(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let noise =
         Int64Array::from_iter_values((0..1_500_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
@@ -291,7 +291,7 @@ async fn an_aborted_writer_leaves_nothing(new: fn() -> Place) {
     }
 }
 
-async fn a_full_store_leaves_the_old_rows_and_no_rubbish(new: fn() -> Place) {
+async fn a_full_store_leaves_the_old_rows_and_no_rubbish(make: fn() -> Place) {
     let noise =
         Int64Array::from_iter_values((0..1_500_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
     let big = batch(vec![
@@ -303,7 +303,7 @@ async fn a_full_store_leaves_the_old_rows_and_no_rubbish(new: fn() -> Place) {
     ]);
     // from "not even one part" to "all but the commit"
     for space in [0, 9_000_000] {
-        let place = new();
+        let place = make();
         run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
             .await
             .unwrap();
@@ -316,7 +316,7 @@ async fn a_full_store_leaves_the_old_rows_and_no_rubbish(new: fn() -> Place) {
         assert_eq!(count_and_sum(&place.lake().await).await, OLD);
     }
     for kind in [Kind::Put, Kind::Create] {
-        let place = new();
+        let place = make();
         run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
             .await
             .unwrap();
@@ -325,12 +325,17 @@ async fn a_full_store_leaves_the_old_rows_and_no_rubbish(new: fn() -> Place) {
             (request.kind == kind && request.path.contains("/metadata/")).then_some(Fault::Full)
         });
         let error = attempt(&place.faulty_lake(&faults, true), "1").await.unwrap_err();
+        assert!(!check(&place).await);
+        if kind == Kind::Create && place.is_bucket() {
+            // an earlier try of the same request may still be on its way
+            assert!(matches!(error, LakeError::CommitUnknown { .. }), "{error}");
+            continue;
+        }
         assert!(
             matches!(error, LakeError::StorageFull { .. }),
             "{kind:?}: {error}"
         );
         assert_eq!(tree(place.path()), before, "{kind:?}");
-        assert!(!check(&place).await);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A proxy before the S3 server that loses replies, answers in its place, or is gone.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +26,6 @@ type Rule = dyn Fn(&str) -> Fate + Send + Sync;
 
 pub struct Proxy {
     pub port: u16,
-    seen: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
@@ -49,25 +48,18 @@ impl Proxy {
         rule: impl Fn(&str) -> Fate + Send + Sync + 'static,
     ) -> Self {
         let port = listener.local_addr().unwrap().port();
-        let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let rule: Arc<Rule> = Arc::new(rule);
-        let heads = Arc::clone(&seen);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (rule, heads) = (Arc::clone(&rule), Arc::clone(&heads));
+                let rule = Arc::clone(&rule);
                 connections.spawn(async move {
                     // a connection that breaks is what this is for
-                    let _ = forward(client, upstream, rule.as_ref(), &heads).await;
+                    let _ = forward(client, upstream, rule.as_ref()).await;
                 });
             }
         });
-        Self { port, seen, task }
-    }
-
-    /// First lines of the requests so far: `PUT /lake/key HTTP/1.1`.
-    pub fn requests(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
+        Self { port, task }
     }
 
     /// Nobody listens any more and every connection is closed.
@@ -84,12 +76,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn forward(
-    mut client: TcpStream,
-    upstream: u16,
-    rule: &Rule,
-    seen: &Mutex<Vec<String>>,
-) -> std::io::Result<()> {
+async fn forward(mut client: TcpStream, upstream: u16, rule: &Rule) -> std::io::Result<()> {
     let mut server: Option<TcpStream> = None;
     loop {
         let Some(request) = message(&mut client, false).await? else {
@@ -97,9 +84,6 @@ async fn forward(
         };
         let head = request.head.to_lowercase();
         let fate = rule(&request.head);
-        seen.lock()
-            .unwrap()
-            .push(request.head.lines().next().unwrap_or_default().to_owned());
         let performed = matches!(fate, Fate::Pass | Fate::LoseReply | Fate::BusyAfter);
         let mut reply = Vec::new();
         if performed {

@@ -167,8 +167,8 @@ fn all_types() -> RecordBatch {
     ])
 }
 
-async fn every_type_and_value(new: fn() -> Place) {
-    let place = new();
+async fn every_type_and_value(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     run(&lake, "run-1", &all_types()).await.unwrap();
     let read = read_elsewhere(&place, &none());
@@ -221,8 +221,8 @@ async fn every_type_and_value(new: fn() -> Place) {
 }
 
 /// Readers skip files by our bounds and counts: what they answer must not change by it.
-async fn filters_over_many_files_and_versions(new: fn() -> Place) {
-    let place = new();
+async fn filters_over_many_files_and_versions(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     run(&lake, "run-0", &people("x", 100, 2)).await.unwrap();
     run(&lake, "run-1", &people("x", 0, 0)).await.unwrap();
@@ -323,8 +323,8 @@ async fn filters_over_many_files_and_versions(new: fn() -> Place) {
     );
 }
 
-async fn columns_that_came_and_went(new: fn() -> Place) {
-    let place = new();
+async fn columns_that_came_and_went(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 2)).await.unwrap();
     let id: ArrayRef = Arc::new(Int64Array::from(vec![5]));

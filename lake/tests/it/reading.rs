@@ -41,8 +41,8 @@ async fn three_files(lake: &Lake) {
     lake.replace(files, info("run-1")).await.unwrap();
 }
 
-async fn a_reader_keeps_its_snapshot(new: fn() -> Place) {
-    let place = new();
+async fn a_reader_keeps_its_snapshot(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     let before = context(&lake).await;
@@ -74,8 +74,8 @@ async fn a_reader_keeps_its_snapshot(new: fn() -> Place) {
     );
 }
 
-async fn counts_and_extremes_come_from_the_manifest(new: fn() -> Place) {
-    let place = new();
+async fn counts_and_extremes_come_from_the_manifest(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     three_files(&lake).await;
     let context = context(&lake).await;
@@ -99,8 +99,8 @@ async fn counts_and_extremes_come_from_the_manifest(new: fn() -> Place) {
     assert!(text.contains("DataSourceExec"), "{text}");
 }
 
-async fn files_are_skipped_by_their_bounds(new: fn() -> Place) {
-    let place = new();
+async fn files_are_skipped_by_their_bounds(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     three_files(&lake).await;
     let context = context(&lake).await;
@@ -127,8 +127,8 @@ async fn files_are_skipped_by_their_bounds(new: fn() -> Place) {
     }
 }
 
-async fn nan_is_never_skipped(new: fn() -> Place) {
-    let place = new();
+async fn nan_is_never_skipped(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     // queries sort NaN above every number, while Parquet and Iceberg leave it out of the bounds
     let with_nan: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), None]));
@@ -175,8 +175,8 @@ async fn nan_is_never_skipped(new: fn() -> Place) {
     assert!(largest.contains("| NaN | 1.0 |"), "{largest}");
 }
 
-async fn projections_limits_and_nothing_at_all(new: fn() -> Place) {
-    let place = new();
+async fn projections_limits_and_nothing_at_all(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     three_files(&lake).await;
     let context = context(&lake).await;
@@ -198,8 +198,8 @@ async fn projections_limits_and_nothing_at_all(new: fn() -> Place) {
     }
 }
 
-async fn two_lakes_meet_in_one_session(new: fn() -> Place) {
-    let (here, there) = (new(), new());
+async fn two_lakes_meet_in_one_session(make: fn() -> Place) {
+    let (here, there) = (make(), make());
     let (one, other) = (here.lake().await, there.lake().await);
     run(&one, "run-1", &people("a", 1, 3)).await.unwrap();
     run(&other, "run-1", &people("b", 2, 3)).await.unwrap();
@@ -225,8 +225,8 @@ async fn two_lakes_meet_in_one_session(new: fn() -> Place) {
     assert_eq!(read, expected);
 }
 
-async fn a_table_in_use_costs_no_read(new: fn() -> Place) {
-    let place = new();
+async fn a_table_in_use_costs_no_read(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     let table = lake.load("shop", "people").await.unwrap().unwrap();
@@ -245,8 +245,8 @@ async fn a_table_in_use_costs_no_read(new: fn() -> Place) {
     );
 }
 
-async fn a_broken_table_says_which_file(new: fn() -> Place) {
-    let place = new();
+async fn a_broken_table_says_which_file(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     let path = place.path().join("shop/people/metadata/v1.metadata.json");

@@ -42,7 +42,7 @@ async fn through(column: ArrayRef, place: &Place) -> Result<(String, String), La
     Ok((schema.field(1).data_type().to_string(), values.join(" ; ")))
 }
 
-async fn values_come_back_as_they_went(new: fn() -> Place) {
+async fn values_come_back_as_they_went(make: fn() -> Place) {
     let utc: Option<Arc<str>> = Some("UTC".into());
     let micros = "Timestamp(µs)";
     let strings = vec![Some("a"), None, Some("żółć 漢字 \u{1F600}"), Some("")];
@@ -405,7 +405,7 @@ async fn values_come_back_as_they_went(new: fn() -> Place) {
         ("map", map(), "", "{a: 1, b: NULL} ; NULL ; {}"),
     ];
     for (name, column, data_type, values) in cases {
-        let (read_type, read) = through(column, &new())
+        let (read_type, read) = through(column, &make())
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(read, values, "{name}");
@@ -427,8 +427,8 @@ fn map() -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-async fn uuids_become_text(new: fn() -> Place) {
-    let place = new();
+async fn uuids_become_text(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let bytes = [
         0x55, 0x0e, 0x84, 0x00, 0xe2, 0x9b, 0x41, 0xd4, 0xa7, 0x16, 0x44, 0x66, 0x55, 0x44, 0x00, 0x00,
@@ -444,7 +444,7 @@ async fn uuids_become_text(new: fn() -> Place) {
     assert!(read.contains("550e8400-e29b-41d4-a716-446655440000"), "{read}");
 }
 
-async fn what_cannot_be_kept_is_refused_by_name(new: fn() -> Place) {
+async fn what_cannot_be_kept_is_refused_by_name(make: fn() -> Place) {
     let cases: Vec<(ArrayRef, &str)> = vec![
         (
             Arc::new(TimestampNanosecondArray::from(vec![1_001])),
@@ -489,7 +489,7 @@ async fn what_cannot_be_kept_is_refused_by_name(new: fn() -> Place) {
         ),
     ];
     for (column, message) in cases {
-        let error = through(column, &new()).await.unwrap_err();
+        let error = through(column, &make()).await.unwrap_err();
         assert_eq!(error.to_string(), message);
         assert!(error.is_terminal());
     }
@@ -501,8 +501,8 @@ fn union() -> ArrayRef {
     Arc::new(UnionArray::try_new(fields, ScalarBuffer::from(vec![0_i8]), None, vec![child]).unwrap())
 }
 
-async fn a_refused_value_leaves_no_file(new: fn() -> Place) {
-    let place = new();
+async fn a_refused_value_leaves_no_file(make: fn() -> Place) {
+    let place = make();
     let lake = place.lake().await;
     let good: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000; 20_000]));
     let bad: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
@@ -526,9 +526,9 @@ async fn a_refused_value_leaves_no_file(new: fn() -> Place) {
     ));
 }
 
-async fn files_and_row_groups_are_bounded(new: fn() -> Place) {
+async fn files_and_row_groups_are_bounded(make: fn() -> Place) {
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    let place = new();
+    let place = make();
     let lake = place.lake().await;
     // hard to compress, so that bytes count
     let mut state = 88_172_645_463_325_252_u64;

@@ -299,10 +299,8 @@ async fn two_writers_of_which_one_hears_nothing() {
     let other = open_s3(&s3_spec(&bucket, None, &server.endpoint()), &keys())
         .await
         .unwrap();
-    let (one, two) = tokio::join!(
-        run(&deaf, "run-1", &people("a", 1, 3)),
-        run(&other, "run-2", &people("b", 1, 2)),
-    );
+    let (mine, theirs) = (people("a", 1, 3), people("b", 1, 2));
+    let (one, two) = tokio::join!(run(&deaf, "run-1", &mine), run(&other, "run-2", &theirs));
     let (one, two) = (one.unwrap(), two.unwrap());
     assert!(!one.already && !two.already);
     let mut versions = [one.version, two.version];
@@ -396,7 +394,7 @@ async fn an_upload_that_ends_badly_leaves_nothing() {
     let place = Place::bucket_with_prefix(None);
     let bucket = place.path().file_name().unwrap().to_str().unwrap();
     let lake = place.lake().await;
-    let rows = noise(2_500_000);
+    let rows = noise(1_300_000);
     let begin = || async {
         let mut writer = lake
             .write("shop", "people", rows.schema(), streaming("run-1"))

@@ -27,6 +27,8 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
+use crate::s3_server::{KEY, S3Server, SECRET};
+
 pub fn directory() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
