@@ -71,6 +71,9 @@ impl MountedSecrets {
 
     /// Whether any key of the Secret is mounted. What begins with a dot is the mount's own.
     async fn has_keys(&self, name: &str) -> bool {
+        if !is_plain(name) {
+            return false;
+        }
         let Ok(mut entries) = tokio::fs::read_dir(self.directory.join(name)).await else {
             return false;
         };
@@ -81,6 +84,11 @@ impl MountedSecrets {
         }
         false
     }
+}
+
+/// A name of Kubernetes holds no path; should one, it must not lead out of the mount.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains('/')
 }
 
 #[async_trait]
@@ -99,8 +107,6 @@ impl Secrets for MountedSecrets {
                 remedy,
             });
         }
-        // A name of Kubernetes holds no path; should one, it must not lead out of the mount.
-        let is_plain = |text: &str| !text.is_empty() && !text.starts_with('.') && !text.contains('/');
         let path = self.directory.join(name).join(key);
         let content = if is_plain(name) && is_plain(key) {
             tokio::fs::read(&path).await

@@ -23,13 +23,15 @@ fn order() -> WorkOrder {
         json!({"resources": {"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}}),
     )
     .spec;
+    let mut shop = postgres("shop");
+    shop.metadata.annotations = None;
     WorkOrder {
         version: PROTOCOL_VERSION,
         run: identity(),
         threads: spec.effective_threads(),
         memory_bytes: spec.effective_memory_pool() as usize,
         spec,
-        sources: vec![postgres("shop")],
+        sources: vec![shop],
         lake: bucket(),
         views: Vec::new(),
         deadline: "2026-05-11T05:59:30Z".parse().unwrap(),

@@ -296,10 +296,9 @@ impl Place {
             "apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod},
             "target": {"apiVersion": "v1", "kind": "Node", "name": NODE},
         });
-        let body = serde_json::to_vec(&binding).unwrap();
         let _: Value = self
             .pods()
-            .create_subresource("binding", pod, &PostParams::default(), body)
+            .create_subresource("binding", pod, &PostParams::default(), &binding)
             .await
             .unwrap();
     }
