@@ -3,12 +3,17 @@
 //! Every replica watches; the one that holds the Lease decides. Losing the Lease ends the process: starting anew is the
 //! one way to become a standby again that cannot go half wrong. Runs go on meanwhile, as Jobs.
 
-use std::{collections::BTreeMap, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
 
 use lakegate_gateway::HttpState;
 use lakegate_operator::{
-    Operator, OperatorOptions,
+    Operator, OperatorHandle, OperatorOptions,
     kubernetes::{JobLauncher, JobOptions},
+    set_leader,
 };
 use lakegate_store::{
     KubernetesStore, ResourceStore,
@@ -38,7 +43,13 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     let mut stop = StopSignals::new()?;
     let workers = job_options(&options.worker)?;
     let shutdown = CancellationToken::new();
-    let http = HttpState::new(move || metrics.render());
+    // Nobody decides here yet, so there is nothing to tell about the resources.
+    let gauges: Arc<OnceLock<OperatorHandle>> = Arc::default();
+    let http = HttpState::new({
+        let gauges = Arc::clone(&gauges);
+        move || metrics.render() + &gauges.get().map(OperatorHandle::gauges).unwrap_or_default()
+    });
+    set_leader(false);
     let serving = process::serve_http(options.cluster.http, http.clone(), shutdown.clone()).await?;
 
     let cluster = Cluster::connect(&options.cluster).await?;
@@ -64,11 +75,13 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     };
     let mut code = ExitCode::SUCCESS;
     if let Some(leadership) = leadership {
-        metrics::gauge!("lakegate_operator_leader").set(1);
+        set_leader(true);
         let mut settings = OperatorOptions::new(&state_dir);
         settings.max_workers = options.max_runs.max(1);
         let launcher = JobLauncher::new(cluster.client.clone(), cluster.namespaces.clone(), workers);
         let operator = Operator::new(resources, federation, Arc::new(launcher), settings);
+        // The one writer; a second set cannot be.
+        let _ = gauges.set(operator.handle());
         let deciding = CancellationToken::new();
         let operator = tokio::spawn({
             let deciding = deciding.clone();
@@ -89,7 +102,7 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
             // Whatever it was about to do is another's to do.
             operator.abort();
         }
-        metrics::gauge!("lakegate_operator_leader").set(0);
+        set_leader(false);
     }
     shutdown.cancel();
     process::ended("catalogs", catalogs).await;

@@ -249,7 +249,7 @@ class Parts(unittest.TestCase):
     def test_workers_are_told_where_to_run(self):
         (operator,) = of("full", "Deployment", "operator")
         arguments = operator["spec"]["template"]["spec"]["containers"][0]["args"]
-        for argument in ("--namespace=data-shop", "--namespace=data-logs", "--worker-ttl=30m", "--max-runs=40",
+        for argument in ("--namespace=data-shop", "--namespace=data-logs", "--worker-ttl=30m", "--max-runs=40", "--worker-scratch-limit=50Gi",
                          "--worker-node-selector=pool=batch", "--worker-node-selector=kubernetes.io/os=linux",
                          "--worker-toleration=dedicated=batch:NoSchedule", "--worker-toleration=spot:NoExecute",
                          "--worker-service-account=demo-lakegate-worker", "--log=debug",
@@ -296,13 +296,12 @@ class Rights(unittest.TestCase):
         secrets = {("", "secrets", "get")}
         operator = read | secrets | {("lakegate.dev", f"{kind}/status", "patch") for kind in KINDS} | {
             ("lakegate.dev", "exportruns", "create"), ("lakegate.dev", "exportruns", "delete"),
-            ("lakegate.dev", "exports/finalizers", "update"), ("lakegate.dev", "exportruns/finalizers", "update"),
             ("", "pods/log", "get"),
         } | {("batch", "jobs", verb) for verb in ("create", "get", "list", "watch", "delete")} \
-          | {("", "pods", verb) for verb in ("get", "list", "watch")} \
-          | {("events.k8s.io", "events", verb) for verb in ("create", "patch", "get", "list")}
-        gateway = read | secrets | {("events.k8s.io", "events", "get"), ("events.k8s.io", "events", "list")}
-        leases = {("coordination.k8s.io", "leases", verb) for verb in ("create", "get", "update", "patch")}
+          | {("", "pods", verb) for verb in ("list", "watch")} \
+          | {("", "events", verb) for verb in ("create", "patch", "get", "list")}
+        gateway = read | secrets | {("", "events", "list")}
+        leases = {("coordination.k8s.io", "leases", verb) for verb in ("create", "get", "update")}
         cleanup = {("lakegate.dev", kind, verb) for kind in KINDS for verb in ("get", "list", "patch")}
         for case, watched in {"default": [NAMESPACE], "full": ["data-shop", "data-logs"]}.items():
             for namespace in watched:

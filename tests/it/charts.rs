@@ -73,7 +73,6 @@ fn the_gitops_examples_are_valid() {
 
 /// Every argument that a chart gives is one that the binary takes.
 #[test]
-#[ignore = "until `operator`, `gateway`, `ping` and `finalizers clear` are subcommands"]
 fn the_charts_use_arguments_that_exist() {
     for (values, commands) in [("full", 4), ("bare", 4)] {
         let text = std::fs::read_to_string(repository().join(format!("tests/charts/golden/{values}.yaml")))

@@ -209,7 +209,11 @@ impl Verdict {
 fn refusal<K: LakegateResource>(entry: &Entry<K>, problems: &[Problem]) -> Option<Verdict> {
     if let Some(rejected) = &entry.rejected {
         let reason = reason_of(&rejected.problems).unwrap_or(Reason::InvalidSpec);
-        let message = rejection(rejected, entry.object.is_some().then_some(entry.generation));
+        let last_good = entry
+            .object
+            .as_deref()
+            .map(|object| object.meta().generation.unwrap_or(entry.generation));
+        let message = rejection(rejected, last_good);
         return Some(Verdict::stalled(reason, message));
     }
     let reason = reason_of(problems)?;

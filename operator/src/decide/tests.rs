@@ -360,6 +360,12 @@ fn messages_name_place_and_remedy() {
         message_of(&decision.status.conditions, ConditionType::Stalled),
         "orders.yaml:12: spec.schedule.cron: six fields; the last good version (generation 3) stays in force"
     );
+    // On an API server the edit has a generation of its own.
+    let mut newer = export.clone();
+    newer.generation = 4;
+    let newer = decide_export(observe(&newer)).status;
+    assert!(message_of(&newer.conditions, ConditionType::Stalled).contains("(generation 3)"));
+    assert_eq!(newer.observed_generation, Some(4));
     assert_eq!(decision.notices.len(), 1);
     // told once, not with every look
     export.status = Some(decision.status);
