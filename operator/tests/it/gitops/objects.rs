@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lakegate_crds::{
     DataSource, Export, ExportRun, ExportRunStatus, FailureStatus, LakegateResource, RetentionPolicy,
     RunState, View,
@@ -11,7 +11,7 @@ use lakegate_crds::{
 };
 use lakegate_federation::{SourceHealth, ViewHealth};
 use lakegate_operator::{
-    attempt::{CommitLookup, Ending, Work},
+    attempt::{CommitLookup, Ending, Fence, Work},
     decide::{
         ObservedExport, ObservedPolicy, ObservedRun, ObservedSource, ObservedView, decide_export,
         decide_policy, decide_run, decide_source, decide_view,
@@ -399,7 +399,9 @@ fn runs(all: &mut Vec<(String, Value)>) {
             ahead,
             capacity: true,
             unable: None,
+            fence: &Fence::Clear,
             failure: None,
+            progress_interval: SignedDuration::ZERO,
             now: now(),
         });
         assert!(decision.effects.is_empty(), "{:?}", decision.effects);
@@ -425,6 +427,7 @@ fn runs(all: &mut Vec<(String, Value)>) {
             bytes: 7000,
             total_rows: Some(1200),
         },
+        pending: None,
         stopping: false,
     };
     put("running", says(&running, &CommitLookup::NotAsked, None));
