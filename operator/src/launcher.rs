@@ -125,7 +125,9 @@ pub enum LaunchFailure {
     },
 
     /// The order is larger than what a Pod can be given.
-    #[error("the work order of {size} bytes is larger than the {limit} bytes that fit a Pod: the Export's spec and the views that its query names are in it, so shorten their texts")]
+    #[error(
+        "the work order of {size} bytes is larger than the {limit} bytes that fit a Pod: the Export's spec and the views that its query names are in it, so shorten their texts"
+    )]
     OrderTooLarge {
         /// Of the order's JSON, in bytes.
         size: usize,
@@ -135,7 +137,9 @@ pub enum LaunchFailure {
     },
 
     /// The lake is a directory, and a Pod's directories are its own.
-    #[error("DataSource {lake} keeps its tables in a directory, which a Job's Pod does not share: use spec.lake.s3")]
+    #[error(
+        "DataSource {lake} keeps its tables in a directory, which a Job's Pod does not share: use spec.lake.s3"
+    )]
     LocalLake {
         /// The DataSource of kind lake.
         lake: String,
@@ -175,7 +179,9 @@ pub enum LaunchFailure {
     },
 
     /// Jobs and Pods cannot be watched.
-    #[error("Jobs and Pods of namespace {namespace} cannot be watched: check the operator's Role ({message})")]
+    #[error(
+        "Jobs and Pods of namespace {namespace} cannot be watched: check the operator's Role ({message})"
+    )]
     Unwatched {
         /// Where.
         namespace: String,

@@ -20,8 +20,9 @@ const JOB_SUFFIX_LENGTH: usize = 3;
 const LABEL_LIMIT: usize = 63;
 
 // The names we make need no shortening.
-const _: () =
-    assert!(NAME_LIMIT + 1 + "YYYYMMDDHHMM".len() + 1 + FINGERPRINT_LENGTH + JOB_SUFFIX_LENGTH <= LABEL_LIMIT);
+const _: () = assert!(
+    NAME_LIMIT + 1 + "YYYYMMDDHHMM".len() + 1 + FINGERPRINT_LENGTH + JOB_SUFFIX_LENGTH <= LABEL_LIMIT
+);
 
 /// What asks for a run. Two equal triggers of one Export are one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,14 +141,27 @@ mod tests {
 
     #[test]
     fn names_of_jobs_fit_a_label() {
-        assert_eq!(job_name("orders-202611231800-abcdef", 1), "orders-202611231800-abcdef-1");
+        assert_eq!(
+            job_name("orders-202611231800-abcdef", 1),
+            "orders-202611231800-abcdef-1"
+        );
         let slot: Timestamp = "2026-11-23T18:00:00Z".parse().unwrap();
         let longest = run_name(&"x".repeat(60), slot, &Trigger::Create.fingerprint("u1"));
-        assert_eq!(job_name(&longest, 21), format!("{longest}-21"), "what we name is never shortened");
+        assert_eq!(
+            job_name(&longest, 21),
+            format!("{longest}-21"),
+            "what we name is never shortened"
+        );
         // a person may name a run as long as an object may be named
-        let by_hand = [format!("{}.a", "backfill-".repeat(20)), format!("{}.b", "backfill-".repeat(20))];
+        let by_hand = [
+            format!("{}.a", "backfill-".repeat(20)),
+            format!("{}.b", "backfill-".repeat(20)),
+        ];
         let [first, second] = by_hand.each_ref().map(|run| job_name(run, 7));
-        assert!(first.len() <= 63 && first.starts_with("backfill-backfill-") && first.ends_with("-7"), "{first}");
+        assert!(
+            first.len() <= 63 && first.starts_with("backfill-backfill-") && first.ends_with("-7"),
+            "{first}"
+        );
         assert_ne!(first, second);
         assert!(label_value(&by_hand[0]).len() <= 63);
     }

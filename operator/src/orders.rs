@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use lakegate_crds::{
-    DEFAULT_NAMESPACE, DataSource, DataSourceSpec, ExportRun, ExportSpec, MANIFEST_ANNOTATION, ObjectMeta, View,
-    conditions::Reason,
+    DEFAULT_NAMESPACE, DataSource, DataSourceSpec, ExportRun, ExportSpec, MANIFEST_ANNOTATION, ObjectMeta,
+    View, conditions::Reason,
 };
 use lakegate_store::{Entry, Key, SecretError, Secrets};
 
@@ -216,12 +216,16 @@ pub fn secret_uses(order: &WorkOrder) -> Vec<SecretUse<'_>> {
     for source in order.sources.iter().chain([&order.lake]) {
         let data_source = source.metadata.name.as_deref().unwrap_or_default();
         let namespace = source.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-        uses.extend(secret_references(&source.spec).into_iter().map(|(name, key)| SecretUse {
-            data_source,
-            namespace,
-            name,
-            key,
-        }));
+        uses.extend(
+            secret_references(&source.spec)
+                .into_iter()
+                .map(|(name, key)| SecretUse {
+                    data_source,
+                    namespace,
+                    name,
+                    key,
+                }),
+        );
     }
     uses
 }

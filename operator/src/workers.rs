@@ -232,7 +232,9 @@ impl Workers {
                 (Some(failed), None, _) => failed,
                 (None, None, _) => Ending::Exited(exit.how),
             };
-            let at = exit.at.map_or(now, |at| at.clamp(slot.started, slot.started.max(now)));
+            let at = exit
+                .at
+                .map_or(now, |at| at.clamp(slot.started, slot.started.max(now)));
             slot.ended = Some((at, ending));
             slot.stop = None;
         }

@@ -234,7 +234,10 @@ fn watch(
         // Who is not at work yet gives no sign of life.
         lease_until: pending.is_none().then(|| lease(heard)).flatten(),
     });
-    let told = before.progress.as_ref().and_then(|progress| progress.time.clone());
+    let told = before
+        .progress
+        .as_ref()
+        .and_then(|progress| progress.time.clone());
     status.progress = Some(ProgressStatus {
         rows: Some(count(progress.rows)),
         bytes: Some(count(progress.bytes)),
@@ -259,7 +262,10 @@ fn watch(
     } else if *status == before {
         return None;
     } else if let Some(told) = &told {
-        let due = told.0.checked_add(observed.progress_interval).unwrap_or(Timestamp::MAX);
+        let due = told
+            .0
+            .checked_add(observed.progress_interval)
+            .unwrap_or(Timestamp::MAX);
         // A clock that was set back must not hold the progress back for as long.
         if now < due && told.0 <= now {
             *status = before;
@@ -291,10 +297,7 @@ fn wait(
         .and_then(|status| status.next_attempt_time.as_ref());
     let status = &mut decision.status;
     put_record(status, record);
-    let is_worked_on = matches!(
-        waiting,
-        Waiting::Stopping | Waiting::Lake(_) | Waiting::Fence(_)
-    );
+    let is_worked_on = matches!(waiting, Waiting::Stopping | Waiting::Lake(_) | Waiting::Fence(_));
     status.state = Some(if is_worked_on {
         RunState::Running
     } else {

@@ -54,7 +54,12 @@ impl Board {
     pub(super) fn new(namespaces: &[String]) -> Arc<Self> {
         let watches = namespaces
             .iter()
-            .flat_map(|namespace| [(namespace.clone(), Job::KIND_NAME), (namespace.clone(), Pod::KIND_NAME)])
+            .flat_map(|namespace| {
+                [
+                    (namespace.clone(), Job::KIND_NAME),
+                    (namespace.clone(), Pod::KIND_NAME),
+                ]
+            })
             .map(|watch| (watch, None))
             .collect();
         Arc::new(Self {
@@ -201,7 +206,12 @@ impl Board {
                 Ok(watcher::Event::Delete(object)) => self.remove(&object),
                 Err(error) => {
                     let error = chain(&error);
-                    tracing::debug!(kind = K::KIND_NAME, namespace, error, "a watch was interrupted; it goes on");
+                    tracing::debug!(
+                        kind = K::KIND_NAME,
+                        namespace,
+                        error,
+                        "a watch was interrupted; it goes on"
+                    );
                     self.watches.send_modify(|watches| {
                         if let Some(last) = watches.get_mut(&(namespace.clone(), K::KIND_NAME)) {
                             *last = Some(error);

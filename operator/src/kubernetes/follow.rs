@@ -133,7 +133,12 @@ impl Follower {
         tokio::spawn(remove_job(self.client.clone(), self.job.clone()));
     }
 
-    async fn waits(&self, memory: &mut Memory, why: String, due_since: Option<Timestamp>) -> Result<(), Unwanted> {
+    async fn waits(
+        &self,
+        memory: &mut Memory,
+        why: String,
+        due_since: Option<Timestamp>,
+    ) -> Result<(), Unwanted> {
         let overdue = due_since.is_some_and(|since| {
             self.clock.now() >= since.checked_add(START_LIMIT).unwrap_or(Timestamp::MAX)
         });
@@ -204,7 +209,11 @@ impl Follower {
                     };
                 }
                 Ok(Err(error)) => {
-                    tracing::debug!(job = self.job.name, error = chain(&error), "how a worker ended cannot be asked yet");
+                    tracing::debug!(
+                        job = self.job.name,
+                        error = chain(&error),
+                        "how a worker ended cannot be asked yet"
+                    );
                 }
                 Err(_) => tracing::debug!(job = self.job.name, "how a worker ended cannot be asked yet"),
             }
@@ -225,7 +234,11 @@ impl Follower {
             "{SELECTOR},{RUN_UID_LABEL}={run_uid},{ATTEMPT_LABEL}={attempt}"
         ));
         let pods = self.pods().list(&of_attempt).await?;
-        let job = self.jobs().get_opt(name).await?.filter(|job| job.uid().as_ref() == Some(uid));
+        let job = self
+            .jobs()
+            .get_opt(name)
+            .await?
+            .filter(|job| job.uid().as_ref() == Some(uid));
         self.board.replace(&self.job.key, job.as_ref(), &pods.items);
         Ok(())
     }
@@ -279,7 +292,9 @@ fn failure_of(verdict: EndVerdict, waiting: Option<&str>) -> Failure {
             let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
             (
                 Reason::OutOfMemory,
-                format!("the worker was killed at its limit{limit} of memory; raise spec.resources.limits.memory"),
+                format!(
+                    "the worker was killed at its limit{limit} of memory; raise spec.resources.limits.memory"
+                ),
                 false,
             )
         }
@@ -307,7 +322,12 @@ pub(super) async fn remove_job(client: Client, job: Followed) {
         match try_remove_job(&client, &job).await {
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(job = job.name, namespace = job.namespace, error = chain(&error), "a Job cannot be removed; it is tried again");
+                tracing::warn!(
+                    job = job.name,
+                    namespace = job.namespace,
+                    error = chain(&error),
+                    "a Job cannot be removed; it is tried again"
+                );
             }
         }
         tokio::time::sleep(wait).await;

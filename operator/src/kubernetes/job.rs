@@ -7,10 +7,10 @@ use k8s_openapi::{
     api::{
         batch::v1::{Job, JobSpec},
         core::v1::{
-            Capabilities, Container, DownwardAPIProjection, DownwardAPIVolumeFile, EmptyDirVolumeSource, EnvVar,
-            KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, ProjectedVolumeSource,
-            ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext, Toleration, Volume,
-            VolumeMount, VolumeProjection,
+            Capabilities, Container, DownwardAPIProjection, DownwardAPIVolumeFile, EmptyDirVolumeSource,
+            EnvVar, KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec,
+            ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretProjection, SecurityContext,
+            Toleration, Volume, VolumeMount, VolumeProjection,
         },
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::OwnerReference},
@@ -79,7 +79,9 @@ pub struct JobOptions {
 
 /// Why a text is no toleration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("\"{text}\" is not a toleration: write key=value:Effect or key:Effect, where Effect is NoSchedule, PreferNoSchedule or NoExecute")]
+#[error(
+    "\"{text}\" is not a toleration: write key=value:Effect or key:Effect, where Effect is NoSchedule, PreferNoSchedule or NoExecute"
+)]
 pub struct InvalidToleration {
     /// As it was given.
     pub text: String,
@@ -92,7 +94,9 @@ impl JobOptions {
     ///
     /// [`InvalidToleration`], when it is neither.
     pub fn toleration(text: &str) -> Result<Toleration, InvalidToleration> {
-        let invalid = || InvalidToleration { text: text.to_owned() };
+        let invalid = || InvalidToleration {
+            text: text.to_owned(),
+        };
         let (taint, effect) = text.rsplit_once(':').ok_or_else(invalid)?;
         let (key, value) = match taint.split_once('=') {
             Some((key, value)) => (key, Some(value.to_owned())),
@@ -118,7 +122,13 @@ impl JobOptions {
 ///
 /// [`LaunchFailure`], when a Pod cannot perform the order.
 pub fn job_of(order: &WorkOrder, options: &JobOptions, now: Timestamp) -> Result<Job, LaunchFailure> {
-    if order.lake.spec.lake.as_ref().is_some_and(|lake| lake.s3.is_none()) {
+    if order
+        .lake
+        .spec
+        .lake
+        .as_ref()
+        .is_some_and(|lake| lake.s3.is_none())
+    {
         return Err(LaunchFailure::LocalLake {
             lake: order.lake.metadata.name.clone().unwrap_or_default(),
         });
@@ -309,25 +319,28 @@ fn inputs_of(order: &WorkOrder) -> Vec<VolumeProjection> {
             known.push(key);
         }
     }
-    let secrets = keys.into_iter().filter(|(_, keys)| !keys.is_empty()).map(|(name, mut keys)| {
-        keys.sort_unstable();
-        VolumeProjection {
-            secret: Some(SecretProjection {
-                name: name.to_owned(),
-                optional: Some(true),
-                items: Some(
-                    keys.into_iter()
-                        .map(|key| KeyToPath {
-                            key: key.to_owned(),
-                            path: format!("secrets/{name}/{key}"),
-                            ..KeyToPath::default()
-                        })
-                        .collect(),
-                ),
-            }),
-            ..VolumeProjection::default()
-        }
-    });
+    let secrets = keys
+        .into_iter()
+        .filter(|(_, keys)| !keys.is_empty())
+        .map(|(name, mut keys)| {
+            keys.sort_unstable();
+            VolumeProjection {
+                secret: Some(SecretProjection {
+                    name: name.to_owned(),
+                    optional: Some(true),
+                    items: Some(
+                        keys.into_iter()
+                            .map(|key| KeyToPath {
+                                key: key.to_owned(),
+                                path: format!("secrets/{name}/{key}"),
+                                ..KeyToPath::default()
+                            })
+                            .collect(),
+                    ),
+                }),
+                ..VolumeProjection::default()
+            }
+        });
     std::iter::once(order_file).chain(secrets).collect()
 }
 
@@ -381,23 +394,52 @@ mod tests {
     #[test]
     fn tolerations_are_read() {
         let read = |text| {
-            JobOptions::toleration(text).map(|it| (it.key.unwrap(), it.operator.unwrap(), it.value, it.effect.unwrap()))
+            JobOptions::toleration(text).map(|it| {
+                (
+                    it.key.unwrap(),
+                    it.operator.unwrap(),
+                    it.value,
+                    it.effect.unwrap(),
+                )
+            })
         };
         let is = |key: &str, operator: &str, value: Option<&str>, effect: &str| {
-            Ok((key.to_owned(), operator.to_owned(), value.map(str::to_owned), effect.to_owned()))
+            Ok((
+                key.to_owned(),
+                operator.to_owned(),
+                value.map(str::to_owned),
+                effect.to_owned(),
+            ))
         };
-        assert_eq!(read("batch=yes:NoSchedule"), is("batch", "Equal", Some("yes"), "NoSchedule"));
-        assert_eq!(read("example.com/batch:NoExecute"), is("example.com/batch", "Exists", None, "NoExecute"));
-        assert_eq!(read("batch=:NoSchedule"), is("batch", "Equal", Some(""), "NoSchedule"));
+        assert_eq!(
+            read("batch=yes:NoSchedule"),
+            is("batch", "Equal", Some("yes"), "NoSchedule")
+        );
+        assert_eq!(
+            read("example.com/batch:NoExecute"),
+            is("example.com/batch", "Exists", None, "NoExecute")
+        );
+        assert_eq!(
+            read("batch=:NoSchedule"),
+            is("batch", "Equal", Some(""), "NoSchedule")
+        );
         for text in ["", "batch", "batch:Never", ":NoSchedule", "=yes:NoSchedule"] {
-            assert_eq!(read(text), Err(InvalidToleration { text: text.to_owned() }));
+            assert_eq!(
+                read(text),
+                Err(InvalidToleration {
+                    text: text.to_owned()
+                })
+            );
         }
     }
 
     #[test]
     fn compute_is_the_exports_and_memory_is_always_limited() {
         let cases = [
-            (serde_json::json!(null), r#"{"limits":{"memory":"512Mi"},"requests":{"memory":"512Mi"}}"#),
+            (
+                serde_json::json!(null),
+                r#"{"limits":{"memory":"512Mi"},"requests":{"memory":"512Mi"}}"#,
+            ),
             (
                 serde_json::json!({"requests": {"cpu": "2", "memory": "1Gi"}, "limits": {"memory": "2Gi"}}),
                 r#"{"limits":{"memory":"2Gi"},"requests":{"cpu":"2","memory":"1Gi"}}"#,

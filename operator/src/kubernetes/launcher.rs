@@ -131,7 +131,9 @@ impl JobLauncher {
             match &error {
                 kube::Error::Api(status) if status.is_already_exists() => {
                     match tokio::time::timeout(PATIENCE, jobs.get_opt(&name)).await {
-                        Ok(Ok(Some(found))) if AttemptKey::of(&found).as_ref() == Some(key) => return Ok(found),
+                        Ok(Ok(Some(found))) if AttemptKey::of(&found).as_ref() == Some(key) => {
+                            return Ok(found);
+                        }
                         Ok(Ok(Some(_))) => {
                             return Err(LaunchFailure::NameTaken { namespace, job: name });
                         }
@@ -151,7 +153,12 @@ impl JobLauncher {
             }
             last = Some(error);
         }
-        tracing::warn!(job = name, namespace, error = last.as_ref().map(|error| chain(error)), "whether a Job was created is not known");
+        tracing::warn!(
+            job = name,
+            namespace,
+            error = last.as_ref().map(|error| chain(error)),
+            "whether a Job was created is not known"
+        );
         self.unanswered().insert(key.run_uid.clone(), Instant::now());
         Err(LaunchFailure::Unanswered { namespace, job: name })
     }
@@ -173,7 +180,11 @@ impl JobLauncher {
             let followed = followed(key.clone(), &job);
             if let Err(error) = try_remove_job(&self.client, &followed).await {
                 // It does no harm but work: of one run, the lake takes one commit.
-                tracing::warn!(job = job.name, error = chain(&error), "an earlier attempt of a run cannot be removed");
+                tracing::warn!(
+                    job = job.name,
+                    error = chain(&error),
+                    "an earlier attempt of a run cannot be removed"
+                );
             }
         }
     }
@@ -189,7 +200,13 @@ fn followed(key: AttemptKey, job: &JobSight) -> Followed {
 }
 
 /// Begins to follow a Job.
-fn follow(client: Client, board: Arc<Board>, clock: Arc<dyn Clock>, key: AttemptKey, job: &JobSight) -> Worker {
+fn follow(
+    client: Client,
+    board: Arc<Board>,
+    clock: Arc<dyn Clock>,
+    key: AttemptKey,
+    job: &JobSight,
+) -> Worker {
     let (events_in, events) = mpsc::channel(64);
     let (stop, told) = oneshot::channel();
     let follower = Follower {
@@ -242,14 +259,20 @@ impl WorkerLauncher for JobLauncher {
 
     async fn adopt(&self) -> Result<Vec<Adopted>, LaunchFailure> {
         self.watch();
-        if tokio::time::timeout(SIGHT_PATIENCE, self.board.complete()).await.is_err()
+        if tokio::time::timeout(SIGHT_PATIENCE, self.board.complete())
+            .await
+            .is_err()
             && let Some((namespace, message)) = self.board.incomplete()
         {
             return Err(LaunchFailure::Unwatched { namespace, message });
         }
         let found = self.board.jobs(self.clock.now()).into_iter();
         let adopted = found.map(|(key, job, state)| {
-            let (client, board, clock) = (self.client.clone(), Arc::clone(&self.board), Arc::clone(&self.clock));
+            let (client, board, clock) = (
+                self.client.clone(),
+                Arc::clone(&self.board),
+                Arc::clone(&self.clock),
+            );
             Adopted {
                 run: Key::new(&job.namespace, &job.run),
                 run_uid: key.run_uid.clone(),

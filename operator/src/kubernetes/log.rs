@@ -75,7 +75,11 @@ pub(super) async fn follow_log(pods: Api<Pod>, pod: String, events: mpsc::Sender
             Ok(Err(error)) => chain(&error),
             Err(_) => "the API server does not answer".to_owned(),
         };
-        tracing::debug!(pod, trouble, "the log of a worker cannot be read; it is asked for again");
+        tracing::debug!(
+            pod,
+            trouble,
+            "the log of a worker cannot be read; it is asked for again"
+        );
         if events.send(LogEvent::Deaf).await.is_err() {
             return;
         }
@@ -135,7 +139,11 @@ pub(super) async fn last_word(pods: &Api<Pod>, pod: &str) -> Option<WorkerMessag
     let log = match tokio::time::timeout(PATIENCE, pods.logs(pod, &parameters)).await {
         Ok(Ok(log)) => log,
         Ok(Err(error)) => {
-            tracing::debug!(pod, error = chain(&error), "the log of a worker that has ended cannot be read");
+            tracing::debug!(
+                pod,
+                error = chain(&error),
+                "the log of a worker that has ended cannot be read"
+            );
             return None;
         }
         Err(_) => return None,
@@ -149,13 +157,21 @@ pub(super) async fn last_word(pods: &Api<Pod>, pod: &str) -> Option<WorkerMessag
 /// The next line, cut at [`LINE_LIMIT`]; `None` at the end.
 async fn next_line(log: &mut (impl AsyncBufRead + Unpin)) -> Option<String> {
     let mut line = Vec::new();
-    let read = (&mut *log).take(LINE_LIMIT).read_until(b'\n', &mut line).await.ok()?;
+    let read = (&mut *log)
+        .take(LINE_LIMIT)
+        .read_until(b'\n', &mut line)
+        .await
+        .ok()?;
     if read == 0 {
         return None;
     }
     while line.last() != Some(&b'\n') {
         let mut rest = Vec::new();
-        let read = (&mut *log).take(LINE_LIMIT).read_until(b'\n', &mut rest).await.ok()?;
+        let read = (&mut *log)
+            .take(LINE_LIMIT)
+            .read_until(b'\n', &mut rest)
+            .await
+            .ok()?;
         if read == 0 || rest.last() == Some(&b'\n') {
             break;
         }
@@ -174,7 +190,9 @@ fn split(line: &str) -> (Option<Timestamp>, &str) {
 /// The message that a line is. A log has other lines, too: what the worker logs.
 fn message_of(line: &str) -> Option<WorkerMessage> {
     let line = line.trim();
-    line.starts_with('{').then(|| serde_json::from_str(line).ok()).flatten()
+    line.starts_with('{')
+        .then(|| serde_json::from_str(line).ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -209,7 +227,11 @@ mod tests {
         let mut newest = None;
         let ending = pass_on(futures::io::Cursor::new(log), SILENCE, &mut newest, &sender).await;
         assert!(matches!(ending, Ending::Closed));
-        assert_eq!(newest, Some("2026-05-11T00:00:14.5Z".parse().unwrap()), "from here on after a break");
+        assert_eq!(
+            newest,
+            Some("2026-05-11T00:00:14.5Z".parse().unwrap()),
+            "from here on after a break"
+        );
         drop(sender);
         assert_eq!(events.recv().await, Some(LogEvent::Message(progress(7))));
         assert_eq!(

@@ -87,9 +87,14 @@ pub enum JobOutcome {
 impl JobSight {
     /// What matters of a Job; `None` when it is none of ours.
     pub fn of(job: &Job) -> Option<Self> {
-        let owner = job.owner_references().iter().find(|owner| owner.controller == Some(true))?;
+        let owner = job
+            .owner_references()
+            .iter()
+            .find(|owner| owner.controller == Some(true))?;
         let status = job.status.as_ref();
-        let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let conditions = status
+            .and_then(|status| status.conditions.as_deref())
+            .unwrap_or_default();
         let outcome = conditions
             .iter()
             .filter(|condition| condition.status == "True")
@@ -107,7 +112,9 @@ impl JobSight {
             uid: job.uid()?,
             run: owner.name.clone(),
             attempt_id: job.annotations().get(ATTEMPT_ID_ANNOTATION)?.clone(),
-            created: job.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            created: job
+                .creation_timestamp()
+                .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             is_going: job.metadata.deletion_timestamp.is_some(),
             outcome,
         })
@@ -181,7 +188,9 @@ impl PodSight {
     pub fn of(pod: &Pod) -> Self {
         let status = pod.status.as_ref();
         let spec = pod.spec.as_ref();
-        let phase = status.and_then(|status| status.phase.as_deref()).unwrap_or_default();
+        let phase = status
+            .and_then(|status| status.phase.as_deref())
+            .unwrap_or_default();
         let condition = |name: &str| {
             status?
                 .conditions
@@ -195,12 +204,18 @@ impl PodSight {
             .and_then(|all| all.iter().find(|status| status.name == CONTAINER))
             .and_then(|status| status.state.as_ref());
         let memory_limit = spec
-            .and_then(|spec| spec.containers.iter().find(|container| container.name == CONTAINER))
+            .and_then(|spec| {
+                spec.containers
+                    .iter()
+                    .find(|container| container.name == CONTAINER)
+            })
             .and_then(|container| container.resources.as_ref()?.limits.as_ref()?.get("memory"))
             .map(|limit| limit.0.clone());
         Self {
             name: pod.name_any(),
-            created: pod.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            created: pod
+                .creation_timestamp()
+                .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             node: spec.and_then(|spec| spec.node_name.clone()),
             scheduled: scheduled
                 .filter(|condition| condition.status == "True")
@@ -256,7 +271,9 @@ impl ContainerSight {
             return Self::Running;
         }
         let waiting = state.waiting.as_ref();
-        let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+        let reason = waiting
+            .and_then(|waiting| waiting.reason.as_deref())
+            .unwrap_or_default();
         Self::Waiting(match waiting.and_then(|waiting| waiting.message.as_deref()) {
             Some(message) => format!("{reason}: {}", words(Some(message))),
             None => reason.to_owned(),
@@ -353,7 +370,10 @@ pub fn state_of<'a>(
 }
 
 fn state_of_pod(pod: &PodSight, verdict: Option<EndVerdict>, now: Timestamp) -> State {
-    let on_node = pod.node.as_ref().map_or_else(String::new, |node| format!(" on node {node}"));
+    let on_node = pod
+        .node
+        .as_ref()
+        .map_or_else(String::new, |node| format!(" on node {node}"));
     if let ContainerSight::Ended {
         how,
         is_out_of_memory,
@@ -410,7 +430,9 @@ fn state_of_pod(pod: &PodSight, verdict: Option<EndVerdict>, now: Timestamp) -> 
         ContainerSight::Waiting(why) => {
             let why = match why.as_str() {
                 // While it pulls the image, mounts volumes and so on.
-                "" | "ContainerCreating" | "PodInitializing" => format!("its container is being made{on_node}"),
+                "" | "ContainerCreating" | "PodInitializing" => {
+                    format!("its container is being made{on_node}")
+                }
                 why => format!("its container does not start{on_node}: {why}"),
             };
             State::Waiting {
@@ -482,7 +504,11 @@ pub fn who_may_commit(job: Option<&JobSight>, pods: &[PodSight]) -> Option<Strin
 
 /// A text of the API server, on one line and not too long.
 fn words(text: Option<&str>) -> String {
-    let text = text.unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = text
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     match text.char_indices().nth(WORDS_LIMIT) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
         None => text,

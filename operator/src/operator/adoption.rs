@@ -4,11 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::Inner;
 use crate::{
-    attempt::Record,
-    cache::export_of,
-    decide::record_of,
-    launcher::Adopted,
-    queue::backoff,
+    attempt::Record, cache::export_of, decide::record_of, launcher::Adopted, queue::backoff,
     surroundings::chain,
 };
 
@@ -42,7 +38,11 @@ impl Inner {
     }
 
     fn take_up(self: &Arc<Self>, adopted: Adopted, is_newest: bool) {
-        let run = self.cache.runs.get(&adopted.run).filter(|run| run.uid == adopted.run_uid);
+        let run = self
+            .cache
+            .runs
+            .get(&adopted.run)
+            .filter(|run| run.uid == adopted.run_uid);
         let record = run
             .as_ref()
             .filter(|run| !super::is_ended(run))
@@ -127,20 +127,78 @@ mod tests {
             ..Record::default()
         };
         let cases = [
-            ("at work, as the status says", Some(record(1, true)), 1, false, Fate::Follow),
-            ("over, and the status says it works", Some(record(1, true)), 1, true, Fate::Follow),
-            ("begun, not written down", Some(record(0, false)), 1, false, Fate::Follow),
-            ("begun and over, not written down", Some(record(0, false)), 1, true, Fate::Follow),
-            ("the next one begun, not written down", Some(record(1, false)), 2, false, Fate::Follow),
-            ("over, and the status knows", Some(record(1, false)), 1, true, Fate::Leave),
-            ("lost, given up, and still there", Some(record(1, false)), 1, false, Fate::End),
-            ("older than the one that works", Some(record(2, true)), 1, false, Fate::End),
+            (
+                "at work, as the status says",
+                Some(record(1, true)),
+                1,
+                false,
+                Fate::Follow,
+            ),
+            (
+                "over, and the status says it works",
+                Some(record(1, true)),
+                1,
+                true,
+                Fate::Follow,
+            ),
+            (
+                "begun, not written down",
+                Some(record(0, false)),
+                1,
+                false,
+                Fate::Follow,
+            ),
+            (
+                "begun and over, not written down",
+                Some(record(0, false)),
+                1,
+                true,
+                Fate::Follow,
+            ),
+            (
+                "the next one begun, not written down",
+                Some(record(1, false)),
+                2,
+                false,
+                Fate::Follow,
+            ),
+            (
+                "over, and the status knows",
+                Some(record(1, false)),
+                1,
+                true,
+                Fate::Leave,
+            ),
+            (
+                "lost, given up, and still there",
+                Some(record(1, false)),
+                1,
+                false,
+                Fate::End,
+            ),
+            (
+                "older than the one that works",
+                Some(record(2, true)),
+                1,
+                false,
+                Fate::End,
+            ),
             ("older and over", Some(record(2, true)), 1, true, Fate::Leave),
             ("its run has ended or is gone", None, 1, false, Fate::End),
-            ("its run has ended or is gone, and it is over", None, 1, true, Fate::Leave),
+            (
+                "its run has ended or is gone, and it is over",
+                None,
+                1,
+                true,
+                Fate::Leave,
+            ),
         ];
         for (what, record, attempt, is_over, expected) in cases {
-            assert_eq!(fate(record.as_ref(), &found(attempt, is_over)), expected, "{what}");
+            assert_eq!(
+                fate(record.as_ref(), &found(attempt, is_over)),
+                expected,
+                "{what}"
+            );
         }
     }
 }

@@ -248,7 +248,11 @@ impl Inner {
             _ => {}
         }
         self.workers.exited(&run_uid, exit, self.options.clock.now());
-        let is_wanted = self.cache.runs.get(&target.key).is_some_and(|run| run.uid == run_uid);
+        let is_wanted = self
+            .cache
+            .runs
+            .get(&target.key)
+            .is_some_and(|run| run.uid == run_uid);
         if is_wanted {
             self.queue.add(target);
         } else {

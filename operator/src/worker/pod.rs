@@ -53,9 +53,12 @@ fn read_order(options: &PodOptions) -> Result<WorkOrder, String> {
     let path = options.order.display();
     let text = std::fs::read_to_string(&options.order)
         .map_err(|error| format!("the work order {path} cannot be read: {error}"))?;
-    let order: WorkOrder =
-        serde_json::from_str(&text).map_err(|error| format!("the work order {path} cannot be read: {error}"))?;
-    check_version(&order, "let the operator's image and its worker image be the same")?;
+    let order: WorkOrder = serde_json::from_str(&text)
+        .map_err(|error| format!("the work order {path} cannot be read: {error}"))?;
+    check_version(
+        &order,
+        "let the operator's image and its worker image be the same",
+    )?;
     Ok(WorkOrder {
         state_dir: options.state_dir.clone(),
         ..order
@@ -64,7 +67,9 @@ fn read_order(options: &PodOptions) -> Result<WorkOrder, String> {
 
 /// The first process of a container has no default answer to signals: without this, it would be killed after its grace.
 fn end_on_signals() -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let (mut terminate, mut interrupt) = {
         let _guard = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)

@@ -101,14 +101,23 @@ mod tests {
         };
         let short = failed("no".to_owned());
         assert_eq!(fitting(&short, 4096), serde_json::to_vec(&short).unwrap());
-        for words in ["x".repeat(9000), "가".repeat(3000), "\"\n".repeat(3000), "\u{1}".repeat(4000)] {
+        for words in [
+            "x".repeat(9000),
+            "가".repeat(3000),
+            "\"\n".repeat(3000),
+            "\u{1}".repeat(4000),
+        ] {
             let json = fitting(&failed(words.clone()), 4096);
             assert!(json.len() <= 4096, "{}", json.len());
             let WorkerMessage::Failed(read) = serde_json::from_slice(&json).unwrap() else {
                 panic!("{json:?}")
             };
             let kept = read.message.trim_end_matches('…');
-            assert!(words.starts_with(kept) && read.message != kept, "{}", read.message);
+            assert!(
+                words.starts_with(kept) && read.message != kept,
+                "{}",
+                read.message
+            );
             assert!(json.len() > 4080, "no more is cut than must be: {}", json.len());
         }
     }

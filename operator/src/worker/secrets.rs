@@ -117,11 +117,7 @@ impl Secrets for MountedSecrets {
             Ok(content) => {
                 let mut text = String::from_utf8(content).map_err(|_| {
                     let (namespace, name, key) = owned();
-                    SecretError::NotText {
-                        namespace,
-                        name,
-                        key,
-                    }
+                    SecretError::NotText { namespace, name, key }
                 })?;
                 // Editors and `echo` end a file with a newline that is not part of the secret; whoever made a Secret of
                 // it has it there, too.
@@ -192,14 +188,47 @@ mod tests {
         let value = secrets.get("shop", "shop-db", "password").await.unwrap();
         assert_eq!(value.expose(), "canary-4711");
         assert_eq!(secrets.redactor().redact("x canary-4711"), "x [redacted]");
-        assert_eq!(secrets.get("shop", "shop-db", "echoed").await.unwrap().expose(), "x");
+        assert_eq!(
+            secrets.get("shop", "shop-db", "echoed").await.unwrap().expose(),
+            "x"
+        );
         for (namespace, name, key, expected) in [
-            ("shop", "shop-db", "user", "secret shop-db has no key \"user\": add it to the Secret shop/shop-db"),
-            ("shop", "shop-db", "raw", "key \"raw\" of secret shop-db is not UTF-8 text"),
-            ("shop", "empty", "user", "secret empty was not found: create the Secret shop/empty with the key user"),
-            ("shop", "gone", "user", "secret gone was not found: create the Secret shop/gone with the key user"),
-            ("shop", "..", "outside", "secret .. was not found: create the Secret shop/.. with the key outside"),
-            ("shop", "shop-db", "../../outside", "secret shop-db has no key \"../../outside\": add it to the Secret shop/shop-db"),
+            (
+                "shop",
+                "shop-db",
+                "user",
+                "secret shop-db has no key \"user\": add it to the Secret shop/shop-db",
+            ),
+            (
+                "shop",
+                "shop-db",
+                "raw",
+                "key \"raw\" of secret shop-db is not UTF-8 text",
+            ),
+            (
+                "shop",
+                "empty",
+                "user",
+                "secret empty was not found: create the Secret shop/empty with the key user",
+            ),
+            (
+                "shop",
+                "gone",
+                "user",
+                "secret gone was not found: create the Secret shop/gone with the key user",
+            ),
+            (
+                "shop",
+                "..",
+                "outside",
+                "secret .. was not found: create the Secret shop/.. with the key outside",
+            ),
+            (
+                "shop",
+                "shop-db",
+                "../../outside",
+                "secret shop-db has no key \"../../outside\": add it to the Secret shop/shop-db",
+            ),
             (
                 "other",
                 "shop-db",

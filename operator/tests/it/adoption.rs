@@ -46,13 +46,20 @@ impl Home {
     async fn until_running(&self, job: &Job) {
         self.world
             .until_run(&job.order.run.name, "it runs", |status| {
-                status.state() == RunState::Running && status.attempt_id.as_deref() == Some(&job.order.run.attempt_id)
+                status.state() == RunState::Running
+                    && status.attempt_id.as_deref() == Some(&job.order.run.attempt_id)
             })
             .await;
     }
 
     /// Moves the clock in steps until the run is as wanted.
-    async fn pass(&self, name: &str, step: i64, what: &str, wanted: impl Fn(&lakegate_crds::ExportRunStatus) -> bool) {
+    async fn pass(
+        &self,
+        name: &str,
+        step: i64,
+        what: &str,
+        wanted: impl Fn(&lakegate_crds::ExportRunStatus) -> bool,
+    ) {
         for _ in 0..400 {
             if wanted(&self.world.run(name).await) {
                 return;
@@ -60,14 +67,19 @@ impl Home {
             self.world.advance(step);
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
-        panic!("time passes in vain until {what}: {:#?}", self.world.run(name).await);
+        panic!(
+            "time passes in vain until {what}: {:#?}",
+            self.world.run(name).await
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_heir_of_a_killed_operator_takes_up_its_job() {
     let mut home = Home::new();
-    home.world.store.put(export("orders", json!({"runToken": "go", "retry": {"limit": 0}})));
+    home.world
+        .store
+        .put(export("orders", json!({"runToken": "go", "retry": {"limit": 0}})));
     let operator = home.start();
     let job = home.job().await;
     home.until_running(&job).await;
@@ -79,16 +91,25 @@ async fn the_heir_of_a_killed_operator_takes_up_its_job() {
     let status = home
         .world
         .until_run(&name, "it is taken up", |status| {
-            status.worker.as_ref().map(|worker| &worker.session) != before.worker.as_ref().map(|worker| &worker.session)
+            status.worker.as_ref().map(|worker| &worker.session)
+                != before.worker.as_ref().map(|worker| &worker.session)
         })
         .await;
     assert_eq!(
-        (status.state(), status.attempts, &status.attempt_id, &status.start_time),
+        (
+            status.state(),
+            status.attempts,
+            &status.attempt_id,
+            &status.start_time
+        ),
         (RunState::Running, Some(1), &before.attempt_id, &before.start_time)
     );
     home.world
         .until_run(&name, "what it says is heard", |status| {
-            status.progress.as_ref().is_some_and(|progress| progress.rows == Some(7))
+            status
+                .progress
+                .as_ref()
+                .is_some_and(|progress| progress.rows == Some(7))
         })
         .await;
     job.finish(&home.world.surroundings);
@@ -97,7 +118,10 @@ async fn the_heir_of_a_killed_operator_takes_up_its_job() {
         .until_run(&name, "it ends", |status| status.state().is_terminal())
         .await;
     assert_eq!((status.state(), status.attempts), (RunState::Complete, Some(1)));
-    assert_eq!((home.cluster.count(), home.world.surroundings.commit_count()), (1, 1));
+    assert_eq!(
+        (home.cluster.count(), home.world.surroundings.commit_count()),
+        (1, 1)
+    );
     operator.shut_down().await;
 }
 
@@ -105,7 +129,9 @@ async fn the_heir_of_a_killed_operator_takes_up_its_job() {
 async fn what_ended_while_no_operator_was_there_is_told_with_its_own_time() {
     let mut home = Home::new();
     for (name, retry) in [("good", 0), ("bad", 0)] {
-        home.world.store.put(export(name, json!({"runToken": "go", "retry": {"limit": retry}})));
+        home.world
+            .store
+            .put(export(name, json!({"runToken": "go", "retry": {"limit": retry}})));
     }
     let operator = home.start();
     let (first, second) = (home.job().await, home.job().await);
@@ -126,7 +152,9 @@ async fn what_ended_while_no_operator_was_there_is_told_with_its_own_time() {
     for job in [&first, &second] {
         let status = home
             .world
-            .until_run(&job.order.run.name, "its end is known", |status| status.state().is_terminal())
+            .until_run(&job.order.run.name, "its end is known", |status| {
+                status.state().is_terminal()
+            })
             .await;
         let expected = match job.order.run.export.as_str() {
             "good" => (RunState::Complete, None),
@@ -151,15 +179,23 @@ async fn a_shutdown_leaves_jobs_alone() {
         operator.shut_down().await;
         drop(operator);
         assert!(!job.is_told_to_end());
-        assert_eq!(home.world.run(&job.order.run.name).await.state(), RunState::Running);
+        assert_eq!(
+            home.world.run(&job.order.run.name).await.state(),
+            RunState::Running
+        );
         operator = home.start();
     }
     job.finish(&home.world.surroundings);
     let status = home
         .world
-        .until_run(&job.order.run.name, "it ends", |status| status.state().is_terminal())
+        .until_run(&job.order.run.name, "it ends", |status| {
+            status.state().is_terminal()
+        })
         .await;
-    assert_eq!((status.state(), status.attempts, home.cluster.count()), (RunState::Complete, Some(1), 1));
+    assert_eq!(
+        (status.state(), status.attempts, home.cluster.count()),
+        (RunState::Complete, Some(1), 1)
+    );
     operator.shut_down().await;
 }
 
@@ -182,7 +218,9 @@ async fn a_job_of_nobody_is_ended() {
     let job = home.job().await;
     home.until_running(&job).await;
     drop(operator);
-    home.world.store.remove::<ExportRun>(&Key::named(&job.order.run.name));
+    home.world
+        .store
+        .remove::<ExportRun>(&Key::named(&job.order.run.name));
     let mut operator = home.start();
     until("the Job is told to end", || job.is_told_to_end()).await;
     operator.shut_down().await;
@@ -191,14 +229,19 @@ async fn a_job_of_nobody_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_has_not_failed_while_a_lost_attempt_may_commit() {
     let mut home = Home::new();
-    home.world.store.put(export("orders", json!({"runToken": "go", "retry": {"limit": 1, "backoff": "30s"}})));
+    home.world.store.put(export(
+        "orders",
+        json!({"runToken": "go", "retry": {"limit": 1, "backoff": "30s"}}),
+    ));
     let mut operator = home.start();
     let lost = home.job().await;
     let name = lost.order.run.name.clone();
     home.until_running(&lost).await;
     lost.is_lost();
     home.world
-        .until_run(&name, "it is tried again", |status| status.next_attempt_time.is_some())
+        .until_run(&name, "it is tried again", |status| {
+            status.next_attempt_time.is_some()
+        })
         .await;
     // another attempt of the same run may work beside it
     home.world.advance(31);
@@ -207,11 +250,17 @@ async fn a_run_has_not_failed_while_a_lost_attempt_may_commit() {
     second.fail("ReadFailed", false);
     home.world
         .until_run(&name, "it waits for the lost one", |status| {
-            status.conditions.iter().any(|condition| condition.message.contains("the Pod of attempt 1"))
+            status
+                .conditions
+                .iter()
+                .any(|condition| condition.message.contains("the Pod of attempt 1"))
         })
         .await;
     // nothing follows meanwhile
-    home.world.store.put(export("orders", json!({"runToken": "again", "retry": {"limit": 1, "backoff": "30s"}})));
+    home.world.store.put(export(
+        "orders",
+        json!({"runToken": "again", "retry": {"limit": 1, "backoff": "30s"}}),
+    ));
     home.world.advance(600);
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert!(home.jobs.try_recv().is_err());
@@ -221,19 +270,30 @@ async fn a_run_has_not_failed_while_a_lost_attempt_may_commit() {
     operator = home.start();
     home.world
         .until_run(&name, "it waits for the lost one again", |status| {
-            status.conditions.iter().any(|condition| condition.message.contains("the Pod of attempt 1"))
+            status
+                .conditions
+                .iter()
+                .any(|condition| condition.message.contains("the Pod of attempt 1"))
         })
         .await;
     home.world.surroundings.commit(&lost.order.run.uid);
     lost.is_gone();
-    home.pass(&name, 15, "its end is known", |status| status.state().is_terminal()).await;
+    home.pass(&name, 15, "its end is known", |status| {
+        status.state().is_terminal()
+    })
+    .await;
     let status = home.world.run(&name).await;
-    assert_eq!(condition(&status.conditions, "Complete"), Some(("True", "Succeeded")));
+    assert_eq!(
+        condition(&status.conditions, "Complete"),
+        Some(("True", "Succeeded"))
+    );
     let next = home.job().await;
     assert_ne!(next.order.run.uid, lost.order.run.uid, "now the next run begins");
     next.finish(&home.world.surroundings);
     home.world
-        .until_run(&next.order.run.name, "it ends", |status| status.state() == RunState::Complete)
+        .until_run(&next.order.run.name, "it ends", |status| {
+            status.state() == RunState::Complete
+        })
         .await;
     operator.shut_down().await;
 }
@@ -241,17 +301,22 @@ async fn a_run_has_not_failed_while_a_lost_attempt_may_commit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_never_seen_again_is_trusted_to_keep_its_deadline() {
     let mut home = Home::new();
-    home.world
-        .store
-        .put(export("orders", json!({"runToken": "go", "timeout": "1h", "retry": {"limit": 0}})));
+    home.world.store.put(export(
+        "orders",
+        json!({"runToken": "go", "timeout": "1h", "retry": {"limit": 0}}),
+    ));
     let mut operator = home.start();
     let lost = home.job().await;
     let name = lost.order.run.name.clone();
     home.until_running(&lost).await;
     lost.is_lost();
-    home.pass(&name, 60, "it has failed", |status| status.state().is_terminal()).await;
+    home.pass(&name, 60, "it has failed", |status| status.state().is_terminal())
+        .await;
     let status = home.world.run(&name).await;
-    assert_eq!(condition(&status.conditions, "Failed"), Some(("True", "WorkerLost")));
+    assert_eq!(
+        condition(&status.conditions, "Failed"),
+        Some(("True", "WorkerLost"))
+    );
     let begun = status.start_time.unwrap().0;
     let waited = lakegate_operator::clock::Clock::now(home.world.clock.as_ref()).duration_since(begun);
     assert!(waited >= jiff::SignedDuration::from_mins(62), "{waited:#}");
@@ -261,9 +326,10 @@ async fn what_is_never_seen_again_is_trusted_to_keep_its_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_node_is_not_silent() {
     let mut home = Home::new();
-    home.world
-        .store
-        .put(export("orders", json!({"runToken": "go", "timeout": "2h", "retry": {"limit": 0}})));
+    home.world.store.put(export(
+        "orders",
+        json!({"runToken": "go", "timeout": "2h", "retry": {"limit": 0}}),
+    ));
     let mut operator = home.start();
     let job = home.job().await;
     let name = job.order.run.name.clone();
@@ -282,7 +348,10 @@ async fn who_waits_for_a_node_is_not_silent() {
     job.progress(1);
     home.world
         .until_run(&name, "it works", |status| {
-            status.progress.as_ref().is_some_and(|progress| progress.rows == Some(1))
+            status
+                .progress
+                .as_ref()
+                .is_some_and(|progress| progress.rows == Some(1))
         })
         .await;
     // from here on silence counts
@@ -300,7 +369,9 @@ async fn who_waits_for_a_node_is_not_silent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_gets_a_node_ends_with_its_time_and_says_why() {
     let mut home = Home::new();
-    home.world.store.put(export("orders", json!({"runToken": "go", "timeout": "1h"})));
+    home.world
+        .store
+        .put(export("orders", json!({"runToken": "go", "timeout": "1h"})));
     let mut operator = home.start();
     let job = home.job().await;
     let name = job.order.run.name.clone();
@@ -315,14 +386,21 @@ async fn who_never_gets_a_node_ends_with_its_time_and_says_why() {
         .await;
     let failure = status.failure.unwrap();
     assert_eq!(failure.reason, "DeadlineExceeded");
-    assert!(failure.message.contains("3 Insufficient memory"), "{}", failure.message);
+    assert!(
+        failure.message.contains("3 Insufficient memory"),
+        "{}",
+        failure.message
+    );
     operator.shut_down().await;
 }
 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !is_so() {
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited in vain until {what}"
+        );
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }

@@ -114,7 +114,9 @@ impl Job {
     pub fn is_lost(&self) {
         self.state.send_modify(|state| {
             state.is_lost = true;
-            state.events.push(WorkerEvent::Exited(Exit::now("its node does not answer")));
+            state
+                .events
+                .push(WorkerEvent::Exited(Exit::now("its node does not answer")));
         });
     }
 

@@ -21,7 +21,10 @@ use lakegate_store::{
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::{cluster::Cluster, harness::{FakeLauncher, FakeSurroundings, Running, World, export}};
+use crate::{
+    cluster::Cluster,
+    harness::{FakeLauncher, FakeSurroundings, Running, World, export},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_its_commit_the_attempt_is_repeated() {
@@ -265,7 +268,10 @@ struct Diligent {
 impl WorkerLauncher for Diligent {
     async fn launch(&self, order: WorkOrder, secrets: &dyn Secrets) -> Result<Worker, LaunchFailure> {
         let (workers, mut started) = tokio::sync::mpsc::unbounded_channel();
-        let launched = self.fate.effect(FakeLauncher { workers }.launch(order, secrets)).await;
+        let launched = self
+            .fate
+            .effect(FakeLauncher { workers }.launch(order, secrets))
+            .await;
         let mut worker = started.recv().await.unwrap();
         let (lake, performed) = (Arc::clone(&self.lake), Arc::clone(&self.performed));
         tokio::spawn(async move {
@@ -442,7 +448,11 @@ async fn a_day(home: Home, effect: usize, before: bool) -> bool {
     );
     nodes.abort();
     if matches!(home, Home::Cluster(_)) {
-        assert_eq!(cluster.count(), 3, "{what}: one Job a run, whoever watches over it");
+        assert_eq!(
+            cluster.count(),
+            3,
+            "{what}: one Job a run, whoever watches over it"
+        );
         for (name, status) in world.runs().await {
             assert_eq!(status.attempts, Some(1), "{what}: {name}");
         }
@@ -459,7 +469,11 @@ async fn a_day(home: Home, effect: usize, before: bool) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn dying_at_any_effect_loses_and_doubles_nothing() {
     let long = std::time::Duration::from_millis(20);
-    for home in [Home::Processes, Home::Cluster(std::time::Duration::ZERO), Home::Cluster(long)] {
+    for home in [
+        Home::Processes,
+        Home::Cluster(std::time::Duration::ZERO),
+        Home::Cluster(long),
+    ] {
         for before in [true, false] {
             let mut effect = 1;
             while a_day(home, effect, before).await {

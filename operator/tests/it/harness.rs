@@ -174,10 +174,7 @@ impl FakeWorker {
     }
 
     async fn exits(self, how: &str) {
-        let _ = self
-            .events
-            .send(WorkerEvent::Exited(Exit::now(how)))
-            .await;
+        let _ = self.events.send(WorkerEvent::Exited(Exit::now(how))).await;
     }
 
     /// Waits to be told to end, and ends.

@@ -53,7 +53,9 @@ fn made(order: &WorkOrder, options: &JobOptions) -> Job {
 
 /// Compares with a file; with UPDATE_GENERATED=1 writes it instead.
 fn assert_golden(name: &str, job: &Job) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
     let mut value = serde_json::to_value(job).unwrap();
     // as a value of its own, not as a text in a line without end
     let order = &mut value["spec"]["template"]["metadata"]["annotations"]["lakegate.dev/order"];
@@ -94,7 +96,10 @@ fn the_same_order_gives_the_same_job() {
     let mut second = order();
     second.run.attempt = 2;
     let names = [&order(), &second].map(|order| made(order, &options()).metadata.name.unwrap());
-    assert_eq!(names, ["orders-202605110000-abcdef-1", "orders-202605110000-abcdef-2"]);
+    assert_eq!(
+        names,
+        ["orders-202605110000-abcdef-1", "orders-202605110000-abcdef-2"]
+    );
 }
 
 #[test]
@@ -128,14 +133,26 @@ fn only_secrets_that_the_run_needs_and_can_have_are_mounted() {
         .iter()
         .filter_map(|source| source.secret.as_ref())
         .map(|secret| {
-            assert_eq!(secret.optional, Some(true), "a missing Secret is the worker's to tell");
-            let paths = secret.items.iter().flatten().map(|item| item.path.clone()).collect();
+            assert_eq!(
+                secret.optional,
+                Some(true),
+                "a missing Secret is the worker's to tell"
+            );
+            let paths = secret
+                .items
+                .iter()
+                .flatten()
+                .map(|item| item.path.clone())
+                .collect();
             (secret.name.clone(), paths)
         })
         .collect();
     let expected = [
         ("company-ca", vec!["secrets/company-ca/ca.crt"]),
-        ("shop-db", vec!["secrets/shop-db/password", "secrets/shop-db/username"]),
+        (
+            "shop-db",
+            vec!["secrets/shop-db/password", "secrets/shop-db/username"],
+        ),
     ]
     .map(|(name, paths)| (name.to_owned(), paths.into_iter().map(str::to_owned).collect()));
     assert_eq!(mounted, expected);
@@ -147,7 +164,10 @@ fn what_a_pod_cannot_perform_is_refused() {
     let mut large = order();
     large.spec.description = Some("x".repeat(210_000));
     let failure = refused(&large);
-    assert!(matches!(failure, LaunchFailure::OrderTooLarge { .. }), "{failure}");
+    assert!(
+        matches!(failure, LaunchFailure::OrderTooLarge { .. }),
+        "{failure}"
+    );
     assert!(failure.to_string().contains("204800"), "{failure}");
 
     let local = WorkOrder {

@@ -53,13 +53,20 @@ pub fn postgres(name: &str) -> DataSource {
         }}),
     );
     source.metadata.annotations = Some(
-        [("kubectl.kubernetes.io/last-applied-configuration".to_owned(), "{\"noted\":1}".to_owned())].into(),
+        [(
+            "kubectl.kubernetes.io/last-applied-configuration".to_owned(),
+            "{\"noted\":1}".to_owned(),
+        )]
+        .into(),
     );
     source
 }
 
 pub fn bucket() -> DataSource {
-    source("lake", json!({"lake": {"s3": {"bucket": "lake", "region": "eu-central-1", "credentials": {"ambient": {}}}}}))
+    source(
+        "lake",
+        json!({"lake": {"s3": {"bucket": "lake", "region": "eu-central-1", "credentials": {"ambient": {}}}}}),
+    )
 }
 
 fn order(spec: serde_json::Value, views: Vec<View>) -> WorkOrder {
@@ -73,13 +80,27 @@ fn order(spec: serde_json::Value, views: Vec<View>) -> WorkOrder {
     let spec = export("orders", spec).spec;
     let inputs = orders::inputs("default", &spec, &cache).unwrap();
     let deadline = "2026-05-11T06:00:00Z".parse().unwrap();
-    orders::order(identity(), spec, inputs, deadline, std::path::Path::new("/var/lib/lakegate"))
+    orders::order(
+        identity(),
+        spec,
+        inputs,
+        deadline,
+        std::path::Path::new("/var/lib/lakegate"),
+    )
 }
 
 fn names(order: &WorkOrder) -> (Vec<&str>, Vec<&str>) {
     (
-        order.views.iter().map(|view| view.metadata.name.as_deref().unwrap()).collect(),
-        order.sources.iter().map(|source| source.metadata.name.as_deref().unwrap()).collect(),
+        order
+            .views
+            .iter()
+            .map(|view| view.metadata.name.as_deref().unwrap())
+            .collect(),
+        order
+            .sources
+            .iter()
+            .map(|source| source.metadata.name.as_deref().unwrap())
+            .collect(),
     )
 }
 
@@ -94,9 +115,17 @@ fn an_order_has_the_views_that_its_query_may_name_and_no_others() {
     };
     let by_query = |query: &str| order(json!({"from": {"query": query}, "allColumns": null}), views());
     for (query, expected_views, expected_sources) in [
-        ("select * from views.BIG_orders", vec!["big-orders", "good-orders"], vec!["shop"]),
+        (
+            "select * from views.BIG_orders",
+            vec!["big-orders", "good-orders"],
+            vec!["shop"],
+        ),
         ("select * from views.contacts", vec!["contacts"], vec!["crm"]),
-        ("select * from crm.public.contacts_of_2026", vec!["contacts"], vec!["crm"]),
+        (
+            "select * from crm.public.contacts_of_2026",
+            vec!["contacts"],
+            vec!["crm"],
+        ),
         ("select 1", vec![], vec![]),
     ] {
         let order = by_query(query);
@@ -114,11 +143,18 @@ async fn no_value_of_a_secret_is_in_an_order_or_in_a_job() {
     store.put_secret("default", "shop-db", "password", "canary-4711");
     store.put_secret("default", "company-ca", "ca.crt", "canary-certificate");
     let secrets = orders::secrets_of(&order, &store).await.unwrap();
-    assert_eq!(secrets.get("default", "shop-db", "password").unwrap().expose(), "canary-4711");
+    assert_eq!(
+        secrets.get("default", "shop-db", "password").unwrap().expose(),
+        "canary-4711"
+    );
 
     let now = "2026-05-11T00:00:00Z".parse().unwrap();
     let job = job_of(&order, &JobOptions::default(), now).unwrap();
-    for text in [serde_json::to_string(&job).unwrap(), serde_json::to_string(&order).unwrap(), format!("{order:?}{job:?}")] {
+    for text in [
+        serde_json::to_string(&job).unwrap(),
+        serde_json::to_string(&order).unwrap(),
+        format!("{order:?}{job:?}"),
+    ] {
         assert!(!text.contains("canary"), "{text}");
         assert!(!text.contains("noted"), "nor what tools have noted: {text}");
         assert!(text.contains("shop-db"), "names are");

@@ -9,7 +9,9 @@ use lakegate_operator::{
     ProcessLauncher, WorkerLauncher as _,
     attempt::Ending,
     launcher::{Worker, WorkerEvent},
-    protocol::{Assignment, PROTOCOL_VERSION, Phase, Progress, Report, RunIdentity, WorkOrder, WorkerMessage},
+    protocol::{
+        Assignment, PROTOCOL_VERSION, Phase, Progress, Report, RunIdentity, WorkOrder, WorkerMessage,
+    },
 };
 use lakegate_store::MemoryStore;
 use serde_json::json;
@@ -203,7 +205,10 @@ async fn a_missing_secret_is_a_failure_of_its_own() {
     let Ending::Failed(failure) = failure.ending() else {
         panic!("{failure}")
     };
-    assert_eq!((failure.reason.as_str(), failure.terminal), ("SecretNotFound", false));
+    assert_eq!(
+        (failure.reason.as_str(), failure.terminal),
+        ("SecretNotFound", false)
+    );
     assert!(
         failure.message.contains("DataSource shop") && failure.message.contains("secret shop-db"),
         "{}",

@@ -61,22 +61,35 @@ fn decide(run: &mut Entry<ExportRun>, work: &Work, second: i64) -> (bool, Option
     });
     let is_news = run.status.as_ref() != Some(&decision.status);
     run.status = Some(decision.status);
-    (is_news, decision.next.map(|next| next.as_second() - at(0).as_second()))
+    (
+        is_news,
+        decision.next.map(|next| next.as_second() - at(0).as_second()),
+    )
 }
 
 fn told(run: &Entry<ExportRun>) -> (String, Option<i64>) {
     let status = run.status.as_ref().unwrap();
     let reconciling = status.conditions.find(ConditionType::Reconciling).unwrap();
-    (reconciling.message.clone(), status.progress.as_ref().unwrap().rows)
+    (
+        reconciling.message.clone(),
+        status.progress.as_ref().unwrap().rows,
+    )
 }
 
 #[test]
 fn progress_is_written_each_ten_seconds_and_none_of_it_is_lost() {
     let mut run = run();
-    assert!(decide(&mut run, &work(0, 1, None), 0).0, "that it runs is told at once");
+    assert!(
+        decide(&mut run, &work(0, 1, None), 0).0,
+        "that it runs is told at once"
+    );
     for second in 1..10 {
         let (is_news, next) = decide(&mut run, &work(second, 1 + second as u64, None), second);
-        assert_eq!((is_news, next), (false, Some(10)), "{second}: withheld, and looked at again in time");
+        assert_eq!(
+            (is_news, next),
+            (false, Some(10)),
+            "{second}: withheld, and looked at again in time"
+        );
         assert_eq!(told(&run).1, Some(1));
     }
     // nobody has said anything since
@@ -102,11 +115,17 @@ fn what_is_not_at_work_says_what_it_waits_for_and_has_no_lease() {
     let mut run = run();
     let waiting = work(0, 0, Some("waits for a node: 0/1 nodes are available"));
     assert!(decide(&mut run, &waiting, 0).0);
-    assert_eq!(told(&run).0, "attempt 1: waits for a node: 0/1 nodes are available");
+    assert_eq!(
+        told(&run).0,
+        "attempt 1: waits for a node: 0/1 nodes are available"
+    );
     let status = run.status.clone().unwrap();
     assert_eq!(status.state(), RunState::Running);
     assert_eq!(status.worker.unwrap().lease_until, None);
-    assert!(!decide(&mut run, &waiting, 4000).0, "waiting costs no write, however long");
+    assert!(
+        !decide(&mut run, &waiting, 4000).0,
+        "waiting costs no write, however long"
+    );
     assert!(decide(&mut run, &work(4001, 0, None), 4020).0);
     assert_eq!(told(&run).0, "attempt 1: Copying");
     assert!(run.status.clone().unwrap().worker.unwrap().lease_until.is_some());
@@ -145,9 +164,16 @@ fn who_may_still_commit_is_named() {
         now: at(10),
     });
     assert_eq!(decision.status.state(), RunState::Running, "not failed yet");
-    assert!(decision.status.worker.is_some(), "so that the attempt is not forgotten");
+    assert!(
+        decision.status.worker.is_some(),
+        "so that the attempt is not forgotten"
+    );
     entry.status = Some(decision.status);
     let status = entry.status.as_ref().unwrap();
-    let message = &status.conditions.find(ConditionType::Reconciling).unwrap().message;
+    let message = &status
+        .conditions
+        .find(ConditionType::Reconciling)
+        .unwrap()
+        .message;
     assert!(message.contains("node n1"), "{message}");
 }

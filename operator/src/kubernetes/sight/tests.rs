@@ -60,7 +60,9 @@ fn word(state: &State) -> String {
                 Some(WorkerMessage::Failed(_)) => ", failed",
                 Some(WorkerMessage::Progress(_)) => ", progress",
             };
-            let verdict = verdict.as_ref().map_or_else(String::new, |verdict| format!(", {verdict:?}"));
+            let verdict = verdict
+                .as_ref()
+                .map_or_else(String::new, |verdict| format!(", {verdict:?}"));
             let at = at.map_or_else(String::new, |at| format!(" at {at}"));
             format!("over {pod}{at}: {how}{last}{verdict}")
         }
@@ -72,7 +74,8 @@ fn states_of_attempts() {
     let fine = json!({"active": 1});
     let finished = serde_json::to_string(&WorkerMessage::Finished(Report::default())).unwrap();
     let failed = r#"{"type":"failed","reason":"ReadFailed","message":"m","terminal":false}"#;
-    let scheduled = json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-05-11T00:00:05Z"});
+    let scheduled =
+        json!({"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-05-11T00:00:05Z"});
     let ready = |status: &str| json!({"type": "Ready", "status": status});
     let running = || container(json!({"running": {"startedAt": "2026-05-11T00:00:10Z"}}));
     let ended = |ended: serde_json::Value| {
@@ -90,14 +93,23 @@ fn states_of_attempts() {
     };
     let none = json!({});
     let cases: Vec<(&str, Option<Job>, Vec<Pod>, &str)> = vec![
-        ("created", Some(job(fine.clone(), false)), vec![], "waiting: waits for its Pod (see the events of Job orders-1-1)"),
+        (
+            "created",
+            Some(job(fine.clone(), false)),
+            vec![],
+            "waiting: waits for its Pod (see the events of Job orders-1-1)",
+        ),
         (
             "no room",
             Some(job(fine.clone(), false)),
-            vec![pod(None, none.clone(), json!({"phase": "Pending", "conditions": [{
-                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
-                "message": "0/3 nodes are available:\n 3 Insufficient memory.",
-            }]}))],
+            vec![pod(
+                None,
+                none.clone(),
+                json!({"phase": "Pending", "conditions": [{
+                    "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                    "message": "0/3 nodes are available:\n 3 Insufficient memory.",
+                }]}),
+            )],
             "waiting: waits for a node: 0/3 nodes are available: 3 Insufficient memory.",
         ),
         (
@@ -109,132 +121,243 @@ fn states_of_attempts() {
         (
             "on its node",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({
-                "phase": "Pending", "conditions": [scheduled],
-                "containerStatuses": container(json!({"waiting": {"reason": "ContainerCreating"}})),
-            }))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({
+                    "phase": "Pending", "conditions": [scheduled],
+                    "containerStatuses": container(json!({"waiting": {"reason": "ContainerCreating"}})),
+                }),
+            )],
             "waiting: its container is being made on node n1 (since 2026-05-11T00:00:05Z)",
         ),
         (
             "no image",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({
-                "phase": "Pending", "conditions": [scheduled],
-                "containerStatuses": container(json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image \"lakegate:none\""}})),
-            }))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({
+                    "phase": "Pending", "conditions": [scheduled],
+                    "containerStatuses": container(json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image \"lakegate:none\""}})),
+                }),
+            )],
             "waiting: its container does not start on node n1: ImagePullBackOff: Back-off pulling image \"lakegate:none\" (since 2026-05-11T00:00:05Z)",
         ),
         (
             "at work",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Running", "conditions": [ready("True")], "containerStatuses": running()}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Running", "conditions": [ready("True")], "containerStatuses": running()}),
+            )],
             "running: orders-1-1-x, well: true",
         ),
         (
             "its node is silent",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Running", "conditions": [ready("False")], "containerStatuses": running()}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Running", "conditions": [ready("False")], "containerStatuses": running()}),
+            )],
             "running: orders-1-1-x, well: false",
         ),
         (
             "told to end",
             Some(job(fine.clone(), true)),
-            vec![pod(Some("n1"), json!({"deletionTimestamp": "2026-05-11T00:59:45Z"}), json!({"phase": "Running", "conditions": [ready("True")], "containerStatuses": running()}))],
+            vec![pod(
+                Some("n1"),
+                json!({"deletionTimestamp": "2026-05-11T00:59:45Z"}),
+                json!({"phase": "Running", "conditions": [ready("True")], "containerStatuses": running()}),
+            )],
             "running: orders-1-1-x, well: false",
         ),
         (
             "told to end long ago, and its node does not answer",
             Some(job(fine.clone(), true)),
-            vec![pod(Some("n1"), json!({"deletionTimestamp": "2026-05-11T00:59:30Z"}), json!({
-                "phase": "Running", "conditions": [ready("False"), {
-                    "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "Taint manager: deleting due to NoExecute taint",
-                }], "containerStatuses": running(),
-            }))],
+            vec![pod(
+                Some("n1"),
+                json!({"deletionTimestamp": "2026-05-11T00:59:30Z"}),
+                json!({
+                    "phase": "Running", "conditions": [ready("False"), {
+                        "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "Taint manager: deleting due to NoExecute taint",
+                    }], "containerStatuses": running(),
+                }),
+            )],
             "over unseen: Pod orders-1-1-x on node n1 should be gone and is not: its node does not answer (DeletionByTaintManager: Taint manager: deleting due to NoExecute taint)",
         ),
         (
             "finished",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Succeeded", "containerStatuses": ended(json!({"reason": "Completed", "message": finished}))}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Succeeded", "containerStatuses": ended(json!({"reason": "Completed", "message": finished}))}),
+            )],
             "over seen at 2026-05-11T00:05:00Z: exit code 0, finished",
         ),
         (
             "failed by its own word",
             Some(job(job_failed("BackoffLimitExceeded"), false)),
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Failed", "containerStatuses": ended(json!({"exitCode": 1, "reason": "Error", "message": failed}))}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Failed", "containerStatuses": ended(json!({"exitCode": 1, "reason": "Error", "message": failed}))}),
+            )],
             "over seen at 2026-05-11T00:05:00Z: exit code 1, failed",
         ),
         (
             "killed without a word",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Failed", "containerStatuses": ended(json!({"exitCode": 137, "reason": "Error", "message": "not json"}))}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Failed", "containerStatuses": ended(json!({"exitCode": 137, "reason": "Error", "message": "not json"}))}),
+            )],
             "over seen at 2026-05-11T00:05:00Z: signal 9",
         ),
         (
             "out of memory",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Failed", "containerStatuses": ended(json!({"exitCode": 137, "reason": "OOMKilled"}))}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Failed", "containerStatuses": ended(json!({"exitCode": 137, "reason": "OOMKilled"}))}),
+            )],
             "over seen at 2026-05-11T00:05:00Z: OOMKilled, signal 9, OutOfMemory(Some(\"512Mi\"))",
         ),
         (
             "evicted, its container unknown",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}),
+            )],
             "over unseen: Pod orders-1-1-x on node n1 was ended: Evicted: The node was low on resource: memory.",
         ),
         (
             "evicted, its container seen",
             Some(job(fine.clone(), false)),
-            vec![pod(Some("n1"), none.clone(), json!({
-                "phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}],
-                "containerStatuses": ended(json!({"exitCode": 143, "reason": "Error"})),
-            }))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({
+                    "phase": "Failed", "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting"}],
+                    "containerStatuses": ended(json!({"exitCode": 143, "reason": "Error"})),
+                }),
+            )],
             "over seen at 2026-05-11T00:05:00Z: EvictionByEvictionAPI: Eviction API: evicting; signal 15",
         ),
         (
             "too long, ended by its Job",
             Some(job(job_failed("DeadlineExceeded"), false)),
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Failed", "containerStatuses": ended(json!({"exitCode": 143, "reason": "Error"}))}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Failed", "containerStatuses": ended(json!({"exitCode": 143, "reason": "Error"}))}),
+            )],
             "over seen at 2026-05-11T00:05:00Z: signal 15, DeadlineExceeded",
         ),
-        ("too long, its Pod gone", Some(job(job_failed("DeadlineExceeded"), false)), vec![], "over unseen at 2026-05-11T00:06:00Z: its time is over, DeadlineExceeded"),
-        ("its Pod was deleted", Some(job(job_failed("BackoffLimitExceeded"), false)), vec![], "over unseen at 2026-05-11T00:06:00Z: its Pod was removed (BackoffLimitExceeded)"),
-        ("complete, its Pod gone", Some(job(json!({"conditions": [{"type": "Complete", "status": "True"}]}), false)), vec![], "over unseen: its Pod is gone"),
-        ("being removed", Some(job(fine.clone(), true)), vec![], "waiting: Job orders-1-1 is being removed"),
+        (
+            "too long, its Pod gone",
+            Some(job(job_failed("DeadlineExceeded"), false)),
+            vec![],
+            "over unseen at 2026-05-11T00:06:00Z: its time is over, DeadlineExceeded",
+        ),
+        (
+            "its Pod was deleted",
+            Some(job(job_failed("BackoffLimitExceeded"), false)),
+            vec![],
+            "over unseen at 2026-05-11T00:06:00Z: its Pod was removed (BackoffLimitExceeded)",
+        ),
+        (
+            "complete, its Pod gone",
+            Some(job(
+                json!({"conditions": [{"type": "Complete", "status": "True"}]}),
+                false,
+            )),
+            vec![],
+            "over unseen: its Pod is gone",
+        ),
+        (
+            "being removed",
+            Some(job(fine.clone(), true)),
+            vec![],
+            "waiting: Job orders-1-1 is being removed",
+        ),
         ("removed", None, vec![], "over unseen: its Job is gone"),
         (
             "removed, and its Pod is still there",
             None,
-            vec![pod(Some("n1"), none.clone(), json!({"phase": "Running", "conditions": [ready("True")], "containerStatuses": running()}))],
+            vec![pod(
+                Some("n1"),
+                none.clone(),
+                json!({"phase": "Running", "conditions": [ready("True")], "containerStatuses": running()}),
+            )],
             "running: orders-1-1-x, well: true",
         ),
     ];
     for (what, job, pods, expected) in cases {
         let job = job.as_ref().map(|job| JobSight::of(job).unwrap());
         let pods: Vec<PodSight> = pods.iter().map(PodSight::of).collect();
-        assert_eq!(word(&state_of(job.as_ref(), &pods, at("01:00:00"))), expected, "{what}");
+        assert_eq!(
+            word(&state_of(job.as_ref(), &pods, at("01:00:00"))),
+            expected,
+            "{what}"
+        );
     }
 }
 
 #[test]
 fn who_may_still_commit() {
     let alive = |metadata| {
-        pod(Some("n1"), metadata, json!({"phase": "Running", "containerStatuses": container(json!({"running": {}}))}))
+        pod(
+            Some("n1"),
+            metadata,
+            json!({"phase": "Running", "containerStatuses": container(json!({"running": {}}))}),
+        )
     };
     let dead = pod(
         Some("n1"),
         json!({}),
         json!({"phase": "Running", "containerStatuses": container(json!({"terminated": {"exitCode": 1}}))}),
     );
-    let evicted = pod(Some("n1"), json!({}), json!({"phase": "Failed", "reason": "Evicted"}));
+    let evicted = pod(
+        Some("n1"),
+        json!({}),
+        json!({"phase": "Failed", "reason": "Evicted"}),
+    );
     let open = || Some(job(json!({"active": 1}), true));
-    let failed = || Some(job(json!({"conditions": [{"type": "Failed", "status": "True"}]}), false));
+    let failed = || {
+        Some(job(
+            json!({"conditions": [{"type": "Failed", "status": "True"}]}),
+            false,
+        ))
+    };
     let cases = [
         ("nothing is left", None, vec![], None),
-        ("a Job that may make its Pod yet", open(), vec![], Some("Job orders-1-1 is being removed")),
-        ("a Job that has made its Pod makes no other", open(), vec![dead.clone()], None),
+        (
+            "a Job that may make its Pod yet",
+            open(),
+            vec![],
+            Some("Job orders-1-1 is being removed"),
+        ),
+        (
+            "a Job that has made its Pod makes no other",
+            open(),
+            vec![dead.clone()],
+            None,
+        ),
         ("all over", failed(), vec![dead, evicted], None),
-        ("a Pod at work", open(), vec![alive(json!({}))], Some("Pod orders-1-1-x (node n1) has not ended")),
+        (
+            "a Pod at work",
+            open(),
+            vec![alive(json!({}))],
+            Some("Pod orders-1-1-x (node n1) has not ended"),
+        ),
         (
             "a Pod on a lost node, whose Job is gone",
             None,
@@ -247,7 +370,10 @@ fn who_may_still_commit() {
         let pods: Vec<PodSight> = pods.iter().map(PodSight::of).collect();
         let who = who_may_commit(job.as_ref(), &pods);
         assert_eq!(who.is_some(), expected.is_some(), "{what}");
-        assert!(who.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{what}");
+        assert!(
+            who.unwrap_or_default().starts_with(expected.unwrap_or_default()),
+            "{what}"
+        );
     }
 }
 

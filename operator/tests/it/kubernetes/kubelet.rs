@@ -59,7 +59,10 @@ impl Kubelet {
         let served = Arc::clone(&kubelet);
         // A runtime of its own: it outlives the tests, each of which has one.
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
                 while let Ok((connection, _)) = listener.accept().await {
@@ -80,7 +83,8 @@ impl Kubelet {
 
     /// A container says something.
     pub fn say(&self, pod: &str, line: &str) {
-        self.log(pod).send_modify(|log| log.lines.push((Timestamp::now(), line.to_owned())));
+        self.log(pod)
+            .send_modify(|log| log.lines.push((Timestamp::now(), line.to_owned())));
     }
 
     /// The container has ended.
@@ -115,7 +119,9 @@ impl Kubelet {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let parts: Vec<&str> = path.split('/').collect();
         let [_, "containerLogs", namespace, pod, "worker"] = parts[..] else {
-            return stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+            return stream
+                .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .await;
         };
         let log = self.log(&format!("{namespace}/{pod}"));
         let mut mine = 0;
@@ -128,7 +134,9 @@ impl Kubelet {
         });
         if is_away {
             return stream
-                .write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .write_all(
+                    b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                )
                 .await;
         }
         let given = |name: &str| {
@@ -150,21 +158,25 @@ impl Kubelet {
                 let log = changes.borrow_and_update();
                 (log.lines[sent..].to_vec(), log.cut >= mine, log.is_complete)
             };
+            if is_cut {
+                // Without the last chunk: it breaks in the middle.
+                return Ok(());
+            }
             sent += news.len();
             for (time, line) in news {
                 // As a kubelet does: by whole seconds.
                 if since.is_some_and(|since| time.as_second() < since.as_second()) {
                     continue;
                 }
-                let line = if timestamps { format!("{time} {line}\n") } else { format!("{line}\n") };
+                let line = if timestamps {
+                    format!("{time} {line}\n")
+                } else {
+                    format!("{line}\n")
+                };
                 let chunk = format!("{:x}\r\n{line}\r\n", line.len());
                 stream.write_all(chunk.as_bytes()).await?;
             }
             stream.flush().await?;
-            if is_cut {
-                // Without the last chunk: it breaks in the middle.
-                return Ok(());
-            }
             if is_complete || !follow {
                 stream.write_all(b"0\r\n\r\n").await?;
                 return stream.shutdown().await;

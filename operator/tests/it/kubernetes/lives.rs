@@ -37,22 +37,36 @@ async fn an_attempt_is_a_job_that_is_heard_and_ends() {
             "containerStatuses": container(json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})),
         }))
         .await;
-    next_such(&mut worker, "it tells of its image", |event| {
-        matches!(event, WorkerEvent::Waiting(why) if why.contains("ImagePullBackOff: no such image"))
-    })
+    next_such(
+        &mut worker,
+        "it tells of its image",
+        |event| matches!(event, WorkerEvent::Waiting(why) if why.contains("ImagePullBackOff: no such image")),
+    )
     .await;
-    place.cluster.kubelet.say(&place.log(&pod), "INFO a line of its log");
+    place
+        .cluster
+        .kubelet
+        .say(&place.log(&pod), "INFO a line of its log");
     place.say(&pod, &progress(1));
     place.runs(&pod).await;
     next_such(&mut worker, "it is at work", |event| *event == WorkerEvent::Alive).await;
-    next_such(&mut worker, "it is heard", |event| *event == WorkerEvent::Message(progress(1))).await;
+    next_such(&mut worker, "it is heard", |event| {
+        *event == WorkerEvent::Message(progress(1))
+    })
+    .await;
 
     // The connection breaks; from there on it is read again.
     place.cluster.kubelet.cut(&place.log(&pod));
     place.say(&pod, &progress(2));
-    next_such(&mut worker, "it is heard again", |event| *event == WorkerEvent::Message(progress(2))).await;
+    next_such(&mut worker, "it is heard again", |event| {
+        *event == WorkerEvent::Message(progress(2))
+    })
+    .await;
     let asked = place.cluster.kubelet.asked(&place.log(&pod));
-    assert!(asked[0].contains("tailLines=100") && asked[0].contains("follow=true"), "{asked:?}");
+    assert!(
+        asked[0].contains("tailLines=100") && asked[0].contains("follow=true"),
+        "{asked:?}"
+    );
     assert!(asked.last().unwrap().contains("sinceTime="), "{asked:?}");
 
     let before = Timestamp::now() - SignedDuration::from_secs(1);
@@ -63,11 +77,26 @@ async fn an_attempt_is_a_job_that_is_heard_and_ends() {
     let job = until("the Job has ended", async || {
         let job = place.jobs().get(&worker.id).await.unwrap();
         let conditions = job.status.as_ref()?.conditions.clone()?;
-        conditions.iter().any(|condition| condition.type_ == "Complete").then_some(job)
+        conditions
+            .iter()
+            .any(|condition| condition.type_ == "Complete")
+            .then_some(job)
     })
     .await;
-    assert_eq!(job.spec.unwrap().ttl_seconds_after_finished, Some(3600), "it is kept for a while");
-    assert_eq!(launcher.fence(&Key::new(&place.namespace, "orders-202605110000-abcdef"), &place.run_uid).await, None);
+    assert_eq!(
+        job.spec.unwrap().ttl_seconds_after_finished,
+        Some(3600),
+        "it is kept for a while"
+    );
+    assert_eq!(
+        launcher
+            .fence(
+                &Key::new(&place.namespace, "orders-202605110000-abcdef"),
+                &place.run_uid
+            )
+            .await,
+        None
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +112,16 @@ async fn the_same_attempt_is_one_job_whoever_starts_it() {
     foreign.run.uid = "of-another-run".to_owned();
     let refused = second.launch(foreign, &MemoryStore::new()).await.unwrap_err();
     assert!(matches!(refused, LaunchFailure::NameTaken { .. }), "{refused}");
-    assert_eq!(place.jobs().list(&kube::api::ListParams::default()).await.unwrap().items.len(), 1);
+    assert_eq!(
+        place
+            .jobs()
+            .list(&kube::api::ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,13 +140,24 @@ async fn the_next_operator_finds_what_the_last_one_started() {
     let mut found = heir.adopt().await.unwrap();
     assert_eq!(found.len(), 1);
     let adopted = found.pop().unwrap();
-    assert_eq!(adopted.run, Key::new(&place.namespace, "orders-202605110000-abcdef"));
     assert_eq!(
-        (&adopted.run_uid, adopted.attempt, adopted.attempt_id.as_str(), adopted.is_over),
+        adopted.run,
+        Key::new(&place.namespace, "orders-202605110000-abcdef")
+    );
+    assert_eq!(
+        (
+            &adopted.run_uid,
+            adopted.attempt,
+            adopted.attempt_id.as_str(),
+            adopted.is_over
+        ),
         (&place.run_uid, 1, "attempt-1", false)
     );
     let mut worker = (adopted.take_up)();
-    next_such(&mut worker, "it is heard", |event| *event == WorkerEvent::Message(progress(5))).await;
+    next_such(&mut worker, "it is heard", |event| {
+        *event == WorkerEvent::Message(progress(5))
+    })
+    .await;
     drop((worker, heir));
 
     // and while none is there, it ends
@@ -130,26 +179,41 @@ async fn who_is_told_to_end_has_ended_when_its_pod_is_gone() {
     place.runs(&pod).await;
     next_such(&mut worker, "it is at work", |event| *event == WorkerEvent::Alive).await;
     let run = Key::new(&place.namespace, "orders-202605110000-abcdef");
-    let Worker { mut events, stop, id, .. } = worker;
+    let Worker {
+        mut events, stop, id, ..
+    } = worker;
     stop.send(()).unwrap();
     until("the Pod is to go", async || {
         place.pods().get(&pod).await.unwrap().metadata.deletion_timestamp
     })
     .await;
-    assert!(place.jobs().get_opt(&id).await.unwrap().is_some(), "the Job goes last");
+    assert!(
+        place.jobs().get_opt(&id).await.unwrap().is_some(),
+        "the Job goes last"
+    );
     let who = launcher.fence(&run, &place.run_uid).await.unwrap();
     assert!(who.contains(&pod) && who.contains("n1"), "{who}");
     while let Ok(event) = events.try_recv() {
-        assert!(!matches!(event, WorkerEvent::Exited(_)), "it still works: {event:?}");
+        assert!(
+            !matches!(event, WorkerEvent::Exited(_)),
+            "it still works: {event:?}"
+        );
     }
     place.let_go(&pod).await;
     let exit = loop {
-        match tokio::time::timeout(crate::harness::PATIENCE, events.recv()).await.unwrap().unwrap() {
+        match tokio::time::timeout(crate::harness::PATIENCE, events.recv())
+            .await
+            .unwrap()
+            .unwrap()
+        {
             WorkerEvent::Exited(exit) => break exit,
             event => assert!(!matches!(event, WorkerEvent::Message(_)), "{event:?}"),
         }
     };
-    assert!(exit.how.contains("signal 15") || exit.how.contains("gone"), "{exit:?}");
+    assert!(
+        exit.how.contains("signal 15") || exit.how.contains("gone"),
+        "{exit:?}"
+    );
     until("the Job is gone", async || {
         place.jobs().get_opt(&id).await.unwrap().is_none().then_some(())
     })
@@ -166,7 +230,9 @@ async fn an_attempt_that_nobody_follows_is_ended_before_the_next_and_by_the_fenc
     let jobs = place.jobs();
     until("the first goes", async || {
         let first = jobs.get_opt("orders-202605110000-abcdef-1").await.unwrap();
-        first.is_none_or(|job| job.metadata.deletion_timestamp.is_some()).then_some(())
+        first
+            .is_none_or(|job| job.metadata.deletion_timestamp.is_some())
+            .then_some(())
     })
     .await;
     let run = Key::new(&place.namespace, "orders-202605110000-abcdef");
@@ -174,7 +240,13 @@ async fn an_attempt_that_nobody_follows_is_ended_before_the_next_and_by_the_fenc
         launcher.fence(&run, &place.run_uid).await.is_none().then_some(())
     })
     .await;
-    assert!(jobs.list(&kube::api::ListParams::default()).await.unwrap().items.is_empty());
+    assert!(
+        jobs.list(&kube::api::ListParams::default())
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,9 +264,11 @@ async fn what_does_not_start_is_given_up() {
         })
     };
     place.report(&pod, status("not found")).await;
-    next_such(&mut worker, "it tells of its image", |event| {
-        matches!(event, WorkerEvent::Waiting(why) if why.contains("not found"))
-    })
+    next_such(
+        &mut worker,
+        "it tells of its image",
+        |event| matches!(event, WorkerEvent::Waiting(why) if why.contains("not found")),
+    )
     .await;
     clock.advance(SignedDuration::from_mins(11));
     place.report(&pod, status("still not found")).await;
@@ -203,6 +277,13 @@ async fn what_does_not_start_is_given_up() {
     let Some(lakegate_operator::protocol::WorkerMessage::Failed(failure)) = last else {
         panic!("{last:?}")
     };
-    assert_eq!((failure.reason.as_str(), failure.terminal), ("WorkerStartFailed", false));
-    assert!(failure.message.contains("ErrImagePull: still not found"), "{}", failure.message);
+    assert_eq!(
+        (failure.reason.as_str(), failure.terminal),
+        ("WorkerStartFailed", false)
+    );
+    assert!(
+        failure.message.contains("ErrImagePull: still not found"),
+        "{}",
+        failure.message
+    );
 }
