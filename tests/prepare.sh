@@ -31,7 +31,9 @@ if ((${#missing[@]})); then
   fi
 fi
 
-# The stamp names the exact set, so that a changed set builds a new environment.
+# The stamp names the exact set, so that a changed set builds a new environment. Of two who find it missing, one builds.
+exec 8>"$cache/.venv.lock"
+flock 8
 requirements=$(dirname "$0")/requirements.txt
 stamp=$venv/.$(sha256sum "$requirements" | cut -c1-16)
 if [[ ! -e $stamp ]]; then

@@ -86,11 +86,14 @@ impl Cluster {
     }
 
     fn kill_api_server(&self) {
-        let killed = Command::new("kill")
-            .args(["-KILL", &self.pid("apiserver")])
-            .status()
-            .unwrap();
+        let process = self.pid("apiserver");
+        let killed = Command::new("kill").args(["-KILL", &process]).status().unwrap();
         assert!(killed.success());
+        // It takes a moment to go, and its port with it. Who started it may not have taken note of its end yet.
+        let stat = format!("/proc/{process}/stat");
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Starts what of the cluster does not run.
@@ -134,6 +137,7 @@ impl Cluster {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "restarts an API server of its own: run alone, with --ignored"]
 async fn what_changed_while_nobody_could_watch_is_seen_afterwards() {
     let cluster = exclusive().await;
     let client = cluster.client().await;
@@ -242,6 +246,7 @@ async fn what_changed_while_nobody_could_watch_is_seen_afterwards() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "restarts an API server of its own: run alone, with --ignored"]
 async fn a_killed_api_server_is_followed_again() {
     let cluster = exclusive().await;
     let client = cluster.client().await;
@@ -288,6 +293,7 @@ async fn a_killed_api_server_is_followed_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "restarts an API server of its own: run alone, with --ignored"]
 async fn definitions_that_change_under_the_objects_hide_none() {
     let cluster = exclusive().await;
     let client = cluster.client().await;
