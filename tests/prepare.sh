@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, a Python environment with the readers that must
-# understand our tables, and etcd with a Kubernetes API server, which is built from its Go modules once (Go 1.24 or newer,
-# about five minutes). Installs with apt when run as root, else says what to install.
-#   prepare.sh [--cluster]      with --cluster also what a node with real Pods takes (tests/cluster/up.sh --node)
+# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, an S3 server, a Python environment with the
+# readers that must understand our tables, what checks the charts, and etcd with a Kubernetes API server. Installs with
+# apt when run as root, else says what to install. What is written in Go (1.24 or newer; Debian's is too old) is built
+# from its modules once, in about ten minutes.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -18,13 +18,6 @@ command -v cc >/dev/null || missing+=(build-essential)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v curl >/dev/null || missing+=(curl)
 command -v etcd >/dev/null || missing+=(etcd-server)
-components=(kube-apiserver kubectl)
-if [[ ${1:-} == --cluster ]]; then
-  components+=(kube-controller-manager kube-scheduler kubelet)
-  command -v containerd >/dev/null || missing+=(containerd)
-  command -v runc >/dev/null || missing+=(runc)
-  [[ -x /usr/lib/cni/loopback ]] || missing+=(containernetworking-plugins)
-fi
 command -v python3 >/dev/null || missing+=(python3)
 have_venv_module || missing+=(python3-venv)
 if ((${#missing[@]})); then
@@ -38,7 +31,9 @@ if ((${#missing[@]})); then
   fi
 fi
 
-# The stamp names the exact set, so that a changed set builds a new environment.
+# The stamp names the exact set, so that a changed set builds a new environment. Of two who find it missing, one builds.
+exec 8>"$cache/.venv.lock"
+flock 8
 requirements=$(dirname "$0")/requirements.txt
 stamp=$venv/.$(sha256sum "$requirements" | cut -c1-16)
 if [[ ! -e $stamp ]]; then
@@ -48,4 +43,6 @@ if [[ ! -e $stamp ]]; then
   touch "$stamp"
 fi
 
-bash "$(dirname "$0")/cluster/build.sh" "${components[@]}"
+bash "$(dirname "$0")/charts/prepare.sh"
+bash "$(dirname "$0")/services/versitygw.sh" install
+bash "$(dirname "$0")/cluster/build.sh" kube-apiserver kubectl

@@ -11,6 +11,8 @@
 //! A store answers five questions for each kind (`watch`, `get`, `list`, `create`, `write_status`, `delete`),
 //! resolves secrets and keeps notices. The code above never learns which home it has: [`contract`] is the one
 //! suite that every home passes.
+//!
+//! [`s3`] is beside it: whatever reads or writes a bucket with keys from a Secret opens it there.
 
 pub mod contract;
 mod error;
@@ -20,6 +22,7 @@ pub mod memory;
 mod notices;
 mod object;
 mod resource;
+pub mod s3;
 pub mod secrets;
 mod shelf;
 pub mod state;

@@ -3,6 +3,7 @@
 // The allowance of clippy.toml covers test functions, not their helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod charts;
 mod cli;
 mod edits;
 mod faults;

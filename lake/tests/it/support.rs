@@ -1,5 +1,6 @@
 //! What the tests share: temporary lakes, small tables, and a store that misbehaves on demand.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
@@ -14,13 +15,19 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::stream::BoxStream;
-use lakegate_lake::{Commit, CommitInfo, Lake, LakeError, WriteOptions, WrittenFiles};
+use lakegate_crds::{LakeSpec, S3Spec};
+use lakegate_lake::{Commit, CommitInfo, Lake, LakeContext, LakeError, Patience, WriteOptions, WrittenFiles};
+use lakegate_store::s3::{self, S3Context};
+use lakegate_store::{Redactor, SecretError, SecretValue, Secrets};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::prefix::PrefixStore;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
+
+use crate::s3_server::{KEY, S3Server, SECRET};
 
 pub fn directory() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -30,15 +37,199 @@ pub async fn lake(directory: &FilePath) -> Arc<Lake> {
     Lake::open_directory(directory).await.unwrap()
 }
 
-/// A lake in a directory, through a store that fails as `faults` says.
-pub fn faulty_lake(directory: &FilePath, faults: &Arc<Faults>, failures_are_final: bool) -> Arc<Lake> {
-    let inner = LocalFileSystem::new_with_prefix(directory).unwrap();
-    let store = FaultyStore {
-        inner: Arc::new(inner),
-        faults: Arc::clone(faults),
+/// Where a lake is. In both kinds its objects are files that a test may look at.
+pub struct Place {
+    /// The lake's directory; in a bucket, the prefix's.
+    path: PathBuf,
+    bucket: Option<S3Spec>,
+    /// Removed with the place.
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    pub fn directory() -> Self {
+        let directory = directory();
+        // a space in the path: metadata holds the text as it is
+        let path = directory.path().join("a lake");
+        std::fs::create_dir(&path).unwrap();
+        Self {
+            path,
+            bucket: None,
+            _directory: Some(directory),
+        }
+    }
+
+    /// A bucket of its own, below a prefix.
+    pub fn bucket() -> Self {
+        Self::bucket_with_prefix(Some("prod/a lake"))
+    }
+
+    pub fn bucket_with_prefix(prefix: Option<&str>) -> Self {
+        let server = S3Server::shared();
+        let bucket = server.bucket();
+        Self {
+            path: server.path(&bucket).join(prefix.unwrap_or_default()),
+            bucket: Some(s3_spec(&bucket, prefix, &server.endpoint())),
+            _directory: None,
+        }
+    }
+
+    pub fn is_bucket(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    pub fn path(&self) -> &FilePath {
+        &self.path
+    }
+
+    pub fn uri(&self) -> String {
+        match &self.bucket {
+            None => format!("file://{}", self.path.display()),
+            Some(S3Spec {
+                bucket,
+                prefix: Some(prefix),
+                ..
+            }) => format!("s3://{bucket}/{prefix}"),
+            Some(S3Spec { bucket, .. }) => format!("s3://{bucket}"),
+        }
+    }
+
+    /// The lake as another process would open it.
+    pub async fn lake(&self) -> Arc<Lake> {
+        match &self.bucket {
+            None => lake(&self.path).await,
+            Some(spec) => open_s3(spec, &keys()).await.unwrap(),
+        }
+    }
+
+    /// The lake through a store that fails as `faults` says. A bucket's failures are never final.
+    pub fn faulty_lake(&self, faults: &Arc<Faults>, failures_are_final: bool) -> Arc<Lake> {
+        let inner: Arc<dyn ObjectStore> = match &self.bucket {
+            None => Arc::new(LocalFileSystem::new_with_prefix(&self.path).unwrap()),
+            Some(spec) => {
+                let context = S3Context {
+                    field: "spec.lake.s3",
+                    namespace: "default",
+                    secrets: &keys(),
+                    patience: Patience::Short,
+                };
+                let bucket = s3::open(spec, &context).unwrap();
+                Arc::new(PrefixStore::new(bucket.store, bucket.prefix))
+            }
+        };
+        let store = FaultyStore {
+            inner,
+            faults: Arc::clone(faults),
+        };
+        let is_final = failures_are_final && !self.is_bucket();
+        Lake::open_store(Arc::new(store), self.uri(), is_final).unwrap()
+    }
+}
+
+/// Runs tests in a directory and in a bucket of an S3 server. Each takes what makes it a place.
+macro_rules! on_every_place {
+    ($($test:ident),+ $(,)?) => {
+        mod in_a_directory {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(crate::support::Place::directory).await;
+                }
+            )+
+        }
+
+        mod in_a_bucket {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(crate::support::Place::bucket).await;
+                }
+            )+
+        }
     };
-    let base = format!("file://{}", directory.display());
-    Lake::open_store(Arc::new(store), base, failures_are_final).unwrap()
+}
+pub(crate) use on_every_place;
+
+/// A bucket of a compatible store, with the keys of the Secret `lake-keys`.
+pub fn s3_spec(bucket: &str, prefix: Option<&str>, endpoint: &str) -> S3Spec {
+    let mut spec = serde_json::json!({
+        "bucket": bucket,
+        "endpoint": endpoint,
+        "pathStyle": true,
+        "credentials": {"secretRef": {"name": "lake-keys"}},
+    });
+    if let Some(prefix) = prefix {
+        spec["prefix"] = prefix.into();
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+pub async fn open_s3(spec: &S3Spec, secrets: &Arc<dyn Secrets>) -> Result<Arc<Lake>, LakeError> {
+    let spec = LakeSpec {
+        s3: Some(spec.clone()),
+        directory: None,
+    };
+    let context = LakeContext {
+        namespace: "default".to_owned(),
+        base_dir: PathBuf::new(),
+        state_dir: PathBuf::new(),
+        secrets: Arc::clone(secrets),
+        patience: Patience::Short,
+    };
+    Lake::open(&spec, &context).await
+}
+
+/// The keys of the S3 server's owner.
+pub fn keys() -> Arc<dyn Secrets> {
+    Arc::new(Keys::new(KEY, SECRET))
+}
+
+/// Secrets of the namespace `default`; they may change while they are used.
+pub struct Keys {
+    /// By name and key.
+    values: Mutex<BTreeMap<(String, String), String>>,
+    redactor: Redactor,
+}
+
+impl Keys {
+    /// One Secret `lake-keys`.
+    pub fn new(key: &str, secret: &str) -> Self {
+        let keys = Self {
+            values: Mutex::default(),
+            redactor: Redactor::new(),
+        };
+        keys.set("accessKeyId", key);
+        keys.set("secretAccessKey", secret);
+        keys
+    }
+
+    pub fn set(&self, key: &str, value: &str) {
+        let name = ("lake-keys".to_owned(), key.to_owned());
+        self.values.lock().unwrap().insert(name, value.to_owned());
+    }
+}
+
+#[async_trait]
+impl Secrets for Keys {
+    async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError> {
+        let values = self.values.lock().unwrap();
+        match values.get(&(name.to_owned(), key.to_owned())) {
+            Some(value) if namespace == "default" => {
+                let value = SecretValue::new(value.as_str());
+                self.redactor.register_key(key, &value);
+                Ok(value)
+            }
+            _ => Err(SecretError::NotFound {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+                remedy: "create it".to_owned(),
+            }),
+        }
+    }
+
+    fn redactor(&self) -> Redactor {
+        self.redactor.clone()
+    }
 }
 
 pub fn people_schema() -> SchemaRef {
@@ -134,7 +325,7 @@ pub async fn count_and_sum(lake: &Arc<Lake>) -> (i64, i64) {
     (number(0), number(1))
 }
 
-/// Files below a directory, relative to it, sorted; directories are not listed.
+/// Files below a directory, relative to it, sorted; neither directories are listed nor what does not belong to a table.
 pub fn tree(directory: &FilePath) -> Vec<String> {
     fn walk(root: &FilePath, directory: &FilePath, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).unwrap() {
@@ -147,7 +338,10 @@ pub fn tree(directory: &FilePath) -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    walk(directory, directory, &mut found);
+    if directory.exists() {
+        walk(directory, directory, &mut found);
+    }
+    found.retain(|file| !file.starts_with("_lakegate/") && !file.starts_with(".sgwtmp"));
     found.sort();
     found
 }
@@ -282,6 +476,10 @@ impl Faults {
     /// Decides what happens to a request; `Ok(Some(error))` is to be returned after it was performed.
     fn before(&self, kind: Kind, path: &Path) -> Result<Option<object_store::Error>> {
         self.alive()?;
+        // what the store is tried with is no step of a run
+        if path.as_ref().starts_with("_lakegate/") {
+            return Ok(None);
+        }
         let request = {
             let mut requests = self.requests.lock().unwrap();
             let request = Request {

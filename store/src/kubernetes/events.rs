@@ -5,7 +5,6 @@
 //! is away costs one write.
 
 use std::{
-    cmp::Reverse,
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -143,7 +142,7 @@ impl EventLog {
                 .map_err(|error| Request::foreign("list", "", "events", namespace, None).failed(error))?;
             notices.extend(events.items.iter().filter_map(notice_of));
         }
-        notices.sort_by_key(|notice| Reverse((notice.last, notice.first)));
+        notices.sort_by_key(|notice| std::cmp::Reverse((notice.last, notice.first)));
         notices.truncate(NOTICES_KEPT);
         Ok(notices)
     }
