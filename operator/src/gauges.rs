@@ -210,8 +210,8 @@ mod tests {
         )
     }
 
-    fn at(second: i64) -> Option<lakegate_crds::Time> {
-        Some(time(jiff::Timestamp::from_second(second).unwrap()))
+    fn at(second: i64) -> lakegate_crds::Time {
+        time(jiff::Timestamp::from_second(second).unwrap())
     }
 
     #[test]
@@ -234,9 +234,9 @@ mod tests {
         );
         cache.sources.apply(source);
         let orders = ExportStatus {
-            next_schedule_time: at(300),
-            last_schedule_time: at(200),
-            last_successful_time: at(150),
+            next_schedule_time: Some(at(300)),
+            last_schedule_time: Some(at(200)),
+            last_successful_time: Some(at(150)),
             consecutive_failures: Some(2),
             active_run: Some("orders-1".to_owned()),
             ..ExportStatus::default()
@@ -268,19 +268,23 @@ mod tests {
 
     #[test]
     fn a_slot_is_due_until_a_run_after_it_succeeded() {
-        let of = |promised, begun, succeeded| {
+        let of = |promised: Option<i64>, begun: Option<i64>, succeeded: Option<i64>| {
             due(&ExportStatus {
-                next_schedule_time: promised,
-                last_schedule_time: begun,
-                last_successful_time: succeeded,
+                next_schedule_time: promised.map(at),
+                last_schedule_time: begun.map(at),
+                last_successful_time: succeeded.map(at),
                 ..ExportStatus::default()
             })
         };
-        assert_eq!(of(None, at(1), None), None, "it has no schedule any more");
-        assert_eq!(of(at(300), None, None), Some(300), "its first slot");
-        assert_eq!(of(at(300), at(200), None), Some(200), "its first slot has a run");
-        assert_eq!(of(at(300), at(200), at(190)), Some(200));
-        assert_eq!(of(at(300), at(200), at(210)), Some(300));
+        assert_eq!(of(None, Some(1), None), None, "it has no schedule any more");
+        assert_eq!(of(Some(300), None, None), Some(300), "its first slot");
+        assert_eq!(
+            of(Some(300), Some(200), None),
+            Some(200),
+            "its first slot has a run"
+        );
+        assert_eq!(of(Some(300), Some(200), Some(190)), Some(200));
+        assert_eq!(of(Some(300), Some(200), Some(210)), Some(300));
     }
 
     #[test]
