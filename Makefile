@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PREPARE := bash tests/prepare.sh
 
-.PHONY: help build release test lint full crds bench fmt
+.PHONY: help build release test lint full crds bench fmt cluster
 
 help:          ## this list
 	@sed -n 's/^\([a-z]*\): *\(.*\)##/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/\t[^#]*/\t/'
@@ -30,7 +30,13 @@ test:          ## lint and every test but the long ones
 	$(CARGO) test --workspace --locked
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-full: test     ## everything: release build, licences and advisories, long fault runs, measurements
+cluster:       ## install, export, query, upgrade and uninstall on a real Kubernetes (needs root)
+	$(PREPARE)
+	bash tests/cluster/prepare.sh
+	$(CARGO) build --locked
+	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/debug/lakegate bash tests/cluster/e2e.sh
+
+full: test cluster ## everything: release build, licences and advisories, long fault runs, measurements
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check licenses bans sources
 	$(CARGO) deny check advisories || echo "advisories: see above (not fatal)"

@@ -268,23 +268,23 @@ mod tests {
 
     #[test]
     fn a_slot_is_due_until_a_run_after_it_succeeded() {
-        let of = |promised: Option<i64>, begun: Option<i64>, succeeded: Option<i64>| {
+        let of = |promised, begun, succeeded| {
             due(&ExportStatus {
-                next_schedule_time: promised.map(at),
-                last_schedule_time: begun.map(at),
-                last_successful_time: succeeded.map(at),
+                next_schedule_time: promised,
+                last_schedule_time: begun,
+                last_successful_time: succeeded,
                 ..ExportStatus::default()
             })
         };
-        assert_eq!(of(None, Some(1), None), None, "it has no schedule any more");
-        assert_eq!(of(Some(300), None, None), Some(300), "its first slot");
+        assert_eq!(of(None, Some(at(1)), None), None, "it has no schedule any more");
+        assert_eq!(of(Some(at(300)), None, None), Some(300), "its first slot");
         assert_eq!(
-            of(Some(300), Some(200), None),
+            of(Some(at(300)), Some(at(200)), None),
             Some(200),
             "its first slot has a run"
         );
-        assert_eq!(of(Some(300), Some(200), Some(190)), Some(200));
-        assert_eq!(of(Some(300), Some(200), Some(210)), Some(300));
+        assert_eq!(of(Some(at(300)), Some(at(200)), Some(at(190))), Some(200));
+        assert_eq!(of(Some(at(300)), Some(at(200)), Some(at(210))), Some(300));
     }
 
     #[test]

@@ -66,37 +66,41 @@ pub struct OperatorOptions {
 #[command(next_help_heading = "Workers")]
 pub struct WorkerPodOptions {
     /// Image of the workers; should be that of the operator.
-    #[arg(long, value_name = "IMAGE", env = "LAKEGATE_WORKER_IMAGE")]
-    pub worker_image: String,
+    #[arg(long = "worker-image", value_name = "IMAGE", env = "LAKEGATE_WORKER_IMAGE")]
+    pub image: String,
 
     /// When the image is pulled: Always, IfNotPresent or Never.
-    #[arg(long, value_name = "POLICY", default_value = "IfNotPresent")]
-    pub worker_pull_policy: String,
+    #[arg(
+        long = "worker-pull-policy",
+        value_name = "POLICY",
+        default_value = "IfNotPresent"
+    )]
+    pub pull_policy: String,
 
     /// Service account of the workers. It needs no rights in the cluster; a cloud's rights to the lake and the
     /// credentials of the image's registry may hang on it.
-    #[arg(long, value_name = "NAME")]
-    pub worker_service_account: Option<String>,
+    #[arg(long = "worker-service-account", value_name = "NAME")]
+    pub service_account: Option<String>,
 
     /// A label that a worker's node must have, as KEY=VALUE; may be given several times.
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub worker_node_selector: Vec<String>,
+    #[arg(long = "worker-node-selector", value_name = "KEY=VALUE")]
+    pub node_selector: Vec<String>,
 
     /// A taint that workers tolerate, as KEY[=VALUE]:EFFECT; may be given several times.
-    #[arg(long, value_name = "KEY[=VALUE]:EFFECT")]
-    pub worker_toleration: Vec<String>,
+    #[arg(long = "worker-toleration", value_name = "KEY[=VALUE]:EFFECT")]
+    pub toleration: Vec<String>,
 
     /// Workers share the network of their node.
-    #[arg(long)]
-    pub worker_host_network: bool,
+    #[arg(long = "worker-host-network")]
+    pub host_network: bool,
 
     /// Most disk that a worker may use for what outgrows its memory, such as 20Gi. Default: no limit.
-    #[arg(long, value_name = "SIZE")]
-    pub worker_scratch_limit: Option<String>,
+    #[arg(long = "worker-scratch-limit", value_name = "SIZE")]
+    pub scratch_limit: Option<String>,
 
     /// How long an ended Job is kept.
-    #[arg(long, value_name = "DURATION", default_value = "1h")]
-    pub worker_ttl: Duration,
+    #[arg(long = "worker-ttl", value_name = "DURATION", default_value = "1h")]
+    pub ttl: Duration,
 }
 
 #[derive(Debug, Args)]

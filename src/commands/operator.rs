@@ -113,14 +113,14 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
 
 fn job_options(options: &WorkerPodOptions) -> Result<JobOptions, Failure> {
     let mut node_selector = BTreeMap::new();
-    for text in &options.worker_node_selector {
+    for text in &options.node_selector {
         let (key, value) = text
             .split_once('=')
             .ok_or_else(|| format!("--worker-node-selector {text}: write KEY=VALUE"))?;
         node_selector.insert(key.to_owned(), value.to_owned());
     }
     let mut tolerations = Vec::new();
-    for text in &options.worker_toleration {
+    for text in &options.toleration {
         tolerations.push(JobOptions::toleration(text)?);
     }
     let mut environment = BTreeMap::new();
@@ -130,14 +130,14 @@ fn job_options(options: &WorkerPodOptions) -> Result<JobOptions, Failure> {
         }
     }
     Ok(JobOptions {
-        image: options.worker_image.clone(),
-        pull_policy: Some(options.worker_pull_policy.clone()),
-        service_account: options.worker_service_account.clone(),
+        image: options.image.clone(),
+        pull_policy: Some(options.pull_policy.clone()),
+        service_account: options.service_account.clone(),
         node_selector,
         tolerations,
-        host_network: options.worker_host_network,
-        ttl: options.worker_ttl.get(),
-        scratch_limit: options.worker_scratch_limit.clone(),
+        host_network: options.host_network,
+        ttl: options.ttl.get(),
+        scratch_limit: options.scratch_limit.clone(),
         environment,
     })
 }

@@ -3,7 +3,7 @@
 # the image, installs both charts, exports a table of a Postgres outside the cluster to S3 outside the cluster by a Job,
 # asks for it by psql through the gateway, upgrades, and uninstalls. Everything it starts is gone when it ends.
 #   LAKEGATE_BINARY=target/debug/lakegate tests/cluster/e2e.sh
-# Needs root (a node runs containers) and what tests/prepare.sh installs with --cluster.
+# Needs root (a node runs containers) and what tests/prepare.sh and tests/cluster/prepare.sh bring.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)

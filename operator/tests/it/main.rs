@@ -17,6 +17,7 @@ mod harness;
 mod job;
 mod kubernetes;
 mod orders;
+mod pod;
 mod process;
 mod runs;
 mod status;

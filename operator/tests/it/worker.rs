@@ -70,7 +70,7 @@ fn orders(spec: serde_json::Value) -> Export {
     export("orders", full)
 }
 
-fn order(directory: &Path, spec: serde_json::Value, attempt: u32) -> WorkOrder {
+pub fn order(directory: &Path, spec: serde_json::Value, attempt: u32) -> WorkOrder {
     let spec = orders(spec).spec;
     WorkOrder {
         version: PROTOCOL_VERSION,
@@ -221,7 +221,7 @@ async fn failures_name_the_field_and_say_whether_to_try_again() {
 }
 
 /// Work that would take hours of computing.
-const ENDLESS: &str = "select max(a.value * b.value % 7) as m from generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+pub const ENDLESS: &str = "select max(a.value * b.value % 7) as m from generate_series(1, 1000000) a, generate_series(1, 1000000) b";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_ends_with_its_parent_while_it_computes() {

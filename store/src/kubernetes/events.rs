@@ -142,7 +142,7 @@ impl EventLog {
                 .map_err(|error| Request::foreign("list", "", "events", namespace, None).failed(error))?;
             notices.extend(events.items.iter().filter_map(notice_of));
         }
-        notices.sort_by(|left, right| (right.last, right.first).cmp(&(left.last, left.first)));
+        notices.sort_by_key(|notice| std::cmp::Reverse((notice.last, notice.first)));
         notices.truncate(NOTICES_KEPT);
         Ok(notices)
     }

@@ -90,7 +90,8 @@ impl Reflections {
         let is_gone = book.gone.contains_key(&seen.uid);
         let (key, version) = (seen.key.clone(), seen.version);
         let entry = seen.into_entry(known.as_ref());
-        if !is_gone && !(is_older && known.is_some()) {
+        let is_news = !is_older || known.is_none();
+        if !is_gone && is_news {
             book.versions.insert(key, version);
             shelf.put(&entry);
         }
@@ -197,8 +198,8 @@ mod tests {
         Some((entry.uid, attempts))
     }
 
-    fn is(uid: &str, attempts: i64) -> Option<(String, i64)> {
-        Some((uid.to_owned(), attempts))
+    fn run_at(uid: &str, attempts: i64) -> (String, i64) {
+        (uid.to_owned(), attempts)
     }
 
     #[test]
@@ -209,12 +210,12 @@ mod tests {
         // The watch is behind, and tells what was before the write.
         let entry = reflections.apply::<ExportRun>(run("a", 11, 9)).unwrap();
         assert_eq!(entry.status.unwrap().attempts, Some(2));
-        assert_eq!(shown(&reflections), is("a", 2));
+        assert_eq!(shown(&reflections), Some(run_at("a", 2)));
         // 9 is before 12, though its text is not.
         reflections.apply::<ExportRun>(run("a", 9, 9));
-        assert_eq!(shown(&reflections), is("a", 2));
+        assert_eq!(shown(&reflections), Some(run_at("a", 2)));
         reflections.apply::<ExportRun>(run("a", 13, 3));
-        assert_eq!(shown(&reflections), is("a", 3));
+        assert_eq!(shown(&reflections), Some(run_at("a", 3)));
     }
 
     #[test]
@@ -232,7 +233,7 @@ mod tests {
         reflections.learn::<ExportRun>(run("a", 11, 7));
         assert_eq!(shown(&reflections), None);
         reflections.apply::<ExportRun>(run("b", 13, 1));
-        assert_eq!(shown(&reflections), is("b", 1));
+        assert_eq!(shown(&reflections), Some(run_at("b", 1)));
         let seen: Vec<_> = std::iter::from_fn(|| events.next().now_or_never().flatten())
             .map(|event| match event {
                 Event::Applied(entry) => format!("applied {}", entry.uid),
@@ -250,10 +251,10 @@ mod tests {
         reflections.learn::<ExportRun>(run("new", 20, 1));
         reflections.apply::<ExportRun>(run("old", 10, 1));
         reflections.vanish::<ExportRun>(run("old", 15, 1));
-        assert_eq!(shown(&reflections), is("new", 1));
+        assert_eq!(shown(&reflections), Some(run_at("new", 1)));
         // And a newer one does, with one deletion told of the older.
         reflections.apply::<ExportRun>(run("newest", 30, 1));
-        assert_eq!(shown(&reflections), is("newest", 1));
+        assert_eq!(shown(&reflections), Some(run_at("newest", 1)));
     }
 
     #[test]
@@ -266,7 +267,7 @@ mod tests {
                 .end_list::<ExportRun>("other", &BTreeMap::new())
                 .is_empty()
         );
-        assert_eq!(shown(&reflections), is("a", 1));
+        assert_eq!(shown(&reflections), Some(run_at("a", 1)));
         reflections.begin_list::<ExportRun>("shop");
         assert!(
             reflections
@@ -283,7 +284,7 @@ mod tests {
         reflections.learn::<ExportRun>(run("a", 10, 1));
         let doubtful = reflections.end_list::<ExportRun>("shop", &BTreeMap::new());
         assert_eq!(doubtful, [(key(), "a".to_owned())]);
-        assert_eq!(shown(&reflections), is("a", 1));
+        assert_eq!(shown(&reflections), Some(run_at("a", 1)));
         // The list that a deletion overtook.
         reflections.begin_list::<ExportRun>("shop");
         reflections.delete::<ExportRun>(&key(), "a");

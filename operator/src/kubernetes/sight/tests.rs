@@ -1,3 +1,6 @@
+// Literals of JSON are handed over where they stand, and a table of cases is as large as it is.
+#![allow(clippy::needless_pass_by_value, clippy::large_stack_arrays)]
+
 use serde_json::json;
 
 use super::*;

@@ -9,6 +9,7 @@ mod objects;
 
 use std::{
     collections::BTreeSet,
+    fmt::Write as _,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -190,7 +191,7 @@ fn run_lua(script: &str, objects: &[(String, Value)], show: &str) -> Vec<String>
         lua(&json!(path.to_str().unwrap())),
     );
     for (name, object) in objects {
-        program.push_str(&format!("run({}, {})\n", lua(&json!(name)), lua(object)));
+        let _ = writeln!(program, "run({}, {})", lua(&json!(name)), lua(object));
     }
     // Argo CD interprets Lua 5.1.
     let mut child = Command::new("lua5.1")
@@ -268,17 +269,18 @@ fn the_patch_of_argocd_cm_holds_the_scripts() {
             lakegate_crds::GROUP
         );
         if index == 0 {
-            patch.push_str(&format!("{key} &health |\n{}\n", script("health.lua", "    ")));
+            let _ = writeln!(patch, "{key} &health |\n{}", script("health.lua", "    "));
         } else {
-            patch.push_str(&format!("{key} *health\n"));
+            let _ = writeln!(patch, "{key} *health");
         }
     }
-    patch.push_str(&format!(
+    let _ = writeln!(
+        patch,
         "  resource.customizations.actions.{}_Export: |\n    discovery.lua: |\n      return {{[\"run-now\"] = {{}}}}\n    \
-         definitions:\n      - name: run-now\n        action.lua: |\n{}\n",
+         definitions:\n      - name: run-now\n        action.lua: |\n{}",
         lakegate_crds::GROUP,
         script("run-now.lua", "          "),
-    ));
+    );
     assert_file(&folder.join("argocd-cm.yaml"), &patch);
     let data = &read_yaml(&folder.join("argocd-cm.yaml"))[0]["data"];
     let health = std::fs::read_to_string(folder.join("health.lua")).unwrap();

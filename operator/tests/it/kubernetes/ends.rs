@@ -196,7 +196,6 @@ async fn a_restart_of_the_api_server_is_no_end() {
     let runtime = tokio::runtime::Handle::current();
     let (mut worker, pod) = tokio::task::spawn_blocking(move || {
         cluster.restart_api_server(|| {
-            std::thread::sleep(Duration::from_secs(20));
             // It cannot be heard, and counts as alive.
             runtime.block_on(next_such(&mut worker, "it counts as alive", |event| {
                 *event == WorkerEvent::Alive

@@ -158,6 +158,10 @@ impl Kubelet {
                 let log = changes.borrow_and_update();
                 (log.lines[sent..].to_vec(), log.cut >= mine, log.is_complete)
             };
+            if is_cut {
+                // Without the last chunk: it breaks in the middle.
+                return Ok(());
+            }
             sent += news.len();
             for (time, line) in news {
                 // As a kubelet does: by whole seconds.
@@ -173,10 +177,6 @@ impl Kubelet {
                 stream.write_all(chunk.as_bytes()).await?;
             }
             stream.flush().await?;
-            if is_cut {
-                // Without the last chunk: it breaks in the middle.
-                return Ok(());
-            }
             if is_complete || !follow {
                 stream.write_all(b"0\r\n\r\n").await?;
                 return stream.shutdown().await;
