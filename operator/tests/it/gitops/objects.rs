@@ -417,20 +417,25 @@ fn runs(all: &mut Vec<(String, Value)>) {
     put("unseen", run.unseen());
     let ahead = Some("orders-202605110200-0a0a0a");
     put("waiting", says(&Work::Idle, &CommitLookup::NotAsked, ahead));
-    let running = Work::Running {
+    let running = |progress, pending| Work::Running {
         attempt: 1,
         started,
         heard: now(),
-        progress: Progress {
-            phase: Phase::Copying,
-            rows: 700,
-            bytes: 7000,
-            total_rows: Some(1200),
-        },
-        pending: None,
+        progress,
+        pending,
         stopping: false,
     };
-    put("running", says(&running, &CommitLookup::NotAsked, None));
+    let waits = Some("the Pod waits for a node: 0/3 nodes are available: 3 Insufficient memory".to_owned());
+    let waits = running(Progress::default(), waits);
+    put("starting", says(&waits, &CommitLookup::NotAsked, None));
+    let progress = Progress {
+        phase: Phase::Copying,
+        rows: 700,
+        bytes: 7000,
+        total_rows: Some(1200),
+    };
+    let works = running(progress, None);
+    put("running", says(&works, &CommitLookup::NotAsked, None));
     let report = Report {
         rows_read: Some(1200),
         rows: 1200,
