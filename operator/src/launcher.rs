@@ -121,7 +121,7 @@ pub enum LaunchFailure {
         data_source: String,
 
         /// Names the secret and what to do.
-        source: SecretError,
+        source: Box<SecretError>,
     },
 
     /// The order is larger than what a Pod can be given.

@@ -249,7 +249,7 @@ pub async fn secrets_of(order: &WorkOrder, secrets: &dyn Secrets) -> Result<Secr
             .await
             .map_err(|source| LaunchFailure::Secret {
                 data_source: data_source.to_owned(),
-                source,
+                source: Box::new(source),
             })?;
         bundle.insert(namespace, name, key, value);
     }

@@ -365,7 +365,7 @@ pub fn state_of<'a>(
     let newest = pods.into_iter().max_by_key(|pod| (pod.created, &pod.name));
     match newest {
         Some(pod) => state_of_pod(pod, verdict, now),
-        None => state_without_pod(job, verdict),
+        None => state_without_pod(job, verdict.as_ref()),
     }
 }
 
@@ -447,13 +447,13 @@ fn state_of_pod(pod: &PodSight, verdict: Option<EndVerdict>, now: Timestamp) -> 
     }
 }
 
-fn state_without_pod(job: Option<&JobSight>, verdict: Option<EndVerdict>) -> State {
+fn state_without_pod(job: Option<&JobSight>, verdict: Option<&EndVerdict>) -> State {
     let end = |how: String, at: Option<Timestamp>| {
         State::Over(End {
             pod: None,
             how,
             last_word: None,
-            verdict: verdict.clone(),
+            verdict: verdict.cloned(),
             at,
         })
     };
@@ -463,7 +463,7 @@ fn state_without_pod(job: Option<&JobSight>, verdict: Option<EndVerdict>) -> Sta
             // Its word is gone with it; the lake knows.
             Some(JobOutcome::Complete) => end("its Pod is gone".to_owned(), None),
             Some(JobOutcome::Failed { reason, at }) => {
-                let how = if deadline(verdict.as_ref()) {
+                let how = if verdict == Some(&EndVerdict::DeadlineExceeded) {
                     "its time is over".to_owned()
                 } else {
                     format!("its Pod was removed ({reason})")
@@ -481,10 +481,6 @@ fn state_without_pod(job: Option<&JobSight>, verdict: Option<EndVerdict>) -> Sta
             },
         },
     }
-}
-
-fn deadline(verdict: Option<&EndVerdict>) -> bool {
-    verdict == Some(&EndVerdict::DeadlineExceeded)
 }
 
 /// Whether an attempt may still commit, by its Job and Pods: what may, for people.

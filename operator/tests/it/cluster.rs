@@ -191,7 +191,7 @@ impl WorkerLauncher for Cluster {
 
     async fn adopt(&self) -> Result<Vec<Adopted>, LaunchFailure> {
         let jobs = self.jobs.lock().unwrap();
-        let adopted = jobs.values().cloned().map(|job| {
+        let adopted = jobs.values().map(|job| {
             let state = job.state.borrow();
             Adopted {
                 run: Key::new(&job.order.run.namespace, &job.order.run.name),
@@ -201,7 +201,7 @@ impl WorkerLauncher for Cluster {
                 started: job.started,
                 is_over: state.is_over,
                 take_up: {
-                    let job = Arc::clone(&job);
+                    let job = Arc::clone(job);
                     Box::new(move || job.follow())
                 },
             }

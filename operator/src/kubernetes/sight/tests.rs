@@ -1,3 +1,6 @@
+// Their JSON arguments are written in place.
+#![allow(clippy::needless_pass_by_value)]
+
 use serde_json::json;
 
 use super::*;
@@ -337,7 +340,7 @@ fn who_may_still_commit() {
             false,
         ))
     };
-    let cases = [
+    let cases = vec![
         ("nothing is left", None, vec![], None),
         (
             "a Job that may make its Pod yet",
