@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, and a Python environment with the
-# readers that must understand our tables. Installs with apt when run as root, else says what to install.
+# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, a Python environment with the readers that must
+# understand our tables, and etcd with a Kubernetes API server, which is built from its Go modules once (Go 1.24 or newer,
+# about five minutes). Installs with apt when run as root, else says what to install.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -14,6 +15,8 @@ missing=()
 have_postgres || missing+=(postgresql postgresql-client)
 command -v cc >/dev/null || missing+=(build-essential)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v curl >/dev/null || missing+=(curl)
+command -v etcd >/dev/null || missing+=(etcd-server)
 command -v python3 >/dev/null || missing+=(python3)
 have_venv_module || missing+=(python3-venv)
 if ((${#missing[@]})); then
@@ -36,3 +39,5 @@ if [[ ! -e $stamp ]]; then
   "$venv/bin/pip" install --quiet --disable-pip-version-check -r "$requirements"
   touch "$stamp"
 fi
+
+bash "$(dirname "$0")/cluster/build.sh" kube-apiserver kubectl

@@ -2,9 +2,10 @@
 //!
 //! ```text
 //!  manifests (read only) ─┐
-//!                         ├─> FolderStore ─┐
-//!  state.db (SQLite)     ─┘                ├─> dyn ResourceStore ─> federation, operator, gateway
-//!                          MemoryStore    ─┘
+//!                         ├─> FolderStore ────┐
+//!  state.db (SQLite)     ─┘                   ├─> dyn ResourceStore ─> federation, operator, gateway
+//!  API server ──────────────> KubernetesStore ┤
+//!                             MemoryStore ────┘
 //! ```
 //!
 //! A store answers five questions for each kind (`watch`, `get`, `list`, `create`, `write_status`, `delete`),
@@ -14,6 +15,7 @@
 pub mod contract;
 mod error;
 pub mod folder;
+pub mod kubernetes;
 pub mod memory;
 mod notices;
 mod object;
@@ -24,6 +26,7 @@ pub mod state;
 
 pub use error::StoreError;
 pub use folder::{FileProblem, FolderOptions, FolderStore, Severity};
+pub use kubernetes::{KubernetesOptions, KubernetesStore};
 pub use lakegate_crds::{DEFAULT_NAMESPACE, MANIFEST_ANNOTATION, validation::Problem};
 pub use memory::MemoryStore;
 pub use notices::{NOTICES_KEPT, Notice, NoticeType, Notices};

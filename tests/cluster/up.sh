@@ -100,10 +100,12 @@ current-context: local
 CONFIG
 done
 
+# Whether the process NAME runs. One that has ended and that nobody took notice of has no command line.
+runs() { [[ -f $1.pid ]] && grep -q . "/proc/$(cat "$1.pid")/cmdline" 2>/dev/null; }
 run() { # NAME COMMAND…   in the background, unless it runs
   local name=$1
   shift
-  if [[ -f $name.pid ]] && kill -0 "$(cat "$name.pid")" 2>/dev/null; then return; fi
+  if runs "$name"; then return; fi
   # A session of its own, so that an interrupt at the terminal reaches down.sh first.
   setsid "$@" >>"log/$name.log" 2>&1 </dev/null &
   echo $! >"$name.pid"
@@ -112,7 +114,7 @@ wait_for() { # SECONDS NAME COMMAND…   until the command succeeds, or the proc
   local limit=$((SECONDS + $1)) name=$2
   shift 2
   until "$@" >/dev/null 2>&1; do
-    kill -0 "$(cat "$name.pid")" 2>/dev/null || fail "$name ended: $(tail -3 "log/$name.log")"
+    runs "$name" || fail "$name ended: $(tail -3 "log/$name.log")"
     ((SECONDS < limit)) || fail "$name does not answer: $(tail -3 "log/$name.log")"
     sleep 0.2
   done
