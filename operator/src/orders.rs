@@ -261,6 +261,7 @@ pub(crate) fn secret_reason(error: &SecretError) -> Reason {
     match error {
         SecretError::NotFound { .. } => Reason::SecretNotFound,
         SecretError::KeyMissing { .. } => Reason::SecretKeyMissing,
+        SecretError::Unavailable { .. } => Reason::ConnectionFailed,
         _ => Reason::AccessDenied,
     }
 }

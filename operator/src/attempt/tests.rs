@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::{Progress, Report};
 
 const SESSION: &str = "this-process";
 

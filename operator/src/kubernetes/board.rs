@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use super::{
     SELECTOR,
-    sight::{AttemptKey, JobSight, PodSight, State, state_of},
+    sight::{AttemptKey, JobSight, PodSight, State, state_of, who_may_commit},
 };
 use crate::surroundings::chain;
 
@@ -112,14 +112,15 @@ impl Board {
             .collect()
     }
 
-    /// Jobs of earlier attempts of the run, that have not ended.
+    /// Jobs of earlier attempts of the run that may still commit. What has ended is left for people to look at.
     pub(super) fn unfinished_before(&self, key: &AttemptKey) -> Vec<JobSight> {
         let attempts = self.lock();
         attempts
             .iter()
             .filter(|(other, _)| other.run_uid == key.run_uid && other.attempt < key.attempt)
+            .filter(|(_, attempt)| who_may_commit(attempt.job.as_ref(), attempt.pods.values()).is_some())
             .filter_map(|(_, attempt)| attempt.job.clone())
-            .filter(|job| job.outcome.is_none() && !job.is_going)
+            .filter(|job| !job.is_going)
             .collect()
     }
 

@@ -483,22 +483,24 @@ fn state_without_pod(job: Option<&JobSight>, verdict: Option<&EndVerdict>) -> St
     }
 }
 
-fn deadline(verdict: Option<&EndVerdict>) -> bool {
-    verdict == Some(&EndVerdict::DeadlineExceeded)
-}
-
 /// Whether an attempt may still commit, by its Job and Pods: what may, for people.
-pub fn who_may_commit(job: Option<&JobSight>, pods: &[PodSight]) -> Option<String> {
-    let is_over = |pod: &PodSight| pod.is_over || matches!(pod.container, ContainerSight::Ended { .. });
-    if let Some(pod) = pods.iter().find(|pod| !is_over(pod)) {
-        let node = pod.node.as_deref().unwrap_or("none");
-        return Some(format!(
-            "Pod {} (node {node}) has not ended; when its node is known to be down, remove it with --force",
-            pod.name
-        ));
+pub fn who_may_commit<'a>(
+    job: Option<&JobSight>,
+    pods: impl IntoIterator<Item = &'a PodSight>,
+) -> Option<String> {
+    let mut has_made_its_pod = false;
+    for pod in pods {
+        if !pod.is_over && !matches!(pod.container, ContainerSight::Ended { .. }) {
+            let node = pod.node.as_deref().unwrap_or("none");
+            return Some(format!(
+                "Pod {} (node {node}) has not ended; when its node is known to be down, remove it with --force",
+                pod.name
+            ));
+        }
+        has_made_its_pod = true;
     }
     // A Job makes one Pod and no other: only one that has made none yet may.
-    let job = job.filter(|job| job.outcome.is_none() && pods.is_empty())?;
+    let job = job.filter(|job| job.outcome.is_none() && !has_made_its_pod)?;
     Some(format!("Job {} is being removed", job.name))
 }
 

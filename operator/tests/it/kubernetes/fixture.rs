@@ -28,7 +28,7 @@ use kube::{
 use lakegate_crds::ExportRun;
 use lakegate_operator::{
     WorkerLauncher as _,
-    clock::{Clock, SystemClock},
+    clock::Clock,
     kubernetes::{JobLauncher, JobOptions},
     launcher::{Worker, WorkerEvent},
     protocol::{Failure, PROTOCOL_VERSION, Phase, Progress, Report, RunIdentity, WorkOrder, WorkerMessage},
@@ -211,6 +211,18 @@ async fn furnish(client: &Client, kubelet: SocketAddr) {
         .unwrap();
 }
 
+fn options() -> JobOptions {
+    JobOptions {
+        image: "lakegate:test".to_owned(),
+        ttl: Duration::from_hours(1),
+        ..JobOptions::default()
+    }
+}
+
+pub fn launcher(client: Client, namespace: &str) -> JobLauncher {
+    JobLauncher::new(client, vec![namespace.to_owned()], options())
+}
+
 /// A namespace with a run.
 pub struct Place {
     pub cluster: &'static Cluster,
@@ -221,16 +233,12 @@ pub struct Place {
 
 impl Place {
     pub fn launcher(&self) -> JobLauncher {
-        self.launcher_at(Arc::new(SystemClock))
+        launcher(self.client.clone(), &self.namespace)
     }
 
     pub fn launcher_at(&self, clock: Arc<dyn Clock>) -> JobLauncher {
-        let options = JobOptions {
-            image: "lakegate:test".to_owned(),
-            ttl: Duration::from_hours(1),
-            ..JobOptions::default()
-        };
-        JobLauncher::with_clock(self.client.clone(), vec![self.namespace.clone()], options, clock)
+        let namespaces = vec![self.namespace.clone()];
+        JobLauncher::with_clock(self.client.clone(), namespaces, options(), clock)
     }
 
     pub fn order(&self, attempt: u32) -> WorkOrder {

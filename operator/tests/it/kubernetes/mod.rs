@@ -4,3 +4,4 @@ mod ends;
 mod fixture;
 mod kubelet;
 mod lives;
+mod whole;
