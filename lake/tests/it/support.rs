@@ -1,6 +1,5 @@
 //! What the tests share: temporary lakes, small tables, and a store that misbehaves on demand.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
@@ -18,7 +17,7 @@ use futures::stream::BoxStream;
 use lakegate_crds::{LakeSpec, S3Spec};
 use lakegate_lake::{Commit, CommitInfo, Lake, LakeContext, LakeError, Patience, WriteOptions, WrittenFiles};
 use lakegate_store::s3::{self, S3Context};
-use lakegate_store::{Redactor, SecretError, SecretValue, Secrets};
+use lakegate_store::{MemoryStore, Secrets};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -181,55 +180,15 @@ pub async fn open_s3(spec: &S3Spec, secrets: &Arc<dyn Secrets>) -> Result<Arc<La
 
 /// The keys of the S3 server's owner.
 pub fn keys() -> Arc<dyn Secrets> {
-    Arc::new(Keys::new(KEY, SECRET))
+    keys_of(KEY, SECRET)
 }
 
-/// Secrets of the namespace `default`; they may change while they are used.
-pub struct Keys {
-    /// By name and key.
-    values: Mutex<BTreeMap<(String, String), String>>,
-    redactor: Redactor,
-}
-
-impl Keys {
-    /// One Secret `lake-keys`.
-    pub fn new(key: &str, secret: &str) -> Self {
-        let keys = Self {
-            values: Mutex::default(),
-            redactor: Redactor::new(),
-        };
-        keys.set("accessKeyId", key);
-        keys.set("secretAccessKey", secret);
-        keys
-    }
-
-    pub fn set(&self, key: &str, value: &str) {
-        let name = ("lake-keys".to_owned(), key.to_owned());
-        self.values.lock().unwrap().insert(name, value.to_owned());
-    }
-}
-
-#[async_trait]
-impl Secrets for Keys {
-    async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError> {
-        let values = self.values.lock().unwrap();
-        match values.get(&(name.to_owned(), key.to_owned())) {
-            Some(value) if namespace == "default" => {
-                let value = SecretValue::new(value.as_str());
-                self.redactor.register_key(key, &value);
-                Ok(value)
-            }
-            _ => Err(SecretError::NotFound {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-                remedy: "create it".to_owned(),
-            }),
-        }
-    }
-
-    fn redactor(&self) -> Redactor {
-        self.redactor.clone()
-    }
+/// A Secret `lake-keys`.
+pub fn keys_of(key: &str, secret: &str) -> Arc<dyn Secrets> {
+    let store = MemoryStore::new();
+    store.put_secret("default", "lake-keys", "accessKeyId", key);
+    store.put_secret("default", "lake-keys", "secretAccessKey", secret);
+    Arc::new(store)
 }
 
 pub fn people_schema() -> SchemaRef {
