@@ -12,11 +12,12 @@ use lakegate_lake::{Lake, LakeError, WriteOptions};
 use lakegate_store::Secrets;
 use serde_json::json;
 
+use crate::faulty::{Faults, FaultyStore};
 use crate::proxy::{Fate, Proxy};
 use crate::s3_server::{KEY, S3Server, SECRET};
 use crate::support::{
-    Faults, FaultyStore, Place, batch, count_and_sum, data_files, directory, info, keys, keys_of, open_s3,
-    options, people, run, s3_spec, tree, write,
+    Place, batch, count_and_sum, data_files, directory, info, keys, keys_of, open_s3, options, people, run,
+    s3_spec, tree, write,
 };
 
 /// Every text that an error shows to anybody.
@@ -101,7 +102,7 @@ async fn what_is_wrong_is_said_with_what_to_do() {
             keys(),
             (Reason::SecretNotFound, false),
             "cannot be used without its keys: secret nowhere was not found",
-            "create it",
+            "put it into",
         ),
     ];
     for (spec, secrets, expected, problem, remedy) in cases {
