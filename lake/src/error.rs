@@ -107,14 +107,14 @@ pub enum LakeError {
     StorageFull { location: String, source: Source },
     /// The spec names a bucket that cannot be one.
     #[error("{0}")]
-    Bucket(S3Error),
+    Bucket(Box<S3Error>),
     /// The bucket cannot be used, for a reason that is known.
     #[error("cannot {operation} {path} in lake {location}: {source}")]
     BucketFailed {
         operation: &'static str,
         path: String,
         location: String,
-        source: S3Error,
+        source: Box<S3Error>,
     },
     /// The store creates objects over others, so that two commits could be one.
     #[error(

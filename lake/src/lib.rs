@@ -138,7 +138,7 @@ impl Lake {
                 patience: context.patience,
             },
         )
-        .map_err(LakeError::Bucket)?;
+        .map_err(|error| LakeError::Bucket(Box::new(error)))?;
         let store: Arc<dyn ObjectStore> = if bucket.prefix.as_ref().is_empty() {
             bucket.store
         } else {

@@ -84,7 +84,7 @@ impl Objects {
                     path.to_string()
                 },
                 location: self.base.to_string(),
-                source: known.clone(),
+                source: Box::new(known.clone()),
             };
         }
         LakeError::Store {

@@ -271,7 +271,7 @@ async fn lost_replies_on_the_wire() {
         }
     }
     // a data file, a manifest, a list, the commit, the hint, the run manifest, _SUCCESS; of these one create
-    assert!(committed >= 4 * 7 + 1, "{committed}");
+    assert!(committed > 4 * 7, "{committed}");
 }
 
 /// Whoever loses the race for a version by a reply that was lost, or a conflict without a winner, commits on top.
