@@ -9,7 +9,14 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/services/versitygw.sh");
+/// Beside this file, whichever crate takes it in.
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|directory| directory.join("tests/services/versitygw.sh"))
+        .find(|script| script.exists())
+        .unwrap()
+}
 
 /// Never to be seen in any message: tests search for `canary`.
 pub const KEY: &str = "canarykey7f3a";
@@ -34,7 +41,7 @@ impl S3Server {
     /// A server with options of its own.
     pub fn start(options: &[&str]) -> Self {
         let mut child = Command::new("bash")
-            .arg(SCRIPT)
+            .arg(script())
             .arg("serve")
             .args(options)
             .env("ROOT_ACCESS_KEY_ID", KEY)
@@ -78,7 +85,7 @@ impl S3Server {
     /// Adds somebody who may do nothing.
     pub fn add_user(&self, key: &str, secret: &str) {
         let output = Command::new("bash")
-            .arg(SCRIPT)
+            .arg(script())
             .args(["user", &self.port.to_string(), key, secret])
             .env("ROOT_ACCESS_KEY_ID", KEY)
             .env("ROOT_SECRET_ACCESS_KEY", SECRET)

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use arrow::array::Int64Array;
 use lakegate_lake::{Lake, LakeError, WriteOptions};
 
+use crate::faulty::{Fault, Faults, Kind, Request};
 use crate::support::{
-    Fault, Faults, Kind, Place, Request, batch, count_and_sum, data_files, directory, info, lake,
-    on_every_place, options, people, run, tree, write,
+    Place, batch, count_and_sum, data_files, directory, info, lake, on_every_place, options, people, run,
+    tree, write,
 };
 
 on_every_place! {

@@ -6,6 +6,7 @@
 mod commit;
 mod evolution;
 mod faults;
+mod faulty;
 mod proxy;
 mod readers;
 mod reading;

@@ -12,11 +12,12 @@ use lakegate_lake::{Lake, LakeError, WriteOptions};
 use lakegate_store::Secrets;
 use serde_json::json;
 
+use crate::faulty::{Faults, FaultyStore};
 use crate::proxy::{Fate, Proxy};
 use crate::s3_server::{KEY, S3Server, SECRET};
 use crate::support::{
-    Faults, FaultyStore, Keys, Place, batch, count_and_sum, data_files, directory, info, keys, open_s3,
-    options, people, run, s3_spec, tree, write,
+    Place, batch, count_and_sum, data_files, directory, info, keys, keys_of, open_s3, options, people, run,
+    s3_spec, tree, write,
 };
 
 /// Every text that an error shows to anybody.
@@ -53,7 +54,6 @@ async fn what_is_wrong_is_said_with_what_to_do() {
     let (bucket, endpoint) = (server.bucket(), server.endpoint());
     let good = s3_spec(&bucket, None, &endpoint);
     server.add_user("ana", "canary-of-ana");
-    let with = |key: &str, secret: &str| -> Arc<dyn Secrets> { Arc::new(Keys::new(key, secret)) };
     let edited = |edit: serde_json::Value| -> S3Spec {
         let mut spec = serde_json::to_value(&good).unwrap();
         for (key, value) in edit.as_object().unwrap() {
@@ -64,21 +64,21 @@ async fn what_is_wrong_is_said_with_what_to_do() {
     let cases = [
         (
             good.clone(),
-            with(KEY, "canary-wrong-secret"),
+            keys_of(KEY, "canary-wrong-secret"),
             (Reason::AccessDenied, false),
             "does not accept the keys (SignatureDoesNotMatch",
             "correct them in Secret lake-keys",
         ),
         (
             good.clone(),
-            with("canarynobody", SECRET),
+            keys_of("canarynobody", SECRET),
             (Reason::AccessDenied, false),
             "does not accept the keys (InvalidAccessKeyId",
             "correct them in Secret lake-keys",
         ),
         (
             good.clone(),
-            with("ana", "canary-of-ana"),
+            keys_of("ana", "canary-of-ana"),
             (Reason::AccessDenied, false),
             "denies access (AccessDenied",
             "allow it in the policy",
@@ -102,7 +102,7 @@ async fn what_is_wrong_is_said_with_what_to_do() {
             keys(),
             (Reason::SecretNotFound, false),
             "cannot be used without its keys: secret nowhere was not found",
-            "create it",
+            "put it into",
         ),
     ];
     for (spec, secrets, expected, problem, remedy) in cases {

@@ -463,7 +463,7 @@ fn state_without_pod(job: Option<&JobSight>, verdict: Option<&EndVerdict>) -> St
             // Its word is gone with it; the lake knows.
             Some(JobOutcome::Complete) => end("its Pod is gone".to_owned(), None),
             Some(JobOutcome::Failed { reason, at }) => {
-                let how = if deadline(verdict) {
+                let how = if verdict == Some(&EndVerdict::DeadlineExceeded) {
                     "its time is over".to_owned()
                 } else {
                     format!("its Pod was removed ({reason})")
