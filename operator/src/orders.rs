@@ -173,12 +173,20 @@ fn secret_failure(source: &DataSource, error: &SecretError) -> Failure {
 
 /// Name and key of every secret that a DataSource's connection needs.
 fn secret_references(spec: &DataSourceSpec) -> Vec<(&str, &str)> {
+    let servers = [
+        spec.postgres
+            .as_ref()
+            .map(|server| (&server.credentials, &server.tls)),
+        spec.mysql
+            .as_ref()
+            .map(|server| (&server.credentials, &server.tls)),
+    ];
     let mut references = Vec::new();
-    if let Some(postgres) = &spec.postgres {
-        let credentials = &postgres.credentials.secret_ref;
+    for (credentials, tls) in servers.into_iter().flatten() {
+        let credentials = &credentials.secret_ref;
         references.push((credentials.name.as_str(), credentials.username_key()));
         references.push((credentials.name.as_str(), credentials.password_key()));
-        if let Some(authority) = postgres.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()) {
+        if let Some(authority) = tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()) {
             references.push((&authority.name, &authority.key));
         }
     }
