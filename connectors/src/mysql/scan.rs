@@ -244,7 +244,12 @@ impl Scan {
         let mut rows = 0;
         while let Some(batch) = reading.next_batch().await? {
             // Never negative.
-            rows += batch.column(0).as_primitive::<Int64Type>().iter().flatten().sum::<i64>() as u64;
+            rows += batch
+                .column(0)
+                .as_primitive::<Int64Type>()
+                .iter()
+                .flatten()
+                .sum::<i64>() as u64;
         }
         let Reading { scan, lease, .. } = reading;
         lease.release();

@@ -5,5 +5,6 @@
 
 mod common;
 mod files;
+mod mysql;
 mod postgres;
 mod sqlite;

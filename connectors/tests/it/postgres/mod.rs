@@ -3,7 +3,7 @@
 mod connection;
 mod discovery;
 mod pushdown;
-mod server;
+pub mod server;
 mod sizes;
 mod values;
 
