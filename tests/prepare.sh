@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, and a Python environment with the
-# readers that must understand our tables. Installs with apt when run as root, else says what to install.
+# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, MariaDB's server and client (the packages
+# without a system service: each test run starts servers of its own), and a Python environment with the readers that must understand our tables. Installs with apt when run as root, else says what to install.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -8,10 +8,12 @@ venv=$cache/venv
 mkdir -p "$cache"
 
 have_postgres() { command -v psql >/dev/null && compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+have_mariadb() { command -v mariadb >/dev/null && command -v mariadb-install-db >/dev/null && [[ -x /usr/sbin/mariadbd || -n $(command -v mariadbd) ]]; }
 have_venv_module() { python3 -c 'import venv, ensurepip' 2>/dev/null; }
 
 missing=()
 have_postgres || missing+=(postgresql postgresql-client)
+have_mariadb || missing+=(mariadb-server-core mariadb-client-core)
 command -v cc >/dev/null || missing+=(build-essential)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v python3 >/dev/null || missing+=(python3)
