@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Bring what the tests use beside Rust: PostgreSQL 15's server and psql, MariaDB's server and client (the packages
-# without a system service: each test run starts servers of its own), and a Python environment with the readers that must understand our tables. Installs with apt when run as root, else says what to install.
+# without a system service: tests start servers of their own), and a Python environment with the readers that
+# must understand our tables. Installs with apt when run as root, else says what to install.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}

@@ -5,6 +5,7 @@
 
 mod common;
 mod files;
+mod loopback;
 mod mysql;
 mod postgres;
 mod sqlite;

@@ -9,6 +9,8 @@ mod column;
 mod handshake;
 mod packets;
 mod reader;
+#[cfg(test)]
+mod scripted;
 mod transport;
 
 use std::sync::Arc;

@@ -25,7 +25,7 @@ CREATE VIEW broken AS SELECT x FROM base;
 DROP TABLE base;
 ";
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kinds_keys_comments_and_estimates() {
     let server = MariaDbServer::shared();
     server.database("discovery", SCHEMA);
@@ -99,7 +99,7 @@ async fn kinds_keys_comments_and_estimates() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_patterns_and_grants() {
     let server = MariaDbServer::shared();
     for database in ["discovery_a", "discovery_b"] {
@@ -158,7 +158,7 @@ async fn databases_patterns_and_grants() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_that_changed_since_discovery() {
     let server = MariaDbServer::shared();
     server.database(

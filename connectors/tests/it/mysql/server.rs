@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::postgres::server::{certificates, free_port};
+use crate::loopback::{certificates, free_port, run};
 
 /// Never to be seen in any message: tests search for it.
 pub const PASSWORD: &str = "canary-8b1d-password";
@@ -53,22 +53,14 @@ impl MariaDbServer {
             .tempdir()
             .unwrap();
         let data = directory.path().join("data");
-        let output = Command::new(program("mariadb-install-db"))
+        run(Command::new(program("mariadb-install-db"))
             .args([
                 "--no-defaults",
                 "--skip-test-db",
                 "--auth-root-authentication-method=normal",
             ])
             .arg(format!("--datadir={}", data.display()))
-            .arg(format!("--user={}", user()))
-            .output()
-            .unwrap();
-        assert!(
-            output.status.success(),
-            "mariadb-install-db failed: {}{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
+            .arg(format!("--user={}", user())));
         let server = Self {
             directory,
             process: Mutex::new(None),

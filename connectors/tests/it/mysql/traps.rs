@@ -85,7 +85,6 @@ async fn what_is_sent_and_what_stays() {
         "bin <> 'a'",
         "made = 70",
         "ratio = 0.0",
-        "doc = '{}'",
         "day IS NULL",
         "num + 1 = 2",
         "ci = chr(0)",

@@ -3,7 +3,7 @@
 mod connection;
 mod discovery;
 mod pushdown;
-pub mod server;
+mod server;
 mod sizes;
 mod values;
 
