@@ -192,3 +192,23 @@ fn secret_references(spec: &DataSourceSpec) -> Vec<(&str, &str)> {
     }
     references
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_server_names_its_secrets() {
+        for kind in ["postgres", "mysql"] {
+            let spec: DataSourceSpec = serde_json::from_value(serde_json::json!({kind: {
+                "database": "shop",
+                "primary": {"host": "db"},
+                "credentials": {"secretRef": {"name": "login", "passwordKey": "pass"}},
+                "tls": {"caSecretRef": {"name": "ca", "key": "ca.crt"}},
+            }}))
+            .unwrap();
+            let expected = [("login", "username"), ("login", "pass"), ("ca", "ca.crt")];
+            assert_eq!(secret_references(&spec), expected, "{kind}");
+        }
+    }
+}

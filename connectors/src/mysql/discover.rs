@@ -206,7 +206,7 @@ impl ColumnRow {
     fn describe(self, zero_dates: ZeroDates) -> (Field, ColumnDetails) {
         let column = RemoteColumn::new(self.name.clone(), &self.facts);
         // A column that is NOT NULL can have a zero date.
-        let nullable = self.nullable || zero_dates == ZeroDates::Null && column.wire.has_zero_dates();
+        let nullable = self.nullable || zero_dates == ZeroDates::AsNull && column.wire.has_zero_dates();
         (
             Field::new(self.name, column.wire.data_type(), nullable),
             ColumnDetails {

@@ -147,7 +147,7 @@ impl RemoteShape {
         let Some(column) = column else {
             return Verdict::unsupported("not a comparison");
         };
-        let zero_is_null = column.wire.has_zero_dates() && self.zero_dates == ZeroDates::Null;
+        let zero_is_null = column.wire.has_zero_dates() && self.zero_dates == ZeroDates::AsNull;
         let (comparison, values, list_negated): (Comparison, Vec<&ScalarValue>, bool) = match leaf {
             Predicate::And(_) | Predicate::Or(_) | Predicate::Not(_) => {
                 return Verdict::unsupported("not a comparison");
@@ -177,23 +177,16 @@ impl RemoteShape {
                 low, high, negated, ..
             } => (Comparison::GreaterOrEqual, vec![low, high], *negated),
         };
-        for value in &values {
+        let mut superset = None;
+        for value in values {
             match verdict_of(column, comparison, list_negated, value) {
                 Verdict::Exact => {}
-                // The rule is that of the column, so the next value has it too,
-                // or none.
-                Verdict::Inexact(reason) => {
-                    if let Some(refused) = values
-                        .iter()
-                        .map(|value| verdict_of(column, comparison, list_negated, value))
-                        .find(|verdict| matches!(verdict, Verdict::Unsupported(_)))
-                    {
-                        return refused;
-                    }
-                    return Verdict::Inexact(reason);
-                }
+                inexact @ Verdict::Inexact(_) => superset = Some(inexact),
                 unsupported @ Verdict::Unsupported(_) => return unsupported,
             }
+        }
+        if let Some(inexact) = superset {
+            return inexact;
         }
         if !zero_is_null {
             return Verdict::Exact;
@@ -421,7 +414,7 @@ mod tests {
 
     #[test]
     fn statements() {
-        let shape = shape(ZeroDates::Null);
+        let shape = shape(ZeroDates::AsNull);
         insta::assert_snapshot!(shape.select(&[], &[], None), @"SELECT COUNT(*) FROM `shop`.`odd``table`");
         insta::assert_snapshot!(
             shape.select(&[], &[Predicate::IsTrue { column: 3 }], Some(4)),
@@ -480,7 +473,7 @@ mod tests {
 
     #[test]
     fn verdicts() {
-        let shape = shape(ZeroDates::Null);
+        let shape = shape(ZeroDates::AsNull);
         let null = |column, negated| Predicate::IsNull { column, negated };
         let exact = [
             compare(0, Comparison::Less, ScalarValue::Int64(Some(1))),

@@ -408,7 +408,7 @@ impl Reading {
 fn explain(problem: &Problem) -> String {
     match problem {
         Problem::ZeroDate => "holds the date 0000-00-00, which is none; correct it in the database, or set \
-             zeroDates of the DataSource to Null"
+             zeroDates of the DataSource to AsNull"
             .to_owned(),
         Problem::NoSuchDate => "holds a date that does not exist, such as one with a zero month or day; \
              correct it in the database, or read the column as text through a view"

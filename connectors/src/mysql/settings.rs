@@ -65,14 +65,16 @@ impl Settings {
     /// what constants and results mean, how many rows a query may have, how
     /// long a statement and a write to a slow reader may take.
     pub(super) fn pins(&self, flavor: Flavor) -> [String; 3] {
-        // 0 would mean no timeout at all.
-        let milliseconds = self.statement_timeout.as_millis().clamp(1, u128::from(u32::MAX));
+        // 0 would mean no timeout at all; more than a year is refused.
+        let timeout = self
+            .statement_timeout
+            .clamp(Duration::from_millis(1), Duration::from_hours(365 * 24));
         let timeout = match flavor {
-            Flavor::MariaDb => format!(
-                "max_statement_time = {}",
-                self.statement_timeout.as_secs_f64().max(0.001)
+            Flavor::MariaDb => format!("max_statement_time = {}", timeout.as_secs_f64()),
+            Flavor::MySql => format!(
+                "max_execution_time = {}",
+                timeout.as_millis().min(u32::MAX.into())
             ),
-            Flavor::MySql => format!("max_execution_time = {milliseconds}"),
         };
         let patience = self.patience().as_secs();
         [

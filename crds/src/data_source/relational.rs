@@ -109,7 +109,7 @@ impl PostgresSpec {
 pub enum ZeroDates {
     /// It is read as NULL.
     #[default]
-    Null,
+    AsNull,
     /// A query or export that reads one fails.
     Fail,
 }
@@ -152,7 +152,7 @@ pub struct MysqlSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<ConnectionLimits>,
 
-    /// What becomes of the date `0000-00-00`: `Null` (the default) reads it as NULL, `Fail` refuses
+    /// What becomes of the date `0000-00-00`: `AsNull` (the default) reads it as NULL, `Fail` refuses
     /// it. A date with a zero month or day, such as `2026-02-00`, is always refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zero_dates: Option<ZeroDates>,

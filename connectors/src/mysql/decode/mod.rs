@@ -107,7 +107,7 @@ impl RowDecoder {
             }
             match values.append(&mut reader) {
                 Ok(()) => {}
-                Err(Problem::ZeroDate) if self.zero_dates == ZeroDates::Null => {
+                Err(Problem::ZeroDate) if self.zero_dates == ZeroDates::AsNull => {
                     self.zero_dates_seen += 1;
                     values.append_null();
                 }
@@ -180,7 +180,7 @@ mod tests {
     fn nulls_by_bit() {
         let int = Wire::Int { unsigned: false };
         let wires = vec![int; 8];
-        let mut decoder = decoder(&wires, ZeroDates::Null);
+        let mut decoder = decoder(&wires, ZeroDates::AsNull);
         // The bitmap has ten bits: column 0 is bit 2, column 7 is bit 9.
         let mut row = vec![0, 0b0000_0100, 0b0000_0010];
         for value in 1..=6_i32 {
@@ -199,7 +199,7 @@ mod tests {
     fn zero_and_impossible_dates() {
         let zero: &[u8] = &[0];
         for wire in [Wire::Date, Wire::DateTime, Wire::Timestamp] {
-            let batch = one(wire.clone(), zero, ZeroDates::Null).unwrap();
+            let batch = one(wire.clone(), zero, ZeroDates::AsNull).unwrap();
             assert!(batch.column(0).is_null(0));
             assert_eq!(one(wire, zero, ZeroDates::Fail), Err(Problem::ZeroDate));
         }
@@ -209,7 +209,7 @@ mod tests {
             [4, 0xE8, 7, 2, 31],
             [4, 0, 0, 1, 1],
         ] {
-            let outcome = one(Wire::Date, &date, ZeroDates::Null);
+            let outcome = one(Wire::Date, &date, ZeroDates::AsNull);
             if date[1..3] == [0, 0] {
                 // The year 0 is a leap year like any other.
                 assert!(outcome.is_ok());

@@ -114,13 +114,9 @@ impl Client {
             head.clear();
         }
         head_of_response(flags, &mut head);
-        // A plugin that is not known here is none of the user's in the end, or
-        // the server says so: it has the last word on the method.
-        let (mut plugin, challenge) = match known(&greeting.plugin) {
-            Some(plugin) => (plugin, greeting.nonce.as_slice()),
-            None => (NATIVE, greeting.nonce.as_slice()),
-        };
-        let answer = scramble(plugin, target.password, challenge);
+        // The server's own method may not be the user's: it has the last word.
+        let mut plugin = known(&greeting.plugin).unwrap_or(NATIVE);
+        let answer = scramble(plugin, target.password, &greeting.nonce);
         self.send(&response(head, flags, plugin, &answer, target)).await?;
         loop {
             let packet = self.packet().await?;

@@ -85,7 +85,7 @@ async fn kinds_keys_comments_and_estimates() {
     );
     let version = connector.probe().await.unwrap().server_version.unwrap();
     assert!(
-        version.ends_with("-MariaDB") && version.starts_with("1"),
+        version.ends_with("-MariaDB") && version.starts_with('1'),
         "{version}"
     );
     let (session, _) = sessions(&connector).await;

@@ -72,7 +72,7 @@ impl MariaDbServer {
             "mysql",
             &format!(
                 "CREATE USER {USER} IDENTIFIED BY '{PASSWORD}'; \
-                 GRANT SELECT, SHOW VIEW, EXECUTE ON *.* TO {USER}"
+                 GRANT SELECT ON *.* TO {USER}"
             ),
         );
         server

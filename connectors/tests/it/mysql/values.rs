@@ -1,6 +1,8 @@
 //! Every type, with NULLs and edge values: what arrives against the server's
 //! own text.
 
+use std::fmt::Write as _;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
@@ -352,13 +354,10 @@ async fn every_type_arrives_as_the_server_prints_it() {
     let cases = cases();
     let mut tables = String::new();
     for (number, case) in cases.iter().enumerate() {
-        tables.push_str(&format!(
-            "CREATE TABLE t{number} (id int, v {});\n",
-            case.sql_type
-        ));
+        let _ = writeln!(tables, "CREATE TABLE t{number} (id int, v {});", case.sql_type);
         let values = std::iter::once("NULL").chain(case.values.iter().map(String::as_str));
         for (id, value) in values.enumerate() {
-            tables.push_str(&format!("INSERT INTO t{number} VALUES ({id}, {value});\n"));
+            let _ = writeln!(tables, "INSERT INTO t{number} VALUES ({id}, {value});");
         }
     }
     server.database("every_type", &tables);
@@ -439,9 +438,10 @@ async fn what_has_no_exact_form_is_refused() {
     ];
     let mut tables = String::new();
     for (number, (sql_type, value, _)) in cases.iter().enumerate() {
-        tables.push_str(&format!(
-            "CREATE TABLE r{number} (id int, v {sql_type}); INSERT INTO r{number} VALUES (1, {value});\n"
-        ));
+        let _ = writeln!(
+            tables,
+            "CREATE TABLE r{number} (id int, v {sql_type}); INSERT INTO r{number} VALUES (1, {value});"
+        );
     }
     tables.push_str(
         "SET sql_mode = 'ALLOW_INVALID_DATES'; \
