@@ -7,14 +7,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{LogFormat, LogOptions};
 
-/// What is logged when nobody asks for more: our own progress, others' troubles.
-const DEFAULT_FILTER: &str = "warn,lakegate=info,lakegate_crds=info,lakegate_store=info,lakegate_connectors=info,\
+/// What is logged when nobody asks for more: our own progress, others' troubles. The client of Kubernetes logs each
+/// request that failed, and gives us the error as well.
+const DEFAULT_FILTER: &str = "warn,kube_client=off,lakegate=info,lakegate_crds=info,lakegate_store=info,lakegate_connectors=info,\
                               lakegate_lake=info,lakegate_federation=info,lakegate_operator=info,lakegate_gateway=info";
 
 /// Start logging to standard error. An unreadable filter is told and replaced by the default.
 ///
-/// A worker's lines carry no time of their own: the process that started it logs them again, with its time.
-pub fn start_logs(options: &LogOptions, is_worker: bool) {
+/// The lines of a worker that is a child process carry no time of their own: the process that started it logs them again,
+/// with its time.
+pub fn start_logs(options: &LogOptions, is_child: bool) {
     let filter = match options.log.as_deref().map(EnvFilter::try_new) {
         None => EnvFilter::new(DEFAULT_FILTER),
         Some(Ok(filter)) => filter,
@@ -27,7 +29,7 @@ pub fn start_logs(options: &LogOptions, is_worker: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match options.log_format {
-        LogFormat::Human if is_worker => builder.with_ansi(false).with_target(false).without_time().init(),
+        LogFormat::Human if is_child => builder.with_ansi(false).with_target(false).without_time().init(),
         LogFormat::Human => builder
             .with_ansi(std::io::stderr().is_terminal())
             .with_target(false)
