@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, an S3 server, a Python environment with the
-# readers that must understand our tables, what checks the charts, and etcd with a Kubernetes API server. Installs with
-# apt when run as root, else says what to install. What is written in Go (1.24 or newer; Debian's is too old) is built
-# from its modules once, in about ten minutes.
+# Bring what the tests use beside Rust: PostgreSQL 15's server and psql, MariaDB's server and client (the packages
+# without a system service: tests start servers of their own), an S3 server, a Python environment with the readers that
+# must understand our tables, what checks the charts, and etcd with a Kubernetes API server. Installs with apt when run as
+# root, else says what to install. What is written in Go (1.24 or newer; Debian's is too old) is built from its modules
+# once, in about ten minutes.
 set -euo pipefail
 
 cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
@@ -10,10 +11,12 @@ venv=$cache/venv
 mkdir -p "$cache"
 
 have_postgres() { command -v psql >/dev/null && compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+have_mariadb() { command -v mariadb >/dev/null && command -v mariadb-install-db >/dev/null && [[ -x /usr/sbin/mariadbd || -n $(command -v mariadbd) ]]; }
 have_venv_module() { python3 -c 'import venv, ensurepip' 2>/dev/null; }
 
 missing=()
 have_postgres || missing+=(postgresql postgresql-client)
+have_mariadb || missing+=(mariadb-server-core mariadb-client-core)
 command -v cc >/dev/null || missing+=(build-essential)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v curl >/dev/null || missing+=(curl)

@@ -278,12 +278,20 @@ pub(crate) fn scratch_root(state_dir: &Path) -> PathBuf {
 
 /// Name and key of every secret that a DataSource's connection needs.
 fn secret_references(spec: &DataSourceSpec) -> Vec<(&str, &str)> {
+    let servers = [
+        spec.postgres
+            .as_ref()
+            .map(|server| (&server.credentials, &server.tls)),
+        spec.mysql
+            .as_ref()
+            .map(|server| (&server.credentials, &server.tls)),
+    ];
     let mut references = Vec::new();
-    if let Some(postgres) = &spec.postgres {
-        let credentials = &postgres.credentials.secret_ref;
+    for (credentials, tls) in servers.into_iter().flatten() {
+        let credentials = &credentials.secret_ref;
         references.push((credentials.name.as_str(), credentials.username_key()));
         references.push((credentials.name.as_str(), credentials.password_key()));
-        if let Some(authority) = postgres.tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()) {
+        if let Some(authority) = tls.as_ref().and_then(|tls| tls.ca_secret_ref.as_ref()) {
             references.push((&authority.name, &authority.key));
         }
     }
@@ -299,4 +307,24 @@ fn secret_references(spec: &DataSourceSpec) -> Vec<(&str, &str)> {
         references.extend(keys.keys().map(|key| (keys.name.as_str(), key)));
     }
     references
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_server_names_its_secrets() {
+        for kind in ["postgres", "mysql"] {
+            let spec: DataSourceSpec = serde_json::from_value(serde_json::json!({kind: {
+                "database": "shop",
+                "primary": {"host": "db"},
+                "credentials": {"secretRef": {"name": "login", "passwordKey": "pass"}},
+                "tls": {"caSecretRef": {"name": "ca", "key": "ca.crt"}},
+            }}))
+            .unwrap();
+            let expected = [("login", "username"), ("login", "pass"), ("ca", "ca.crt")];
+            assert_eq!(secret_references(&spec), expected, "{kind}");
+        }
+    }
 }

@@ -6,6 +6,8 @@
 mod bucket;
 mod common;
 mod files;
+mod loopback;
+mod mysql;
 mod postgres;
 #[path = "../../../tests/services/s3.rs"]
 mod s3_server;

@@ -46,7 +46,7 @@ impl Unserved {
         if let Some(kind) = spec.source_kind()
             && matches!(
                 kind,
-                SourceKind::Mysql | SourceKind::Redis | SourceKind::Elasticsearch | SourceKind::Spreadsheet
+                SourceKind::Redis | SourceKind::Elasticsearch | SourceKind::Spreadsheet
             )
         {
             let field = kind.field();
@@ -62,6 +62,15 @@ impl Unserved {
             self.field(
                 postgres.primary.write_credentials.is_some(),
                 "spec.postgres.primary.writeCredentials",
+            );
+        }
+        if let Some(mysql) = &spec.mysql {
+            self.field(!mysql.replicas.is_empty(), "spec.mysql.replicas");
+            self.field(mysql.max_replica_lag.is_some(), "spec.mysql.maxReplicaLag");
+            self.field(mysql.on_replica_lag.is_some(), "spec.mysql.onReplicaLag");
+            self.field(
+                mysql.primary.write_credentials.is_some(),
+                "spec.mysql.primary.writeCredentials",
             );
         }
         if let Some(store) = &spec.object_store {

@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL: `Disable`, `Require`, `VerifyFull`.
+//! TLS to a server: `Disable`, `Require`, `VerifyFull`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,9 +9,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::settings::Settings;
+use super::Server;
 use crate::ConnectorError;
 
 /// Where systems keep the authorities they trust, as one PEM file.
@@ -23,41 +22,42 @@ const SYSTEM_BUNDLES: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// TLS as the DataSource wants it; none with `Disable`.
-pub(super) async fn connector(settings: &Settings) -> Result<Option<MakeRustlsConnect>, ConnectorError> {
-    let failed = |message: String| ConnectorError::TlsFailed {
-        catalog: settings.catalog.clone(),
-        endpoint: settings.address(),
-        message,
-        source: None,
-    };
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| failed(error.to_string()))?;
-    let config = match settings.tls {
-        TlsMode::Disable => return Ok(None),
-        TlsMode::Require => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer { provider }))
-            .with_no_client_auth(),
-        TlsMode::VerifyFull => {
-            let roots = match &settings.authority {
-                Some(reference) => {
-                    let pem = settings.secret(reference).await?;
-                    authorities(pem.expose().as_bytes()).map_err(|message| {
-                        failed(format!(
-                            "{}/{} is not a certificate authority in PEM: {message}",
-                            reference.name, reference.key
-                        ))
-                    })?
-                }
-                None => system_authorities().await.map_err(failed)?,
-            };
-            builder.with_root_certificates(roots).with_no_client_auth()
-        }
-    };
-    Ok(Some(MakeRustlsConnect::new(config)))
+impl Server {
+    /// TLS as the DataSource wants it; none with `Disable`.
+    pub(crate) async fn tls_config(&self) -> Result<Option<ClientConfig>, ConnectorError> {
+        let failed = |message: String| ConnectorError::TlsFailed {
+            catalog: self.catalog.clone(),
+            endpoint: self.address(),
+            message,
+            source: None,
+        };
+        let provider = Arc::new(ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Some(match self.tls {
+            TlsMode::Disable => return Ok(None),
+            TlsMode::Require => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(AnyServer { provider }))
+                .with_no_client_auth(),
+            TlsMode::VerifyFull => {
+                let roots = match &self.authority {
+                    Some(reference) => {
+                        let pem = self.secret(reference).await?;
+                        authorities(pem.expose().as_bytes()).map_err(|message| {
+                            failed(format!(
+                                "{}/{} is not a certificate authority in PEM: {message}",
+                                reference.name, reference.key
+                            ))
+                        })?
+                    }
+                    None => system_authorities().await.map_err(failed)?,
+                };
+                builder.with_root_certificates(roots).with_no_client_auth()
+            }
+        }))
+    }
 }
 
 fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
