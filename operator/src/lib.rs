@@ -34,6 +34,7 @@ pub mod protocol;
 pub mod queue;
 pub mod schedule;
 pub mod surroundings;
+pub mod trace;
 pub mod worker;
 pub mod workers;
 

@@ -27,6 +27,7 @@ use lakegate_federation::{
 };
 use lakegate_lake::{CommitInfo, Lake, LakeError, Patience, WriteOptions};
 use lakegate_store::{SecretValue, Secrets};
+use tracing::{Instrument as _, field::Empty};
 
 use self::{report::Reporter, secrets::BundledSecrets};
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
     orders::scratch_dir,
     protocol::{Assignment, Failure, PROTOCOL_VERSION, Phase, Progress, Report, WorkOrder, WorkerMessage},
     surroundings::{base_dir, chain, open_lake, report_of},
+    trace,
 };
 
 /// Exit code when standard input ended: nobody wants the result any more.
@@ -212,7 +214,15 @@ pub async fn perform(
     let redactor = secrets.redactor();
     let scratch = scratch_dir(&order.state_dir, &order.run.attempt_id);
     let left = Duration::try_from(order.deadline.duration_since(SystemClock.now())).unwrap_or_default();
-    let attempt = attempt(&order, secrets, scratch.clone(), &state);
+    let run = &order.run;
+    let work = tracing::info_span!(
+        "work",
+        lakegate.run = format_args!("{}/{}", run.namespace, run.name),
+        lakegate.export = format_args!("{}/{}", run.namespace, run.export),
+        lakegate.attempt = run.attempt,
+    );
+    trace::join_attempt(&work, run);
+    let attempt = attempt(&order, secrets, scratch.clone(), &state).instrument(work);
     let outcome = tokio::time::timeout(left, attempt).await;
     if let Err(error) = tokio::fs::remove_dir_all(&scratch).await
         && error.kind() != io::ErrorKind::NotFound
@@ -241,6 +251,7 @@ async fn attempt(
     let destination = &order.spec.destination;
     let run = &order.run;
     let lake = open_lake(&order.lake, &order.state_dir, &secrets, Patience::Long)
+        .instrument(tracing::info_span!("open lake"))
         .await
         .map_err(|error| lake_failure(&error))?;
     // An attempt before this one may have died between its commit and its last word.
@@ -260,7 +271,9 @@ async fn attempt(
         ..FederationOptions::default()
     })
     .map_err(|error| federation_failure(&error, Stage::Planning))?;
-    let unattached = attach(&federation, order, &secrets).await?;
+    let unattached = attach(&federation, order, &secrets)
+        .instrument(tracing::info_span!("connect"))
+        .await?;
     if !order.views.is_empty() {
         federation.attach_views(order.views.clone()).await;
     }
@@ -269,7 +282,10 @@ async fn attempt(
         .first()
         .filter(|_| order.spec.from.source_ref.is_some())
         .map(catalog_of);
-    let plan = match federation.plan_export(&order.spec, catalog.as_deref()).await {
+    let planned = federation
+        .plan_export(&order.spec, catalog.as_deref())
+        .instrument(tracing::info_span!("plan"));
+    let plan = match planned.await {
         Ok(plan) => plan,
         Err(error) => {
             let mut failure = federation_failure(&error, Stage::Planning);
@@ -287,7 +303,12 @@ async fn attempt(
     if let Some(rows) = plan.expected_rows() {
         state.expected.store(rows.saturating_add(1), Ordering::Relaxed);
     }
-    let written = copy(order, &lake, &plan, state).await?;
+    let copying = tracing::info_span!("copy", lakegate.rows = Empty, lakegate.bytes = Empty);
+    let written = copy(order, &lake, &plan, state).instrument(copying.clone()).await;
+    copying.record("lakegate.rows", state.rows.load(Ordering::Relaxed));
+    copying.record("lakegate.bytes", state.bytes.load(Ordering::Relaxed));
+    drop(copying);
+    let written = written?;
     // The timer round all this stands still while the machine sleeps; the clock does not.
     if SystemClock.now() >= order.deadline {
         return Err(too_late(order));
@@ -302,6 +323,7 @@ async fn attempt(
     };
     let commit = lake
         .replace(written, info)
+        .instrument(tracing::info_span!("commit"))
         .await
         .map_err(|error| lake_failure(&error))?;
     Ok(Report {

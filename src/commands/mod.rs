@@ -29,7 +29,15 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 /// Run the subcommand; its failure goes to standard error and exit code 1.
 pub fn run(cli: Cli) -> ExitCode {
     let is_child = matches!(&cli.command, Command::Worker(options) if options.order.is_none());
-    telemetry::start_logs(&cli.logs, is_child);
+    let service = match &cli.command {
+        Command::Serve(_) => Some("lakegate"),
+        Command::Operator(_) => Some("lakegate-operator"),
+        Command::Gateway(_) => Some("lakegate-gateway"),
+        Command::Worker(_) => Some("lakegate-worker"),
+        _ => None,
+    };
+    // Sends what is left when the subcommand is done.
+    let _traces = telemetry::start(&cli.logs, is_child, service);
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(options),
         Command::Operator(options) => operator::operator(*options),

@@ -124,7 +124,8 @@ fn job_options(options: &WorkerPodOptions) -> Result<JobOptions, Failure> {
         tolerations.push(JobOptions::toleration(text)?);
     }
     let mut environment = BTreeMap::new();
-    for name in ["LAKEGATE_LOG", "LAKEGATE_LOG_FORMAT"] {
+    let log_variables = ["LAKEGATE_LOG", "LAKEGATE_LOG_FORMAT"];
+    for name in log_variables.into_iter().chain(telemetry::TRACE_VARIABLES_FOR_WORKERS) {
         if let Ok(value) = std::env::var(name) {
             environment.insert(name.to_owned(), value);
         }

@@ -30,6 +30,7 @@ use lakegate_crds::{
 use lakegate_federation::Federation;
 use lakegate_store::{Entry, Event, Key, ResourceStore, Secrets, StoreError, StoreOf};
 use tokio::{sync::mpsc, task::JoinSet};
+use tracing::Instrument as _;
 
 use crate::{
     cache::{Cache, Change, Group, ShelfOf},
@@ -541,13 +542,17 @@ impl Inner {
     /// One look at one object. Whatever fails is this object's matter alone, and is tried again later.
     async fn look(self: &Arc<Self>, target: &Target) {
         let Target { kind, key } = target;
-        let looked = match kind {
-            Kind::DataSource => self.look_at_source(key).await,
-            Kind::View => self.look_at_view(key).await,
-            Kind::RetentionPolicy => self.look_at_policy(key).await,
-            Kind::Export => self.look_at_export(key).await,
-            Kind::ExportRun => Box::pin(self.look_at_run(key)).await,
+        let span = tracing::debug_span!("look", lakegate.kind = %kind, lakegate.object = %key);
+        let looked = async {
+            match kind {
+                Kind::DataSource => self.look_at_source(key).await,
+                Kind::View => self.look_at_view(key).await,
+                Kind::RetentionPolicy => self.look_at_policy(key).await,
+                Kind::Export => self.look_at_export(key).await,
+                Kind::ExportRun => Box::pin(self.look_at_run(key)).await,
+            }
         };
+        let looked = looked.instrument(span).await;
         let timer = match looked {
             Ok(Looked::Done { next }) => {
                 lock(&self.failures).remove(target);

@@ -14,6 +14,8 @@ use crate::{
     launcher::{Exit, Worker, WorkerEvent},
     measure, orders,
     protocol::{Failure, RunIdentity},
+    trace,
+    workers::WorkerView,
 };
 
 impl Inner {
@@ -51,7 +53,7 @@ impl Inner {
             });
             let Some(effect) = decision.effects.first() else {
                 return self
-                    .conclude_run(&entry, &view.work, export.as_ref(), decision)
+                    .conclude_run(&entry, &view, export.as_ref(), decision)
                     .await;
             };
             match effect {
@@ -267,7 +269,7 @@ impl Inner {
     async fn conclude_run(
         &self,
         entry: &Entry<ExportRun>,
-        work: &Work,
+        worker: &WorkerView,
         export: Option<&Key>,
         decision: Decision<ExportRunStatus>,
     ) -> Result<Looked, String> {
@@ -275,17 +277,24 @@ impl Inner {
         let looked = self.conclude(entry, decision).await?;
         // The status tells of the attempt's end, so the memory of it may go. While it is not known whether the attempt
         // has committed, the status still names its worker.
-        if matches!(work, Work::Ended { .. }) && status.worker.is_none() {
+        if matches!(worker.work, Work::Ended { .. }) && status.worker.is_none() {
+            trace::attempt(entry, worker);
             self.workers.forget(&entry.uid);
         }
         if status.state().is_terminal() {
-            measure::run(export, &status);
-            tell(entry, &status);
+            self.account(entry, export, &status);
             lock(&self.cancelled).remove(&entry.uid);
             lock(&self.requested).remove(&entry.key);
             self.sweep(entry, &status, export).await;
         }
         Ok(looked)
+    }
+
+    /// Metrics, trace and log of a run that has ended.
+    fn account(&self, run: &Entry<ExportRun>, export: Option<&Key>, status: &ExportRunStatus) {
+        measure::run(export, status);
+        trace::run(run, export, status, self.options.clock.now());
+        tell(run, status);
     }
 
     /// Removes what dead attempts of an ended run left behind. A courtesy: what stays costs space, nothing else.
@@ -380,9 +389,11 @@ impl Inner {
             }
             let status = decision.status.clone();
             self.conclude(&entry, decision).await?;
+            if status.worker.is_none() {
+                trace::attempt(&entry, &view);
+            }
             if status.state().is_terminal() {
-                measure::run(export.as_ref(), &status);
-                tell(&entry, &status);
+                self.account(&entry, export.as_ref(), &status);
             }
             return Ok(());
         }
