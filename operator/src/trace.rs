@@ -20,9 +20,7 @@ use lakegate_crds::{ExportRun, ExportRunStatus, RunState};
 use lakegate_store::{Entry, Key};
 use opentelemetry::{
     Context, KeyValue, SpanId, TraceFlags, TraceId, global,
-    trace::{
-        Span as _, SpanBuilder, SpanContext, Status, TraceContextExt as _, TraceState, Tracer as _,
-    },
+    trace::{Span as _, SpanBuilder, SpanContext, Status, TraceContextExt as _, TraceState, Tracer as _},
 };
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator};
 use sha2::{Digest as _, Sha256};
@@ -48,11 +46,15 @@ pub struct SpanIds(RandomIdGenerator);
 
 impl IdGenerator for SpanIds {
     fn new_trace_id(&self) -> TraceId {
-        PLANNED.get().map_or_else(|| self.0.new_trace_id(), |(trace, _)| trace)
+        PLANNED
+            .get()
+            .map_or_else(|| self.0.new_trace_id(), |(trace, _)| trace)
     }
 
     fn new_span_id(&self) -> SpanId {
-        PLANNED.get().map_or_else(|| self.0.new_span_id(), |(_, span)| span)
+        PLANNED
+            .get()
+            .map_or_else(|| self.0.new_span_id(), |(_, span)| span)
     }
 }
 
@@ -109,7 +111,12 @@ pub(crate) fn attempt(run: &Entry<ExportRun>, worker: &WorkerView) {
         KeyValue::new("lakegate.run", run.key.to_string()),
         KeyValue::new("lakegate.attempt", i64::from(*attempt)),
     ];
-    attributes.extend(worker.worker_id.clone().map(|id| KeyValue::new("lakegate.worker", id)));
+    attributes.extend(
+        worker
+            .worker_id
+            .clone()
+            .map(|id| KeyValue::new("lakegate.worker", id)),
+    );
     let error = match ending {
         Ending::Finished(report) => {
             attributes.push(KeyValue::new("lakegate.rows", count(report.rows)));
@@ -134,12 +141,7 @@ pub(crate) fn attempt(run: &Entry<ExportRun>, worker: &WorkerView) {
 }
 
 /// Records a run that has ended.
-pub(crate) fn run(
-    run: &Entry<ExportRun>,
-    export: Option<&Key>,
-    status: &ExportRunStatus,
-    now: Timestamp,
-) {
+pub(crate) fn run(run: &Entry<ExportRun>, export: Option<&Key>, status: &ExportRunStatus, now: Timestamp) {
     let created = run
         .object
         .as_deref()
@@ -153,8 +155,17 @@ pub(crate) fn run(
     attributes.extend(export.map(|export| KeyValue::new("lakegate.export", export.to_string())));
     let cause = run.object.as_deref().and_then(|run| run.spec.cause);
     attributes.extend(cause.map(|cause| KeyValue::new("lakegate.cause", cause.to_string())));
-    attributes.extend(status.rows_written.map(|rows| KeyValue::new("lakegate.rows", rows)));
-    attributes.extend(status.snapshot_id.clone().map(|id| KeyValue::new("lakegate.snapshot", id)));
+    attributes.extend(
+        status
+            .rows_written
+            .map(|rows| KeyValue::new("lakegate.rows", rows)),
+    );
+    attributes.extend(
+        status
+            .snapshot_id
+            .clone()
+            .map(|id| KeyValue::new("lakegate.snapshot", id)),
+    );
     // A run that succeeded may tell of an attempt that did not.
     let failure = status
         .failure
@@ -206,6 +217,9 @@ mod tests {
         assert_ne!(trace_id("no uuid"), trace_id("another"));
         assert_ne!(trace_id("no uuid"), TraceId::INVALID);
         let ids = [run_span_id(uid), attempt_span_id(uid, 1), attempt_span_id(uid, 2)];
-        assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+        assert!(
+            ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2],
+            "{ids:?}"
+        );
     }
 }

@@ -125,7 +125,10 @@ fn job_options(options: &WorkerPodOptions) -> Result<JobOptions, Failure> {
     }
     let mut environment = BTreeMap::new();
     let log_variables = ["LAKEGATE_LOG", "LAKEGATE_LOG_FORMAT"];
-    for name in log_variables.into_iter().chain(telemetry::TRACE_VARIABLES_FOR_WORKERS) {
+    for name in log_variables
+        .into_iter()
+        .chain(telemetry::TRACE_VARIABLES_FOR_WORKERS)
+    {
         if let Ok(value) = std::env::var(name) {
             environment.insert(name.to_owned(), value);
         }

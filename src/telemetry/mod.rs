@@ -47,7 +47,7 @@ pub fn start(options: &LogOptions, is_child: bool, service: Option<&str>) -> Opt
         let wanted = std::env::var("LAKEGATE_TRACES").ok();
         // Log lines stay out of traces: they are for those who may read logs.
         let filter = filter("LAKEGATE_TRACES", wanted.as_deref(), DEFAULT_TRACES)
-            .and(filter_fn(tracing::Metadata::is_span));
+            .and(filter_fn(|seen| seen.is_span()));
         tracing_opentelemetry::layer()
             .with_tracer(traces.tracer())
             .with_location(false)
@@ -56,7 +56,7 @@ pub fn start(options: &LogOptions, is_child: bool, service: Option<&str>) -> Opt
     });
     Registry::default()
         // A line says by itself what it is about.
-        .with(lines.with_filter(log_filter.and(filter_fn(tracing::Metadata::is_event))))
+        .with(lines.with_filter(log_filter.and(filter_fn(|seen| seen.is_event()))))
         .with(spans)
         .init();
     if let Some(error) = refusal {

@@ -26,7 +26,10 @@ const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 const TRACES_ENDPOINT: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
 
 /// `grpc`, `http/protobuf` or `http/json`; the second is spoken here.
-const PROTOCOLS: [&str; 2] = ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"];
+const PROTOCOLS: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_PROTOCOL",
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+];
 
 /// What a worker's Pod takes over from its operator. Not the headers: they hold tokens, and a Pod's variables are read
 /// by many.
@@ -45,7 +48,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The address holds what must not be shown.
-    #[error("{variable} holds a user or password; put it into OTEL_EXPORTER_OTLP_HEADERS: addresses are shown")]
+    #[error(
+        "{variable} holds a user or password; put it into OTEL_EXPORTER_OTLP_HEADERS: addresses are shown"
+    )]
     Credentials {
         /// Of the environment.
         variable: &'static str,
@@ -98,7 +103,9 @@ impl Traces {
         for named in named {
             let (variable, value) = named?;
             let Some(address) = value else { continue };
-            let authority = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
+            let authority = address
+                .split_once("://")
+                .map_or(address.as_str(), |(_, rest)| rest);
             if authority.split('/').next().is_some_and(|host| host.contains('@')) {
                 return Err(TraceError::Credentials { variable });
             }
@@ -209,7 +216,10 @@ impl Client {
         let was_failing = self.is_failing.swap(failure.is_some(), Ordering::Relaxed);
         match failure {
             Some(error) if !was_failing => {
-                tracing::warn!(error, "traces are not taken by the collector; they are lost until it does");
+                tracing::warn!(
+                    error,
+                    "traces are not taken by the collector; they are lost until it does"
+                );
             }
             None if was_failing => tracing::info!("the collector takes traces again"),
             _ => {}

@@ -52,9 +52,7 @@ impl Inner {
                 now: self.options.clock.now(),
             });
             let Some(effect) = decision.effects.first() else {
-                return self
-                    .conclude_run(&entry, &view, export.as_ref(), decision)
-                    .await;
+                return self.conclude_run(&entry, &view, export.as_ref(), decision).await;
             };
             match effect {
                 Effect::StartWorker { attempt } => {
