@@ -28,6 +28,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use crate::{
     attempt::{Ending, Work},
+    decide::count,
     protocol::RunIdentity,
     workers::WorkerView,
 };
@@ -200,10 +201,6 @@ fn record(
 fn system(time: Timestamp) -> SystemTime {
     let since = Duration::try_from(time.as_duration()).unwrap_or_default();
     UNIX_EPOCH + since
-}
-
-fn count(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

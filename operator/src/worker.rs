@@ -32,6 +32,7 @@ use tracing::{Instrument as _, field::Empty};
 use self::{report::Reporter, secrets::BundledSecrets};
 use crate::{
     clock::{Clock as _, SystemClock},
+    decide::count,
     orders::scratch_dir,
     protocol::{Assignment, Failure, PROTOCOL_VERSION, Phase, Progress, Report, WorkOrder, WorkerMessage},
     surroundings::{base_dir, chain, open_lake, report_of},
@@ -305,8 +306,8 @@ async fn attempt(
     }
     let copying = tracing::info_span!("copy", lakegate.rows = Empty, lakegate.bytes = Empty);
     let written = copy(order, &lake, &plan, state).instrument(copying.clone()).await;
-    copying.record("lakegate.rows", state.rows.load(Ordering::Relaxed));
-    copying.record("lakegate.bytes", state.bytes.load(Ordering::Relaxed));
+    copying.record("lakegate.rows", count(state.rows.load(Ordering::Relaxed)));
+    copying.record("lakegate.bytes", count(state.bytes.load(Ordering::Relaxed)));
     drop(copying);
     let written = written?;
     // The timer round all this stands still while the machine sleeps; the clock does not.

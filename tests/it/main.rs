@@ -13,3 +13,4 @@ mod layering;
 #[path = "../services/s3.rs"]
 mod s3_server;
 mod support;
+mod traces;

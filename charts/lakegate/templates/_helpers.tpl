@@ -170,6 +170,16 @@ securityContext:
 - name: LAKEGATE_LOG
   value: {{ . | quote }}
 {{- end }}
+{{- with .root.Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+{{- end }}
+{{- with .headers.secretName }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom: {secretKeyRef: {name: {{ . }}, key: {{ $.root.Values.tracing.headers.key }}}}
+{{- end }}
+{{- end }}
 {{- with concat .root.Values.extraEnv (default list .values.extraEnv) }}
 {{ toYaml . }}
 {{- end }}

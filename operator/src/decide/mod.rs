@@ -324,7 +324,8 @@ fn instant(time: Option<&Time>) -> Option<Timestamp> {
     time.map(|time| time.0)
 }
 
-fn count(value: u64) -> i64 {
+/// As the API has its numbers: signed.
+pub(crate) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
