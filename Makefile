@@ -41,6 +41,7 @@ full: test cluster ## everything: release build, licences and advisories, long f
 	$(CARGO) deny check licenses bans sources
 	$(CARGO) deny check advisories || echo "advisories: see above (not fatal)"
 	$(CARGO) build --release --locked
+	bash image/archive.sh lakegate:release $${CARGO_TARGET_DIR:-target}/release/lakegate 80000000 >/dev/null
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
 	$(CARGO) test --locked -p lakegate-store --test it -- --ignored kubernetes::scale
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh

@@ -102,7 +102,9 @@ pub struct Shared {
 pub struct Gateway {
     listener: TcpListener,
     address: SocketAddr,
-    http: Option<(TcpListener, SocketAddr)>,
+    http: Option<TcpListener>,
+    http_address: Option<SocketAddr>,
+    stop_http: CancellationToken,
     users: Option<Users>,
     tls: Option<TlsFiles>,
     max_connections: usize,
@@ -127,14 +129,19 @@ impl Gateway {
             _ => return Err(GatewayFailure::HalfTls),
         };
         let (listener, address) = listen(options.listen, "--listen").await?;
-        let http = match options.http {
-            Some(address) => Some(listen(address, "--http").await?),
-            None => None,
+        let (http, http_address) = match options.http {
+            Some(address) => {
+                let (listener, address) = listen(address, "--http").await?;
+                (Some(listener), Some(address))
+            }
+            None => (None, None),
         };
         Ok(Gateway {
             listener,
             address,
             http,
+            http_address,
+            stop_http: CancellationToken::new(),
             users,
             tls,
             max_connections: options.max_connections,
@@ -149,12 +156,19 @@ impl Gateway {
 
     /// Where HTTP is served.
     pub fn http_address(&self) -> Option<SocketAddr> {
-        self.http.as_ref().map(|(_, address)| *address)
+        self.http_address
     }
 
     /// Whether connections may be encrypted.
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// Serves health and metrics from here on, until the gateway has ended: also before there is anything to query.
+    pub fn start_http(&mut self, state: HttpState) {
+        if let Some(listener) = self.http.take() {
+            tokio::spawn(http::serve(listener, state, self.stop_http.clone()));
+        }
     }
 
     /// Serves until `shutdown`; then no connection is taken any more, idle sessions end (57P01), running
@@ -163,7 +177,6 @@ impl Gateway {
         self,
         federation: Arc<Federation>,
         introspection: Arc<dyn Introspection>,
-        http: HttpState,
         shutdown: CancellationToken,
     ) {
         introspection.install(&federation);
@@ -175,11 +188,7 @@ impl Gateway {
             introspection,
             draining: CancellationToken::new(),
         });
-        let stop_http = CancellationToken::new();
         let connections = TaskTracker::new();
-        if let Some((listener, _)) = self.http {
-            tokio::spawn(http::serve(listener, http, stop_http.clone()));
-        }
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -223,7 +232,7 @@ impl Gateway {
                 );
             }
         }
-        stop_http.cancel();
+        self.stop_http.cancel();
     }
 }
 

@@ -22,7 +22,7 @@ pub fn gateway(options: CommandOptions) -> Result<ExitCode, Failure> {
 async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     let metrics = telemetry::start_metrics()?;
     let mut stop = StopSignals::new()?;
-    let gateway = Gateway::bind(GatewayOptions {
+    let mut gateway = Gateway::bind(GatewayOptions {
         listen: options.listen,
         http: Some(options.cluster.http),
         tls_cert: options.tls_cert.clone(),
@@ -34,6 +34,8 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     .await?;
     metrics::gauge!("lakegate_gateway_max_connections").set(options.max_connections as f64);
     let http = HttpState::new(move || metrics.render());
+    // Alive, and not ready, however long the API server takes.
+    gateway.start_http(http.clone());
     let shutdown = CancellationToken::new();
     let cluster = Cluster::connect(&options.cluster).await?;
     let store = tokio::select! {
@@ -56,7 +58,7 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     tracing::info!(address = %gateway.address(), namespaces = cluster.namespaces.join(","), "the gateway listens");
     // The stores stay connected while the last statements drain.
     let draining = CancellationToken::new();
-    let gateway = tokio::spawn(gateway.serve(federation, Arc::new(PgCatalog::new()), http, draining.clone()));
+    let gateway = tokio::spawn(gateway.serve(federation, Arc::new(PgCatalog::new()), draining.clone()));
     stop.wait().await;
     ready.abort();
     draining.cancel();

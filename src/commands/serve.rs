@@ -23,7 +23,7 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
     let metrics = telemetry::start_metrics()?;
     let mut stop = StopSignals::new()?;
     // Before the state is touched: a refused address should leave no trace.
-    let gateway = Gateway::bind(GatewayOptions {
+    let mut gateway = Gateway::bind(GatewayOptions {
         listen: options.listen,
         http: Some(options.http),
         tls_cert: options.tls_cert.clone(),
@@ -75,7 +75,8 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
         Arc::clone(&federation),
         http.clone(),
     ));
-    let gateway = tokio::spawn(gateway.serve(federation, Arc::new(introspection), http, shutdown.clone()));
+    gateway.start_http(http);
+    let gateway = tokio::spawn(gateway.serve(federation, Arc::new(introspection), shutdown.clone()));
     println!("{banner}");
 
     stop.wait().await;

@@ -1,8 +1,12 @@
 //! The commands beside `serve`.
 
-use std::process::Command;
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Command,
+};
 
-use crate::support::{Site, binary, repository};
+use crate::support::{Site, binary, eventually, repository, signal};
 
 fn run(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(binary())
@@ -153,4 +157,62 @@ fn one_state_directory_serves_one_process() {
     ]);
     assert!(!success && text.contains("in use"), "{text}");
     drop(serve);
+}
+
+/// An API server that takes connections and says nothing.
+const SILENT_CLUSTER: &str = "apiVersion: v1
+kind: Config
+clusters: [{name: silent, cluster: {server: \"http://ADDRESS\"}}]
+contexts: [{name: silent, context: {cluster: silent, user: nobody}}]
+current-context: silent
+users: [{name: nobody, user: {}}]
+";
+
+/// Whoever looks after the process would otherwise kill it for what its cluster does.
+#[test]
+fn a_process_is_alive_and_not_ready_while_its_cluster_is_silent() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let site = Site::empty();
+    let address = silent.local_addr().expect("an address").to_string();
+    site.write("kubeconfig", &SILENT_CLUSTER.replace("ADDRESS", &address));
+    for (subcommand, more) in [
+        ("gateway", vec!["--listen", "127.0.0.1:0"]),
+        ("operator", vec!["--worker-image", "lakegate:test"]),
+    ] {
+        let http = TcpListener::bind("127.0.0.1:0")
+            .expect("a port")
+            .local_addr()
+            .expect("an address");
+        let mut process = Command::new(binary())
+            .arg(subcommand)
+            .args([
+                "--namespace",
+                "default",
+                "--http",
+                &http.to_string(),
+                "--state-dir",
+            ])
+            .arg(site.state())
+            .args(more)
+            .env("KUBECONFIG", site.manifests().join("kubeconfig"))
+            .spawn()
+            .expect("lakegate starts");
+        let health = eventually("an answer of /healthz", || answer(http, "/healthz"));
+        let readiness = answer(http, "/readyz");
+        // Nor does it have to be killed.
+        signal("TERM", process.id());
+        let status = eventually("its end", || process.try_wait().expect("a status"));
+        assert_eq!(health, 200, "{subcommand}");
+        assert_eq!(readiness, Some(503), "{subcommand}");
+        assert!(status.success(), "{subcommand}: {status}");
+    }
+}
+
+/// The status of a GET, once there is one.
+fn answer(address: SocketAddr, path: &str) -> Option<u16> {
+    let mut connection = TcpStream::connect(address).ok()?;
+    write!(connection, "GET {path} HTTP/1.0\r\nHost: lakegate\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    answer.split_whitespace().nth(1)?.parse().ok()
 }

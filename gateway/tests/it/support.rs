@@ -152,14 +152,14 @@ impl Server {
             .unwrap();
         let crm = Arc::new(Tables(vec![("main", "customers", orders)]));
         federation.attach_source("crm", "crm", crm).await.unwrap();
-        let gateway = Gateway::bind(options).await.unwrap();
+        let mut gateway = Gateway::bind(options).await.unwrap();
         let (address, http) = (gateway.address(), gateway.http_address().unwrap());
         let http_state = HttpState::new(|| "lakegate_up 1\n".to_owned());
+        gateway.start_http(http_state.clone());
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(gateway.serve(
             Arc::clone(&federation),
             Arc::new(PgCatalog::new()),
-            http_state.clone(),
             shutdown.clone(),
         ));
         Server {
