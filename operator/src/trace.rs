@@ -74,8 +74,9 @@ fn attempt_span_id(run_uid: &str, attempt: u32) -> SpanId {
 }
 
 fn span_id(of: &str) -> SpanId {
-    let [a, b, c, d, e, f, g, h, ..] = digest(of);
-    SpanId::from_bytes([a, b, c, d, e, f, g, h])
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest(of)[..8]);
+    SpanId::from_bytes(first)
 }
 
 fn digest(text: &str) -> [u8; 16] {

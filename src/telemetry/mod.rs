@@ -46,8 +46,7 @@ pub fn start(options: &LogOptions, is_child: bool, service: Option<&str>) -> Opt
     let spans = traces.as_ref().map(|traces| {
         let wanted = std::env::var("LAKEGATE_TRACES").ok();
         // Log lines stay out of traces: they are for those who may read logs.
-        let filter = filter("LAKEGATE_TRACES", wanted.as_deref(), DEFAULT_TRACES)
-            .and(filter_fn(|seen| seen.is_span()));
+        let filter = filter("LAKEGATE_TRACES", wanted.as_deref(), DEFAULT_TRACES).and(filter_fn(is_span));
         tracing_opentelemetry::layer()
             .with_tracer(traces.tracer())
             .with_location(false)
@@ -56,13 +55,22 @@ pub fn start(options: &LogOptions, is_child: bool, service: Option<&str>) -> Opt
     });
     Registry::default()
         // A line says by itself what it is about.
-        .with(lines.with_filter(log_filter.and(filter_fn(|seen| seen.is_event()))))
+        .with(lines.with_filter(log_filter.and(filter_fn(is_line))))
         .with(spans)
         .init();
     if let Some(error) = refusal {
         tracing::warn!(error, "no traces are sent");
     }
     traces
+}
+
+// The methods themselves have one lifetime, and a filter must have any.
+fn is_span(seen: &tracing::Metadata<'_>) -> bool {
+    seen.is_span()
+}
+
+fn is_line(seen: &tracing::Metadata<'_>) -> bool {
+    seen.is_event()
 }
 
 fn filter(option: &str, wanted: Option<&str>, default: &str) -> EnvFilter {

@@ -162,7 +162,7 @@ fn read(variable: &'static str) -> Result<Option<String>, TraceError> {
 
 /// Sends from the exporter's own thread, which has no runtime: this one is used by it alone.
 struct Client {
-    client: reqwest::Client,
+    http: reqwest::Client,
     runtime: Mutex<Runtime>,
     is_failing: AtomicBool,
 }
@@ -179,7 +179,7 @@ impl Client {
             .enable_all()
             .build()
             .map_err(TraceError::Runtime)?;
-        let client = reqwest::Client::builder()
+        let http = reqwest::Client::builder()
             // The exporter's own default; a collector that hangs holds back nothing but traces.
             .timeout(Duration::from_secs(10))
             // Headers hold tokens: they go to the address that was given and nowhere else.
@@ -187,7 +187,7 @@ impl Client {
             .build()
             .map_err(TraceError::Client)?;
         Ok(Self {
-            client,
+            http,
             runtime: Mutex::new(runtime),
             is_failing: AtomicBool::new(false),
         })
@@ -197,7 +197,7 @@ impl Client {
         let request = reqwest::Request::try_from(request)?;
         let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
         runtime.block_on(async {
-            let answer = self.client.execute(request).await?;
+            let answer = self.http.execute(request).await?;
             let mut response = Response::builder().status(answer.status());
             if let Some(headers) = response.headers_mut() {
                 headers.clone_from(answer.headers());
