@@ -13,7 +13,6 @@ import tempfile
 import pytest
 
 from support.cluster import Cluster
-from support.proxy import ApiProxy
 from support.services import S3, Postgres
 from support.shop import Shop
 
@@ -72,11 +71,9 @@ def shop(cluster, postgres, s3, work, request):
 
 
 @pytest.fixture
-def api(cluster):
+def api(shop):
     """A proxy before the API server."""
-    proxy = ApiProxy(cluster)
-    yield proxy
-    proxy.close()
+    return shop.proxy()
 
 
 FAILED = pytest.StashKey[bool]()

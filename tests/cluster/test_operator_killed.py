@@ -41,7 +41,6 @@ class Killer:
                 self.effects[effect] = self._victim.name
                 os.kill(self._victim.pid, signal.SIGKILL)
                 self._is_aimed.clear()
-                print(effect)
                 raise Refused
 
 
@@ -61,7 +60,6 @@ def test_operator_killed_after_each_effect(shop, api):
         operator.kill()
         shop.free_the_lease()
     killed_at = {f"{verb} {what}" for verb, what, *_ in killer.effects}
-    print(lives, killed_at)
     assert {"create exportruns", "create jobs", "patch exportruns/status", "patch exports/status",
             "patch datasources/status"} <= killed_at
     assert_published_once(shop, "orders", shop.runs("orders")[0])

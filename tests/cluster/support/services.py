@@ -29,8 +29,9 @@ class Postgres:
         os.chown(password_file, user.pw_uid, user.pw_gid)
         self._as_postgres("initdb", "-D", self.data, "-U", "postgres", "-A", "scram-sha-256",
                           f"--pwfile={password_file}", "--locale=C.UTF-8")
-        # No fsync: the data lives as long as the test.
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        # No fsync: the data lives as long as the test. What a killed client was waiting for is given up.
+        options = (f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+                   " -c client_connection_check_interval=200ms")
         self._as_postgres("pg_ctl", "-w", "-D", self.data, "-l", self.data / "log", "-o", options, "start")
 
     def _as_postgres(self, program, *arguments):

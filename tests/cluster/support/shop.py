@@ -11,6 +11,7 @@ import yaml
 from .common import REPOSITORY, eventually, run, tool
 from .lake import LakeTable
 from .operators import Gateway, Operator
+from .proxy import ApiProxy
 
 API_VERSION = "lakegate.dev/v1alpha1"
 ROWS = 20_000
@@ -112,13 +113,14 @@ class Shop:
     def export(self, name, table="orders", **spec):
         """An Export of three columns to the lake's table of its own name."""
         memory = spec.pop("memory", "256Mi")
-        self.apply(resource("Export", name, {
+        fields = {
             "from": {"sourceRef": {"name": "shop"}, "table": {"schema": "public", "name": table}},
             "columns": [{"name": "id"}, {"name": "total"}, {"name": "created_at"}],
             "destination": {"lakeRef": {"name": "lake"}, "schema": "shop", "table": name},
             "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": memory}},
             "retry": {"limit": 3, "backoff": "1s"},
-        } | spec))
+        } | spec
+        self.apply(resource("Export", name, {field: value for field, value in fields.items() if value is not None}))
 
     def run_now(self, export):
         """Asks for a run by annotation, as a person would."""
@@ -155,6 +157,12 @@ class Shop:
                            for condition in job.get("status", {}).get("conditions", []))]
 
     # -- Lakegate's processes
+
+    def proxy(self):
+        """A way of its own to the API server."""
+        proxy = ApiProxy(self.cluster)
+        self._processes.callback(proxy.close)
+        return proxy
 
     def operator(self, api, name="operator-1", **options):
         """An operator of this namespace, as a process of this machine."""
@@ -207,7 +215,7 @@ def assert_published_once(shop, export, run, rows=None):
     assert status["rowsWritten"] == len(source)
     assert status["snapshotId"] == str(table.metadata()["current-snapshot-id"])
     eventually(f"{export} tells of its run", lambda: is_told(shop, export, runs[0]), within=20)
-    assert not shop.unfinished_jobs(), "a Job is left at work"
+    eventually("no Job is left at work", lambda: not shop.unfinished_jobs(), within=20)
 
 
 def is_told(shop, export, run):
