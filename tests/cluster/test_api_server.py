@@ -175,8 +175,6 @@ def older(definition):
     properties = version["schema"]["openAPIV3Schema"]["properties"]
     if definition["spec"]["names"]["kind"] == "View":
         del properties["spec"]["properties"]["tags"]
-    if definition["spec"]["names"]["kind"] == "Export":
-        del properties["status"]["properties"]["missedRuns"]
     earlier = copy.deepcopy(version) | {"name": "v1alpha0", "storage": False}
     definition["spec"]["versions"].append(earlier)
     return definition

@@ -148,11 +148,11 @@ class Shop:
     def table(self, export):
         return LakeTable(self.s3, f"{self.namespace}/shop/{export}")
 
-    def jobs(self):
-        return self.get("jobs")
+    def jobs(self, export=None):
+        return self.get("jobs", *(["-l", f"lakegate.dev/export={export}"] if export else []))
 
-    def unfinished_jobs(self):
-        return [job["metadata"]["name"] for job in self.jobs()
+    def unfinished_jobs(self, export):
+        return [job["metadata"]["name"] for job in self.jobs(export)
                 if not any(condition["status"] == "True" and condition["type"] in ("Complete", "Failed")
                            for condition in job.get("status", {}).get("conditions", []))]
 
@@ -215,7 +215,7 @@ def assert_published_once(shop, export, run, rows=None):
     assert status["rowsWritten"] == len(source)
     assert status["snapshotId"] == str(table.metadata()["current-snapshot-id"])
     eventually(f"{export} tells of its run", lambda: is_told(shop, export, runs[0]), within=20)
-    eventually("no Job is left at work", lambda: not shop.unfinished_jobs(), within=20)
+    eventually("no Job is left at work", lambda: not shop.unfinished_jobs(export), within=20)
 
 
 def is_told(shop, export, run):
