@@ -44,7 +44,7 @@ def test_secret_rotated(shop, cluster):
     shop.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", (shop.reader,))
     shop.run_now("orders")
     failed = shop.ended("orders", 3)[-1]["status"]
-    assert failed["state"] == "Failed" and failed["failure"]["reason"] == "AuthenticationFailed", failed
+    assert failed["state"] == "Failed" and failed["failure"]["reason"] == "AccessDenied", failed
     shop.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop-db"},
                 "stringData": {"username": shop.reader, "password": new}})
     shop.run_now("orders")
