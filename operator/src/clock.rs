@@ -96,9 +96,16 @@ impl RunClocks {
     /// How far the wall clock was set forwards since the run was taken up.
     pub fn set_by(&self, run_uid: &str) -> SignedDuration {
         let ahead = self.clock.ahead();
-        let moved = self.lock().get(run_uid).map_or(SignedDuration::ZERO, |begun| ahead - *begun);
+        let moved = self
+            .lock()
+            .get(run_uid)
+            .map_or(SignedDuration::ZERO, |begun| ahead - *begun);
         // Two clocks cannot be read at once.
-        if moved.abs() < SMALLEST_JUMP { SignedDuration::ZERO } else { moved }
+        if moved.abs() < SMALLEST_JUMP {
+            SignedDuration::ZERO
+        } else {
+            moved
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, SignedDuration>> {
@@ -175,8 +182,14 @@ mod tests {
         clocks.begin("a");
         clocks.begin("b");
         clock.advance(SignedDuration::from_secs(5));
-        assert_eq!((clocks.now("a"), clocks.set_by("a")), (after(15), SignedDuration::from_hours(4)));
-        assert_eq!((clocks.now("b"), clocks.set_by("b")), (clock.now(), SignedDuration::ZERO));
+        assert_eq!(
+            (clocks.now("a"), clocks.set_by("a")),
+            (after(15), SignedDuration::from_hours(4))
+        );
+        assert_eq!(
+            (clocks.now("b"), clocks.set_by("b")),
+            (clock.now(), SignedDuration::ZERO)
+        );
         clock.jump(SignedDuration::from_hours(-6));
         assert_eq!(clocks.now("a"), after(15));
         assert_eq!(clocks.set_by("b"), SignedDuration::from_hours(-6));

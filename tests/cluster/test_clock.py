@@ -51,22 +51,26 @@ def test_no_slot_runs_twice_when_the_clock_jumps(shop, api):
     first = slots(shop)[1]
     # Over the slot.
     clock.set(clock.offset + 125)
-    [run] = shop.ended("hourly", within=60)
+    look(shop)
+    [run] = shop.ended("hourly")
     assert run["spec"]["scheduledTime"] == first
     # Back by hours, and over the same slot again: it has been served.
     clock.set(clock.offset - 4 * HOUR)
-    shop.patch("export", "hourly", {"metadata": {"labels": {"look": "again"}}})
+    look(shop)
     never("a slot of the past runs", lambda: len(shop.runs("hourly")) > 1, during=4)
     clock.set(clock.offset + 4 * HOUR)
-    never("a slot runs twice", lambda: len(shop.runs("hourly")) > 1, during=25)
+    look(shop)
+    never("a slot runs twice", lambda: len(shop.runs("hourly")) > 1, during=4)
     # Forwards by hours: the newest slot runs, once, and the others are counted.
     clock.set(clock.offset + 5 * HOUR)
-    runs = shop.ended("hourly", 2, within=60)
+    look(shop)
+    runs = shop.ended("hourly", 2)
     never("more than the newest slot runs", lambda: len(shop.runs("hourly")) > 2, during=4)
     assert after(first, 5) == runs[1]["spec"]["scheduledTime"]
     assert shop.get("export", "hourly")["status"]["missedRuns"] == 4
     # And back to the truth.
     clock.set(0)
+    look(shop)
     never("a slot runs twice", lambda: len(shop.runs("hourly")) > 2, during=25)
     assert [run["status"]["state"] for run in shop.runs("hourly")] == ["Complete", "Complete"]
     assert shop.table("hourly").commits() == [run["metadata"]["uid"] for run in shop.runs("hourly")]
@@ -95,6 +99,11 @@ def test_a_run_at_work_outlives_a_jump(shop, api, jump):
     assert run["status"]["attempts"] == 1
     assert run["status"]["duration"].count("h") == 0, run["status"]["duration"]
     assert operator.decides(), "the Lease was lost, although its clock went on"
+
+
+def look(shop):
+    """Has the operator look at the Export at once, where a timer would do so within 20 seconds."""
+    shop.patch("export", "hourly", {"metadata": {"labels": {"looked": str(time.monotonic_ns())}}})
 
 
 def slots(shop):

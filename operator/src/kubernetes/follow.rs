@@ -136,12 +136,7 @@ impl Follower {
         tokio::spawn(remove_job(self.client.clone(), self.job.clone()));
     }
 
-    async fn waits(
-        &self,
-        memory: &mut Memory,
-        why: String,
-        is_due: bool,
-    ) -> Result<(), Unwanted> {
+    async fn waits(&self, memory: &mut Memory, why: String, is_due: bool) -> Result<(), Unwanted> {
         let now = self.clock.steady();
         memory.due_since = is_due.then(|| memory.due_since.unwrap_or(now));
         let overdue = memory.due_since.is_some_and(|since| now - since >= START_LIMIT);

@@ -429,10 +429,7 @@ fn state_of_pod(pod: &PodSight, verdict: Option<EndVerdict>, now: Timestamp) -> 
                 }
                 why => format!("its container does not start{on_node}: {why}"),
             };
-            State::Waiting {
-                why,
-                is_due: true,
-            }
+            State::Waiting { why, is_due: true }
         }
         ContainerSight::Running | ContainerSight::Ended { .. } => State::Running {
             pod: pod.name.clone(),

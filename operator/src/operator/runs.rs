@@ -27,7 +27,11 @@ impl Inner {
             if is_ended(&entry) || !(self.options.schedules || lock(&self.requested).contains(key)) {
                 return Ok(Looked::gone());
             }
-            if entry.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
+            if entry
+                .status
+                .as_ref()
+                .is_some_and(|status| status.start_time.is_some())
+            {
                 self.run_clocks.begin(&entry.uid);
             }
             let export = export_of(&entry);
@@ -235,7 +239,8 @@ impl Inner {
         while let Some(event) = events.recv().await {
             let is_news = match event {
                 WorkerEvent::Message(message) => {
-                    self.workers.heard(&run_uid, message, self.run_clocks.now(&run_uid))
+                    self.workers
+                        .heard(&run_uid, message, self.run_clocks.now(&run_uid))
                 }
                 WorkerEvent::Waiting(why) => self.workers.waiting(&run_uid, why),
                 WorkerEvent::Alive => self.workers.alive(&run_uid, self.run_clocks.now(&run_uid)),

@@ -160,7 +160,13 @@ fn nothing_is_done_when_the_time_is_over() {
         (failure.reason.as_str(), failure.terminal),
         ("DeadlineExceeded", false)
     );
-    assert!(failure.message.contains("the clocks of that machine and of the operator's differ"), "{}", failure.message);
+    assert!(
+        failure
+            .message
+            .contains("the clocks of that machine and of the operator's differ"),
+        "{}",
+        failure.message
+    );
     assert!(!pod.directory.path().join("lake/shop").exists());
 }
 

@@ -298,7 +298,10 @@ async fn a_clock_that_is_set_ends_no_worker() {
         worker.progress(1).await;
         world
             .until_run(&name, "it is heard", |status| {
-                status.progress.as_ref().is_some_and(|progress| progress.rows == Some(1))
+                status
+                    .progress
+                    .as_ref()
+                    .is_some_and(|progress| progress.rows == Some(1))
             })
             .await;
         // It is still waited for as long as before, and no longer.
@@ -316,7 +319,11 @@ async fn a_clock_that_is_set_ends_no_worker() {
         assert_eq!(second.order.run.attempt, 2);
         // Its own clock shows the new time.
         let left = second.order.deadline.duration_since(world.clock.now());
-        assert_eq!(left, SignedDuration::from_secs(200 - 40 - 59 - 2 - 1), "{hours} h");
+        assert_eq!(
+            left,
+            SignedDuration::from_secs(200 - 40 - 59 - 2 - 1),
+            "{hours} h"
+        );
         for rows in 2..=4 {
             world.advance(33);
             second.progress(rows).await;
@@ -328,7 +335,10 @@ async fn a_clock_that_is_set_ends_no_worker() {
             .await;
         assert_eq!(status.failure.unwrap().reason, "DeadlineExceeded", "{hours} h");
         let finished = status.finish_time.unwrap().0;
-        assert!(world.clock.now().duration_since(finished) < SignedDuration::from_secs(60), "{hours} h");
+        assert!(
+            world.clock.now().duration_since(finished) < SignedDuration::from_secs(60),
+            "{hours} h"
+        );
         operator.shut_down().await;
     }
 }

@@ -134,10 +134,7 @@ async fn nothing_is_written_without_the_lease() {
     let namespace = shared().namespace().await;
     let way = Way::to(shared().port().await).await;
     let fence = Fence::default();
-    let fenced = Api::<ConfigMap>::namespaced(
-        fence.client(shared().config().await).unwrap(),
-        &namespace,
-    );
+    let fenced = Api::<ConfigMap>::namespaced(fence.client(shared().config().await).unwrap(), &namespace);
     let write = async |name: &str| {
         let object = ConfigMap {
             metadata: ObjectMeta {
@@ -180,6 +177,12 @@ async fn nothing_is_written_without_the_lease() {
     assert!(is_refused(write("another's").await), "it is another's Lease");
     // Reads go on.
     let there = fenced.list(&ListParams::default()).await.unwrap();
-    let names: Vec<_> = there.iter().filter_map(|object| object.metadata.name.as_deref()).collect();
-    assert!(names.contains(&"held") && !names.contains(&"before") && !names.contains(&"lost"), "{names:?}");
+    let names: Vec<_> = there
+        .iter()
+        .filter_map(|object| object.metadata.name.as_deref())
+        .collect();
+    assert!(
+        names.contains(&"held") && !names.contains(&"before") && !names.contains(&"lost"),
+        "{names:?}"
+    );
 }
