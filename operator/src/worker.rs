@@ -214,7 +214,19 @@ pub async fn perform(
 ) -> Result<Report, Failure> {
     let redactor = secrets.redactor();
     let scratch = scratch_dir(&order.state_dir, &order.run.attempt_id);
-    let left = Duration::try_from(order.deadline.duration_since(SystemClock.now())).unwrap_or_default();
+    let begins = SystemClock.now();
+    if begins >= order.deadline {
+        return Err(failure(
+            Reason::DeadlineExceeded,
+            format!(
+                "the run's time was over at {}, and it was {begins} on the worker's machine before it had begun: the \
+                 clocks of that machine and of the operator's differ",
+                order.deadline
+            ),
+            false,
+        ));
+    }
+    let left = Duration::try_from(order.deadline.duration_since(begins)).unwrap_or_default();
     let run = &order.run;
     let work = tracing::info_span!(
         "work",

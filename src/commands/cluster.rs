@@ -1,13 +1,18 @@
 //! The cluster that `operator` and `gateway` serve.
 
 use kube::Client;
-use lakegate_store::{KubernetesOptions, KubernetesStore, StoreError, kubernetes::connect};
+use lakegate_store::{
+    KubernetesOptions, KubernetesStore, StoreError,
+    kubernetes::{Connection, fence::Fence},
+};
 
 use crate::cli::cluster::ClusterOptions;
 
 /// A connection to the cluster, and who this process is in it.
 pub struct Cluster {
     pub client: Client,
+
+    connection: Connection,
 
     /// Whose resources are served.
     pub namespaces: Vec<String>,
@@ -23,8 +28,11 @@ impl Cluster {
     /// # Errors
     /// If there is no cluster: neither a service account nor a kubeconfig.
     pub async fn connect(options: &ClusterOptions) -> Result<Self, StoreError> {
-        let (client, default_namespace) = connect().await?;
-        let own_namespace = options.pod_namespace.clone().unwrap_or(default_namespace);
+        let connection = Connection::infer().await?;
+        let own_namespace = options
+            .pod_namespace
+            .clone()
+            .unwrap_or_else(|| connection.namespace().to_owned());
         let mut namespaces: Vec<String> = options
             .namespaces
             .iter()
@@ -35,7 +43,8 @@ impl Cluster {
             namespaces.push(own_namespace.clone());
         }
         Ok(Self {
-            client,
+            client: connection.client()?,
+            connection,
             namespaces,
             own_namespace,
             own_name: options
@@ -43,6 +52,15 @@ impl Cluster {
                 .clone()
                 .unwrap_or_else(|| format!("process-{}", std::process::id())),
         })
+    }
+
+    /// Has everything but what `client` was cloned for before write behind the fence alone.
+    ///
+    /// # Errors
+    /// If the credentials of this process cannot be used.
+    pub fn fence(&mut self, fence: &Fence) -> Result<(), StoreError> {
+        self.client = self.connection.fenced_client(fence)?;
+        Ok(())
     }
 
     /// The resources of the namespaces, once all are known.

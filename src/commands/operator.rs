@@ -17,7 +17,10 @@ use lakegate_operator::{
 };
 use lakegate_store::{
     KubernetesStore, ResourceStore,
-    kubernetes::lease::{LeaseOptions, acquire},
+    kubernetes::{
+        fence::Fence,
+        lease::{LeaseOptions, acquire},
+    },
 };
 use tokio_util::sync::CancellationToken;
 
@@ -52,7 +55,10 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     set_leader(false);
     let serving = process::serve_http(options.cluster.http, http.clone(), shutdown.clone()).await?;
 
-    let cluster = Cluster::connect(&options.cluster).await?;
+    let mut cluster = Cluster::connect(&options.cluster).await?;
+    let lease_client = cluster.client.clone();
+    let fence = Fence::default();
+    cluster.fence(&fence)?;
     let store = tokio::select! {
         store = cluster.open_store("lakegate-operator") => Arc::new(store?),
         () = stop.wait() => return Ok(ExitCode::SUCCESS),
@@ -70,12 +76,13 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
 
     let lease = LeaseOptions::new(&cluster.own_namespace, options.lease_name, &cluster.own_name);
     let leadership = tokio::select! {
-        leadership = acquire(cluster.client.clone(), lease) => Some(leadership?),
+        leadership = acquire(lease_client, lease) => Some(leadership?),
         () = stop.wait() => None,
     };
     let mut code = ExitCode::SUCCESS;
     if let Some(leadership) = leadership {
         set_leader(true);
+        fence.open(&leadership);
         let mut settings = OperatorOptions::new(&state_dir);
         settings.max_workers = options.max_runs.max(1);
         let launcher = JobLauncher::new(cluster.client.clone(), cluster.namespaces.clone(), workers);
@@ -94,19 +101,23 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
                 code = ExitCode::FAILURE;
             }
         }
-        deciding.cancel();
+        set_leader(false);
         if code == ExitCode::SUCCESS {
+            deciding.cancel();
             process::ended("operator", operator).await;
+            // What it has told of is written before another may decide.
+            store.flush().await;
             leadership.release().await;
         } else {
             // Whatever it was about to do is another's to do.
             operator.abort();
         }
-        set_leader(false);
     }
     shutdown.cancel();
     process::ended("catalogs", catalogs).await;
-    store.close().await;
+    if code == ExitCode::SUCCESS {
+        store.close().await;
+    }
     process::ended("HTTP", serving).await;
     Ok(code)
 }

@@ -197,6 +197,8 @@ authorization: {mode: Webhook}
 cgroupDriver: cgroupfs
 cgroupRoot: /$group
 failSwapOn: false
+# What is imported cannot be pulled again.
+imageGCHighThresholdPercent: 100
 failCgroupV1: false
 containerRuntimeEndpoint: unix://$dir/cri/containerd.sock
 evictionHard: {memory.available: "100Mi", nodefs.available: "1%", imagefs.available: "1%"}

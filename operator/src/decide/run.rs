@@ -66,6 +66,22 @@ pub struct ObservedRun<'a> {
 
     /// The clock.
     pub now: Timestamp,
+
+    /// How far the clock was set forwards since the run was taken up. What is known of its worker, and the times in its
+    /// record, are by the clock before that.
+    pub set_by: SignedDuration,
+}
+
+impl ObservedRun<'_> {
+    /// What time it is by the clock as it was when the run was taken up.
+    fn run_time(&self) -> Timestamp {
+        self.now.checked_sub(self.set_by).unwrap_or(self.now)
+    }
+
+    /// When the clock as it is now shows what that clock calls `instant`.
+    fn on_the_clock(&self, instant: Timestamp) -> Timestamp {
+        instant.checked_add(self.set_by).unwrap_or(instant)
+    }
 }
 
 /// Decides about a run.
@@ -93,7 +109,7 @@ pub fn decide_run(observed: ObservedRun<'_>) -> Decision<ExportRunStatus> {
         capacity: observed.capacity,
         unable: observed.unable,
         limits,
-        now,
+        now: observed.run_time(),
     });
 
     let mut status = before.clone();
@@ -115,6 +131,7 @@ pub fn decide_run(observed: ObservedRun<'_>) -> Decision<ExportRunStatus> {
             progress,
             until,
         } => {
+            let until = observed.on_the_clock(until);
             let withheld = watch(&mut decision, &observed, &record, progress);
             decision.next = Some(withheld.map_or(until, |at| at.min(until)));
             return decision;
@@ -125,7 +142,7 @@ pub fn decide_run(observed: ObservedRun<'_>) -> Decision<ExportRunStatus> {
             until,
         } => {
             wait(&mut decision, &observed, &record, &waiting);
-            decision.next = until;
+            decision.next = until.map(|until| observed.on_the_clock(until));
             return decision;
         }
         Step::Done { record, outcome } => {
@@ -217,7 +234,7 @@ fn watch(
 ) -> Option<Timestamp> {
     let ObservedRun { entry, now, .. } = *observed;
     let (heard, pending) = match observed.work {
-        Work::Running { heard, pending, .. } => (*heard, pending.as_deref()),
+        Work::Running { heard, pending, .. } => (observed.on_the_clock(*heard), pending.as_deref()),
         _ => (now, None),
     };
     let is_known = entry.status.as_ref().is_some_and(|status| {
@@ -359,14 +376,14 @@ fn end(
     let ObservedRun { entry, now, .. } = *observed;
     let finished = match observed.work {
         Work::Ended { at, .. } => *at,
-        _ => now,
+        _ => observed.run_time(),
     };
     let status = &mut decision.status;
     put_record(status, record);
     status.worker = None;
     status.next_attempt_time = None;
     status.progress = None;
-    status.finish_time = Some(time(finished));
+    status.finish_time = Some(time(observed.on_the_clock(finished)));
     // Finer than the times in the status, where the worker is still known.
     let started = match observed.work {
         Work::Ended { started, .. } if record.attempts <= 1 => Some(*started),

@@ -532,6 +532,7 @@ fn observe_run<'a>(
         unable: None,
         failure: None,
         now: at(NOW),
+        set_by: SignedDuration::ZERO,
     }
 }
 

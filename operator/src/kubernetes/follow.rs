@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt as _,
@@ -61,6 +61,9 @@ pub(super) struct Follower {
 struct Memory {
     /// What it was last said to wait for.
     waiting: Option<String>,
+    /// Since when it was seen to have a node and not to have started, by the steady clock: how far that of the API server
+    /// is from ours is not known.
+    due_since: Option<SignedDuration>,
     /// It is known to be at work.
     is_running: bool,
     /// Its log is read.
@@ -95,7 +98,7 @@ impl Follower {
         loop {
             changes.mark_unchanged();
             match self.board.state(&self.job.key, self.clock.now()) {
-                State::Waiting { why, due_since } => self.waits(&mut memory, why, due_since).await?,
+                State::Waiting { why, is_due } => self.waits(&mut memory, why, is_due).await?,
                 State::Running { pod, .. } => {
                     reader.get_or_insert_with(|| {
                         AbortOnDrop(tokio::spawn(follow_log(self.pods(), pod, log_sender.clone())))
@@ -133,15 +136,10 @@ impl Follower {
         tokio::spawn(remove_job(self.client.clone(), self.job.clone()));
     }
 
-    async fn waits(
-        &self,
-        memory: &mut Memory,
-        why: String,
-        due_since: Option<Timestamp>,
-    ) -> Result<(), Unwanted> {
-        let overdue = due_since.is_some_and(|since| {
-            self.clock.now() >= since.checked_add(START_LIMIT).unwrap_or(Timestamp::MAX)
-        });
+    async fn waits(&self, memory: &mut Memory, why: String, is_due: bool) -> Result<(), Unwanted> {
+        let now = self.clock.steady();
+        memory.due_since = is_due.then(|| memory.due_since.unwrap_or(now));
+        let overdue = memory.due_since.is_some_and(|since| now - since >= START_LIMIT);
         if overdue && memory.verdict.is_none() {
             memory.verdict = Some(Failure {
                 reason: Reason::WorkerStartFailed.to_string(),

@@ -133,9 +133,6 @@ pub struct PodSight {
     /// Where it runs.
     pub node: Option<String>,
 
-    /// When it has found its node.
-    pub scheduled: Option<Timestamp>,
-
     /// Why it has found none.
     pub unscheduled: Option<String>,
 
@@ -217,9 +214,6 @@ impl PodSight {
                 .creation_timestamp()
                 .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             node: spec.and_then(|spec| spec.node_name.clone()),
-            scheduled: scheduled
-                .filter(|condition| condition.status == "True")
-                .and_then(|condition| Some(condition.last_transition_time.as_ref()?.0)),
             unscheduled: scheduled
                 .filter(|condition| condition.status == "False")
                 .map(|condition| words(condition.message.as_deref().or(condition.reason.as_deref()))),
@@ -303,9 +297,9 @@ pub enum State {
         /// For what, for people.
         why: String,
 
-        /// Since when it has a node and all it needs should be there; absent while it waits for a node, which is a
-        /// matter of room and not of trouble.
-        due_since: Option<Timestamp>,
+        /// It has a node, and all it needs should be there. While it waits for a node, that is a matter of room and not
+        /// of trouble.
+        is_due: bool,
     },
 
     /// Its container runs.
@@ -425,7 +419,7 @@ fn state_of_pod(pod: &PodSight, verdict: Option<EndVerdict>, now: Timestamp) -> 
                 Some(why) => format!("waits for a node: {why}"),
                 None => "waits for a node".to_owned(),
             },
-            due_since: None,
+            is_due: false,
         },
         ContainerSight::Waiting(why) => {
             let why = match why.as_str() {
@@ -435,10 +429,7 @@ fn state_of_pod(pod: &PodSight, verdict: Option<EndVerdict>, now: Timestamp) -> 
                 }
                 why => format!("its container does not start{on_node}: {why}"),
             };
-            State::Waiting {
-                why,
-                due_since: Some(pod.scheduled.unwrap_or(pod.created)),
-            }
+            State::Waiting { why, is_due: true }
         }
         ContainerSight::Running | ContainerSight::Ended { .. } => State::Running {
             pod: pod.name.clone(),
@@ -472,12 +463,12 @@ fn state_without_pod(job: Option<&JobSight>, verdict: Option<&EndVerdict>) -> St
             }
             None if job.is_going => State::Waiting {
                 why: format!("Job {} is being removed", job.name),
-                due_since: None,
+                is_due: false,
             },
             // A quota, or an admission that refuses: the events of the Job tell.
             None => State::Waiting {
                 why: format!("waits for its Pod (see the events of Job {})", job.name),
-                due_since: None,
+                is_due: false,
             },
         },
     }

@@ -51,7 +51,9 @@ impl Inner {
         match (fate(record.as_ref().filter(|_| is_newest), &adopted), export) {
             (Fate::Follow, Some(export)) => {
                 tracing::info!(run = %adopted.run, attempt = adopted.attempt, is_over = adopted.is_over, "took up the attempt of an earlier operator");
-                self.workers.adopt(&export, &adopted, self.options.clock.now());
+                self.run_clocks.begin(&adopted.run_uid);
+                self.workers
+                    .adopt(&export, &adopted, self.run_clocks.now(&adopted.run_uid));
                 let worker = (adopted.take_up)();
                 self.listen(&adopted.run, &adopted.run_uid, worker);
             }

@@ -34,7 +34,7 @@ use tracing::Instrument as _;
 
 use crate::{
     cache::{Cache, Change, Group, ShelfOf},
-    clock::{Clock, SystemClock},
+    clock::{Clock, RunClocks, SMALLEST_JUMP, SystemClock},
     decide::run_for,
     gauges,
     launcher::WorkerLauncher,
@@ -185,6 +185,7 @@ struct Inner {
     cache: Cache,
     queue: Arc<WorkQueue<Target>>,
     workers: Workers,
+    run_clocks: RunClocks,
     /// Uids of runs that are to make room.
     cancelled: Mutex<BTreeSet<String>>,
     /// Everything in the store is known.
@@ -228,6 +229,7 @@ impl Operator {
                 cache: Cache::default(),
                 queue: Arc::default(),
                 workers: Workers::new(options.max_workers),
+                run_clocks: RunClocks::new(Arc::clone(&options.clock)),
                 cancelled: Mutex::default(),
                 is_ready: tokio::sync::watch::Sender::new(false),
                 requested: Mutex::default(),
@@ -287,6 +289,7 @@ impl Operator {
             inner.is_ready.send_replace(true);
             inner.look_at_everything();
             tasks.spawn(follow_surroundings(Arc::clone(&inner)));
+            tasks.spawn(follow_clock(Arc::clone(&inner)));
             let mut looks = JoinSet::new();
             loop {
                 let room = looks.len() < LOOKS_AT_ONCE;
@@ -427,6 +430,7 @@ impl Followers<'_> {
                             inner.left(K::KIND, before.as_ref());
                             if K::KIND == Kind::ExportRun {
                                 inner.workers.discard(&entry.uid);
+                                inner.run_clocks.end(&entry.uid);
                             }
                             if let (Kind::ExportRun, Some(object)) = (K::KIND, &entry.object) {
                                 // its Export trims by what is left, and what waited behind it may go on
@@ -453,6 +457,22 @@ async fn follow_surroundings(inner: Arc<Inner>) {
     }
     // The federation is gone: what is known stays, until this task is ended with the others.
     std::future::pending::<()>().await;
+}
+
+/// Looks at everything when the clock was set: timers are by the time that it showed.
+async fn follow_clock(inner: Arc<Inner>) {
+    let clock = &inner.options.clock;
+    let mut known = clock.ahead();
+    loop {
+        clock.sleep_until(jiff::Timestamp::MAX).await;
+        let ahead = clock.ahead();
+        let by = ahead - known;
+        if by.abs() >= SMALLEST_JUMP {
+            tracing::info!(by = %format_args!("{by:#}"), "the clock was set, or the machine slept");
+            known = ahead;
+            inner.look_at_everything();
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -29,6 +29,13 @@ impl Inner {
             if is_ended(&entry) || !(self.options.schedules || lock(&self.requested).contains(key)) {
                 return Ok(Looked::gone());
             }
+            if entry
+                .status
+                .as_ref()
+                .is_some_and(|status| status.start_time.is_some())
+            {
+                self.run_clocks.begin(&entry.uid);
+            }
             let export = export_of(&entry);
             let spec = self.spec_of(&entry, export.as_ref());
             let unable = orders::missing_dependency(&entry, spec.as_ref(), &self.cache);
@@ -50,6 +57,7 @@ impl Inner {
                 unable: unable.as_ref(),
                 failure: None,
                 now: self.options.clock.now(),
+                set_by: self.run_clocks.set_by(&entry.uid),
             });
             let Some(effect) = decision.effects.first() else {
                 return self.conclude_run(&entry, &view, export.as_ref(), decision).await;
@@ -162,14 +170,18 @@ impl Inner {
         attempt: u32,
     ) -> bool {
         let attempt_id = uuid::Uuid::new_v4().to_string();
-        let clock = &self.options.clock;
+        self.run_clocks.begin(&run.uid);
+        let now = self.run_clocks.now(&run.uid);
         if !self
             .workers
-            .reserve(&run.key, &run.uid, export, attempt, &attempt_id, clock.now())
+            .reserve(&run.key, &run.uid, export, attempt, &attempt_id, now)
         {
             return false;
         }
-        let not_started = |ending: Ending| self.workers.not_started(&run.uid, ending, clock.now());
+        let not_started = |ending: Ending| {
+            self.workers
+                .not_started(&run.uid, ending, self.run_clocks.now(&run.uid));
+        };
         let Some(inputs) = orders::inputs(&run.key.namespace, &spec, &self.cache) else {
             not_started(Ending::Failed(Failure {
                 reason: Reason::DependencyNotFound.to_string(),
@@ -188,9 +200,10 @@ impl Inner {
         };
         let limits = limits_of(Some(&spec));
         let begun = run.status.as_ref().and_then(|status| record_of(status).started);
+        // The worker looks at a clock of its own, which knows only what time it is.
         let deadline = begun
-            .unwrap_or_else(|| clock.now())
-            .checked_add(limits.timeout)
+            .unwrap_or(now)
+            .checked_add(limits.timeout + self.run_clocks.set_by(&run.uid))
             .unwrap_or(jiff::Timestamp::MAX);
         let order = orders::order(identity, spec, inputs, deadline, &self.options.state_dir);
         match self.launcher.launch(order, self.store.as_ref()).await {
@@ -226,10 +239,11 @@ impl Inner {
         while let Some(event) = events.recv().await {
             let is_news = match event {
                 WorkerEvent::Message(message) => {
-                    self.workers.heard(&run_uid, message, self.options.clock.now())
+                    self.workers
+                        .heard(&run_uid, message, self.run_clocks.now(&run_uid))
                 }
                 WorkerEvent::Waiting(why) => self.workers.waiting(&run_uid, why),
-                WorkerEvent::Alive => self.workers.alive(&run_uid, self.options.clock.now()),
+                WorkerEvent::Alive => self.workers.alive(&run_uid, self.run_clocks.now(&run_uid)),
                 WorkerEvent::Exited(how) => {
                     exit = Some(how);
                     break;
@@ -247,7 +261,7 @@ impl Inner {
             }
             _ => {}
         }
-        self.workers.exited(&run_uid, exit, self.options.clock.now());
+        self.workers.exited(&run_uid, exit, self.run_clocks.now(&run_uid));
         let is_wanted = self
             .cache
             .runs
@@ -283,6 +297,7 @@ impl Inner {
             self.account(entry, export, &status);
             lock(&self.cancelled).remove(&entry.uid);
             lock(&self.requested).remove(&entry.key);
+            self.run_clocks.end(&entry.uid);
             self.sweep(entry, &status, export).await;
         }
         Ok(looked)
@@ -380,6 +395,7 @@ impl Inner {
                 unable: None,
                 failure: None,
                 now: self.options.clock.now(),
+                set_by: self.run_clocks.set_by(&entry.uid),
             });
             if decision.effects.contains(&Effect::LookUpCommit) {
                 commit = self.look_up_commit(&entry, spec.as_ref()).await;

@@ -158,7 +158,14 @@ fn nothing_is_done_when_the_time_is_over() {
     let failure = pod.failure();
     assert_eq!(
         (failure.reason.as_str(), failure.terminal),
-        ("DeadlineExceeded", true)
+        ("DeadlineExceeded", false)
+    );
+    assert!(
+        failure
+            .message
+            .contains("the clocks of that machine and of the operator's differ"),
+        "{}",
+        failure.message
     );
     assert!(!pod.directory.path().join("lake/shop").exists());
 }

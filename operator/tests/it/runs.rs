@@ -1,7 +1,8 @@
 //! Runs from their cause to their end.
 
+use jiff::SignedDuration;
 use lakegate_crds::RunState;
-use lakegate_operator::RunRefusal;
+use lakegate_operator::{RunRefusal, clock::Clock};
 use lakegate_store::Key;
 use serde_json::json;
 
@@ -276,6 +277,70 @@ async fn silence_and_deadlines_end_a_worker() {
         failure.message
     );
     operator.shut_down().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_ends_no_worker() {
+    for hours in [4, -4] {
+        let mut world = World::new();
+        world.store.put(export(
+            "orders",
+            json!({"runToken": "a", "timeout": "200s", "retry": {"backoff": "1s"}}),
+        ));
+        let mut operator = world.start();
+        let mut worker = world.worker().await;
+        let name = worker.order.run.name.clone();
+        world
+            .until_run(&name, "it runs", |status| status.state() == RunState::Running)
+            .await;
+        world.advance(40);
+        world.clock.jump(SignedDuration::from_hours(hours));
+        worker.progress(1).await;
+        world
+            .until_run(&name, "it is heard", |status| {
+                status
+                    .progress
+                    .as_ref()
+                    .is_some_and(|progress| progress.rows == Some(1))
+            })
+            .await;
+        // It is still waited for as long as before, and no longer.
+        world.advance(59);
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        assert!(!worker.is_stopped(), "{hours} h");
+        world.advance(2);
+        worker.ends_when_told().await;
+        let status = world
+            .until_run(&name, "the silence is noticed", |status| status.failure.is_some())
+            .await;
+        assert_eq!(status.failure.unwrap().reason, "WorkerLost", "{hours} h");
+        world.advance(1);
+        let second = world.worker().await;
+        assert_eq!(second.order.run.attempt, 2);
+        // Its own clock shows the new time.
+        let left = second.order.deadline.duration_since(world.clock.now());
+        assert_eq!(
+            left,
+            SignedDuration::from_secs(200 - 40 - 59 - 2 - 1),
+            "{hours} h"
+        );
+        for rows in 2..=4 {
+            world.advance(33);
+            second.progress(rows).await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        second.ends_when_told().await;
+        let status = world
+            .until_run(&name, "it ends", |status| status.state().is_terminal())
+            .await;
+        assert_eq!(status.failure.unwrap().reason, "DeadlineExceeded", "{hours} h");
+        let finished = status.finish_time.unwrap().0;
+        assert!(
+            world.clock.now().duration_since(finished) < SignedDuration::from_secs(60),
+            "{hours} h"
+        );
+        operator.shut_down().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

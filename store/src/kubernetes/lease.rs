@@ -113,30 +113,47 @@ fn pause(base: Duration) -> Duration {
 /// The Lease is held. Dropped without [`Leadership::release`], it is not given back: a candidate has to wait it out.
 #[derive(Debug)]
 pub struct Leadership {
-    lost: watch::Receiver<bool>,
+    tenure: Tenure,
     release: watch::Sender<bool>,
     renewal: JoinHandle<()>,
+}
+
+/// Until when a Lease is held, as far as is known.
+#[derive(Debug, Clone)]
+pub(super) struct Tenure {
+    lost: watch::Receiver<bool>,
     renewed: Arc<Mutex<Instant>>,
     deadline: Duration,
+}
+
+impl Tenure {
+    /// See [`Leadership::is_held`].
+    pub(super) fn is_held(&self) -> bool {
+        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        !*self.lost.borrow() && !is_overdue(renewed, self.deadline, Instant::now())
+    }
 }
 
 impl Leadership {
     /// Whether the Lease is held at this moment. A clock is asked, not only the task that renews: that may not have run.
     pub fn is_held(&self) -> bool {
-        let renewed = *self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-        !*self.lost.borrow() && !is_overdue(renewed, self.deadline, Instant::now())
+        self.tenure.is_held()
+    }
+
+    pub(super) fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     /// Completes when the Lease is not held any more: whoever held it must act no further.
     pub async fn lost(&self) {
         // An error means that the task has ended, which it does only after it lost the Lease.
-        let _ = self.lost.clone().wait_for(|lost| *lost).await;
+        let _ = self.tenure.lost.clone().wait_for(|lost| *lost).await;
     }
 
     /// Gives the Lease back, so that a candidate can take it at once.
     pub async fn release(mut self) {
         self.release.send_replace(true);
-        let patience = self.deadline;
+        let patience = self.tenure.deadline;
         if tokio::time::timeout(patience, &mut self.renewal).await.is_err() {
             tracing::warn!("the Lease could not be given back; it runs out by itself");
         }
@@ -279,11 +296,13 @@ impl Candidate {
         let deadline = self.options.renew_deadline;
         let renewal = tokio::spawn(self.renew(lease, Arc::clone(&renewed), released, lose));
         Leadership {
-            lost,
+            tenure: Tenure {
+                lost,
+                renewed,
+                deadline,
+            },
             release,
             renewal,
-            renewed,
-            deadline,
         }
     }
 

@@ -16,6 +16,7 @@
 mod entry;
 mod error;
 mod events;
+pub mod fence;
 mod follow;
 pub mod lease;
 mod reflection;
@@ -40,6 +41,7 @@ use tokio::{sync::oneshot, task::JoinSet};
 use self::{
     error::{Request, answer, problems_of},
     events::EventLog,
+    fence::Fence,
     follow::follow,
     reflection::Reflections,
     secrets::ClusterSecrets,
@@ -73,22 +75,55 @@ pub struct KubernetesOptions {
     pub component: String,
 }
 
-/// A client of the cluster that this process runs in, else of that of the kubeconfig; and the namespace of the Pod, else
-/// of the kubeconfig's context. It ends a connection that says nothing for three minutes: who follows something quieter
-/// has to begin again.
-pub async fn connect() -> Result<(Client, String), StoreError> {
-    let mut config = Config::infer().await.map_err(|source| StoreError::NoCluster {
-        source: Box::new(source),
-    })?;
-    config.read_timeout = Some(SILENCE);
-    // Not from when the connection was used last.
-    config.reset_reader_on_write = true;
-    let namespace = config.default_namespace.clone();
-    let client = Client::try_from(config).map_err(|error| StoreError::Kubernetes {
+/// How to reach a cluster, and as whom.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    config: Config,
+}
+
+impl Connection {
+    /// To the cluster that this process runs in, else to that of the kubeconfig.
+    ///
+    /// # Errors
+    /// [`StoreError::NoCluster`], when there is neither.
+    pub async fn infer() -> Result<Self, StoreError> {
+        let mut config = Config::infer().await.map_err(|source| StoreError::NoCluster {
+            source: Box::new(source),
+        })?;
+        config.read_timeout = Some(SILENCE);
+        // Not from when the connection was used last.
+        config.reset_reader_on_write = true;
+        Ok(Self { config })
+    }
+
+    /// The namespace of the Pod, else of the kubeconfig's context.
+    pub fn namespace(&self) -> &str {
+        &self.config.default_namespace
+    }
+
+    /// A client. It ends a connection that says nothing for three minutes: who follows something quieter has to begin
+    /// again.
+    ///
+    /// # Errors
+    /// If the credentials cannot be used.
+    pub fn client(&self) -> Result<Client, StoreError> {
+        Client::try_from(self.config.clone()).map_err(unusable)
+    }
+
+    /// A client that writes only while the fence is open, and is like [`Connection::client`] otherwise.
+    ///
+    /// # Errors
+    /// If the credentials cannot be used.
+    pub fn fenced_client(&self, fence: &Fence) -> Result<Client, StoreError> {
+        fence.client(self.config.clone()).map_err(unusable)
+    }
+}
+
+fn unusable(error: kube::Error) -> StoreError {
+    StoreError::Kubernetes {
         action: "take the credentials of this process".to_owned(),
         source: Box::new(error),
-    })?;
-    Ok((client, namespace))
+    }
 }
 
 /// See the module's text.
@@ -158,10 +193,15 @@ impl KubernetesStore {
         synced
     }
 
+    /// Writes the notices that wait.
+    pub async fn flush(&self) {
+        self.events.flush().await;
+    }
+
     /// Writes the notices that wait, and stops following the cluster. Streams of [`Store::watch`] end when the store is
     /// dropped.
     pub async fn close(&self) {
-        self.events.flush().await;
+        self.flush().await;
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         tasks.shutdown().await;
     }

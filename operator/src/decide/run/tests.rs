@@ -58,6 +58,7 @@ fn decide(run: &mut Entry<ExportRun>, work: &Work, second: i64) -> (bool, Option
         unable: None,
         failure: None,
         now: at(second),
+        set_by: SignedDuration::ZERO,
     });
     let is_news = run.status.as_ref() != Some(&decision.status);
     run.status = Some(decision.status);
@@ -162,6 +163,7 @@ fn who_may_still_commit_is_named() {
         unable: None,
         failure: None,
         now: at(10),
+        set_by: SignedDuration::ZERO,
     });
     assert_eq!(decision.status.state(), RunState::Running, "not failed yet");
     assert!(

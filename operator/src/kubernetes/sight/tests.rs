@@ -43,8 +43,8 @@ fn container(state: serde_json::Value) -> serde_json::Value {
 /// The state in a few words: what the table compares.
 fn word(state: &State) -> String {
     match state {
-        State::Waiting { why, due_since } => {
-            let due = due_since.map_or_else(String::new, |since| format!(" (since {since})"));
+        State::Waiting { why, is_due } => {
+            let due = if *is_due { " (due)" } else { "" };
             format!("waiting: {why}{due}")
         }
         State::Running { pod, is_well } => format!("running: {pod}, well: {is_well}"),
@@ -132,7 +132,7 @@ fn states_of_attempts() {
                     "containerStatuses": container(json!({"waiting": {"reason": "ContainerCreating"}})),
                 }),
             )],
-            "waiting: its container is being made on node n1 (since 2026-05-11T00:00:05Z)",
+            "waiting: its container is being made on node n1 (due)",
         ),
         (
             "no image",
@@ -145,7 +145,7 @@ fn states_of_attempts() {
                     "containerStatuses": container(json!({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image \"lakegate:none\""}})),
                 }),
             )],
-            "waiting: its container does not start on node n1: ImagePullBackOff: Back-off pulling image \"lakegate:none\" (since 2026-05-11T00:00:05Z)",
+            "waiting: its container does not start on node n1: ImagePullBackOff: Back-off pulling image \"lakegate:none\" (due)",
         ),
         (
             "at work",

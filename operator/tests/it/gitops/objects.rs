@@ -403,6 +403,7 @@ fn runs(all: &mut Vec<(String, Value)>) {
             failure: None,
             progress_interval: SignedDuration::ZERO,
             now: now(),
+            set_by: SignedDuration::ZERO,
         });
         assert!(decision.effects.is_empty(), "{:?}", decision.effects);
         run.with(decision.status)

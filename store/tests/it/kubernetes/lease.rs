@@ -2,12 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::{coordination::v1::Lease, core::v1::ConfigMap};
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams},
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams},
 };
-use lakegate_store::kubernetes::lease::{LeaseOptions, acquire};
+use lakegate_store::kubernetes::{
+    fence::Fence,
+    lease::{LeaseOptions, acquire},
+};
 use serde_json::json;
 
 use super::{faults::Way, shared};
@@ -124,4 +127,62 @@ async fn neither_clocks_nor_people_move_a_lease() {
     assert!(!first.is_held());
     // Nobody renews it in that name.
     waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_without_the_lease() {
+    let namespace = shared().namespace().await;
+    let way = Way::to(shared().port().await).await;
+    let fence = Fence::default();
+    let fenced = Api::<ConfigMap>::namespaced(fence.client(shared().config().await).unwrap(), &namespace);
+    let write = async |name: &str| {
+        let object = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(name.to_owned()),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
+        fenced.create(&PostParams::default(), &object).await
+    };
+    let is_refused = |answer: kube::Result<ConfigMap>| match answer.unwrap_err() {
+        kube::Error::Service(error) => error.to_string().contains("does not hold the Lease"),
+        _ => false,
+    };
+    assert!(is_refused(write("before").await));
+    let first = acquire(shared().client_at(way.port).await, options(&namespace, "first"))
+        .await
+        .unwrap();
+    fence.open(&first);
+    write("held").await.unwrap();
+    // The Lease cannot be renewed, the rest of the API server is in reach.
+    way.close();
+    let held = Instant::now();
+    while first.is_held() {
+        assert!(held.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_refused(write("lost").await));
+    assert!(is_refused(
+        fenced
+            .delete("held", &DeleteParams::default())
+            .await
+            .map(|_| ConfigMap::default())
+    ));
+    way.open();
+    let second = acquire(shared().client().await, options(&namespace, "second"))
+        .await
+        .unwrap();
+    fence.open(&second);
+    assert!(is_refused(write("another's").await), "it is another's Lease");
+    // Reads go on.
+    let there = fenced.list(&ListParams::default()).await.unwrap();
+    let names: Vec<_> = there
+        .iter()
+        .filter_map(|object| object.metadata.name.as_deref())
+        .collect();
+    assert!(
+        names.contains(&"held") && !names.contains(&"before") && !names.contains(&"lost"),
+        "{names:?}"
+    );
 }

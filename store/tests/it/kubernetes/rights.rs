@@ -226,9 +226,10 @@ async fn child_that_connects() {
     let Ok(expected) = std::env::var(CHILD) else {
         return;
     };
-    match kubernetes::connect().await {
-        Ok((client, namespace)) => {
-            assert_eq!(namespace, expected);
+    match kubernetes::Connection::infer().await {
+        Ok(connection) => {
+            assert_eq!(connection.namespace(), expected);
+            let client = connection.client().unwrap();
             assert_eq!(client.apiserver_version().await.unwrap().major, "1");
         }
         Err(error) => assert_eq!(expected, error.to_string()),

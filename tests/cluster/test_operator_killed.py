@@ -1,0 +1,83 @@
+"""The operator is killed at the worst moments, and another one begins."""
+
+import os
+import re
+import signal
+import threading
+import time
+
+import pytest
+
+from support.common import eventually
+from support.proxy import Refused
+from support.shop import assert_published_once, is_told
+
+ON_CREATE = {"cron": "0 3 1 1 *", "runOnCreate": True}
+
+
+class Killer:
+    """Kills a process as soon as the API server has done a write that has killed none before, and before the process
+    learns of it. Writes that differ in times and ids alone are the same."""
+
+    VARIES = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}|\d[\d.:TZ-]*")
+
+    def __init__(self):
+        self.effects = {}
+        self._lock = threading.Lock()
+        self._victim = None
+        self._is_aimed = threading.Event()
+
+    def aim(self, process):
+        self._victim = process
+        self._is_aimed.set()
+
+    def __call__(self, request):
+        if not request.is_write or request.resource == "leases":
+            return
+        self._is_aimed.wait(10)
+        effect = (request.verb, request.resource, request.name, self.VARIES.sub(b"#", request.body))
+        with self._lock:
+            if self._is_aimed.is_set() and effect not in self.effects:
+                self.effects[effect] = self._victim.name
+                os.kill(self._victim.pid, signal.SIGKILL)
+                self._is_aimed.clear()
+                raise Refused
+
+
+@pytest.mark.essential
+def test_operator_killed_after_each_effect(shop, api):
+    shop.export("orders", schedule=ON_CREATE)
+    killer = api.after = Killer()
+    lives = 0
+    while True:
+        lives += 1
+        operator = shop.operator(api, f"operator-{lives}")
+        killer.aim(operator)
+        if lives_in_peace(operator, shop):
+            break
+        assert lives == len(killer.effects), operator.log()
+        assert lives < 40, "it does not come to an end"
+        operator.kill()
+        shop.free_the_lease()
+    killed_at = {f"{verb} {what}" for verb, what, *_ in killer.effects}
+    assert {"create exportruns", "create jobs", "patch exportruns/status", "patch exports/status",
+            "patch datasources/status"} <= killed_at
+    assert_published_once(shop, "orders", shop.runs("orders")[0])
+    [job] = shop.jobs()
+    assert job["metadata"]["name"].endswith("-1"), "an attempt was lost, although no worker was"
+
+
+def lives_in_peace(operator, shop):
+    """False when it is killed; true when it has nothing to do any more, and has done nothing for a while."""
+    quiet_since = None
+    while operator.is_alive:
+        runs = shop.runs("orders")
+        is_over = len(runs) == 1 and runs[0].get("status", {}).get("state") == "Complete" and is_told(shop, "orders", runs[0])
+        if not (is_over and operator.answers("readyz") and operator.decides()):
+            quiet_since = None
+        elif quiet_since is None:
+            quiet_since = time.monotonic()
+        elif time.monotonic() - quiet_since > 4:
+            return True
+        time.sleep(0.2)
+    return False
