@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 import yaml
 
 GROUP = "/apis/lakegate.dev/v1alpha1"
+KEPT_SECONDS = 30
 POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -58,8 +59,11 @@ class Api:
         self.local = threading.local()
 
     def _connection(self) -> http.client.HTTPSConnection:
-        if not hasattr(self.local, "connection"):
+        now = time.monotonic()
+        # The API server closes a connection over which nothing is asked for a while.
+        if now - getattr(self.local, "used", now - KEPT_SECONDS) >= KEPT_SECONDS:
             self.local.connection = http.client.HTTPSConnection(self.address, context=self.tls, timeout=60)
+        self.local.used = now
         return self.local.connection
 
     def ask(self, verb: str, path: str, body: object = None, kind: str = "application/json") -> dict:

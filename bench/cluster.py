@@ -87,9 +87,11 @@ class Bench:
         """The operator sees the fleet for the first time, and writes a status to each Export."""
         self.cluster.audit.news()
         begin = time.perf_counter()
-        with self.operator() as (process, _):
-            api.until("every Export is ready", lambda: all(map(is_settled, self.exports())), pause=0.5)
+        with self.operator() as (process, address):
+            api.until("the operator is ready", lambda: is_ready(address), pause=0.5)
             writes, last = self.settle()
+            unsettled = sum(not is_settled(it) for it in self.exports())
+            assert not unsettled, f"{unsettled} Exports are not ready"
             self.tell("first look at the fleet, all written", last - begin, "s")
             print(f"  writes: {told(writes)}", flush=True)
             self.tell("  resident at the most", memory(process.pid)["VmHWM"], "MiB")

@@ -125,17 +125,14 @@ def export(number: int) -> dict:
         "columns": [
             {"name": "id"},
             {"name": "total", "as": "total_amount"},
-            {"name": "email", "mask": {"partial": {"keepLast": 4}}},
+            {"as": "domain", "expression": "split_part(email, '@', 2)"},
             {"name": "created_at"},
             {"as": "order_day", "expression": "date_trunc('day', created_at)"},
             *({"name": f"column_{column}"} for column in range(4)),
         ],
         "where": "total > 0",
         "schedule": {"cron": cron(number), "timeZone": "Asia/Seoul", "startingDeadlineSeconds": 3600},
-        "destination": {
-            "lakeRef": {"name": "lake"}, "schema": shop_of(number), "table": table_of(number),
-            "partitionBy": [{"column": "created_at", "by": "Day"}],
-        },
+        "destination": {"lakeRef": {"name": "lake"}, "schema": shop_of(number), "table": table_of(number)},
         "resources": {"requests": {"cpu": "1", "memory": "512Mi"}, "limits": {"memory": "512Mi"}},
     }, labels={"team": f"team-{number % 20}"})
 
