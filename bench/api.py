@@ -97,13 +97,17 @@ class Api:
                 return objects, page["metadata"]["resourceVersion"]
 
     def watch(self, path: str, version: str) -> Iterator[dict]:
-        """Each change after the version, for as long as the API server tells them."""
-        connection = http.client.HTTPSConnection(self.address, context=self.tls)
-        query = urllib.parse.urlencode({"watch": "true", "resourceVersion": version})
-        connection.request("GET", f"{path}?{query}", headers=self.headers)
-        with contextlib.closing(connection), connection.getresponse() as events:
-            for line in events:
-                yield json.loads(line)["object"]
+        """Each change after the version."""
+        while True:
+            connection = http.client.HTTPSConnection(self.address, context=self.tls)
+            query = urllib.parse.urlencode({"watch": "true", "resourceVersion": version})
+            connection.request("GET", f"{path}?{query}", headers=self.headers)
+            # The API server ends a watch whose reader falls behind: it goes on from there.
+            with contextlib.closing(connection), connection.getresponse() as events:
+                for line in events:
+                    changed = json.loads(line)["object"]
+                    version = changed["metadata"]["resourceVersion"]
+                    yield changed
 
 
 def all_of(work: Callable[[object], object], items: Iterable[object], hands: int = 8) -> list:

@@ -5,6 +5,7 @@ S3 server. What the operator asks of the API server is read from the audit log."
 
 import collections
 import contextlib
+import http.client
 import os
 import statistics
 import subprocess
@@ -39,6 +40,8 @@ class Bench:
         self.binary = binary
         self.cluster = cluster
         self.missed: list[str] = []
+        # When which generation of which Export was first seen in its status.
+        self.seen: dict[tuple[str, int], float] = {}
 
     def tell(self, what: str, value: float, unit: str, target: float | None = None) -> None:
         line = f"{what}: {value:.3g} {unit}"
@@ -145,21 +148,24 @@ class Bench:
             peer = memory(self.cluster.process(name))
             print(f"  {title}: {peer['VmRSS']:.0f} MiB resident, {shares[title]:.1f} % of a core", flush=True)
 
+    def follow(self) -> None:
+        """Follows the statuses of the Exports from now on."""
+        _, version = self.cluster.api.listed(f"{fleet.RESOURCES}/exports")
+
+        def take_in() -> None:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                for changed in self.cluster.api.watch(f"{fleet.RESOURCES}/exports", version):
+                    key = (changed["metadata"]["name"], changed["status"]["observedGeneration"])
+                    self.seen.setdefault(key, time.perf_counter())
+
+        # It ends with the API server, or with this process.
+        threading.Thread(target=take_in, daemon=True).start()
+
     def change(self, numbers: range, hands: int, title: str) -> None:
         """Edits Exports, each once, by so many hands; how long after each edit its status tells of it."""
-        objects, version = self.cluster.api.listed(f"{fleet.RESOURCES}/exports")
-        is_suspended = {it["metadata"]["name"]: it["spec"].get("suspend", False) for it in objects}
+        seen = self.seen
+        is_suspended = {it["metadata"]["name"]: it["spec"].get("suspend", False) for it in self.exports()}
         self.cluster.audit.news()
-        seen: dict[tuple[str, int], float] = {}
-
-        def follow() -> None:
-            for changed in self.cluster.api.watch(f"{fleet.RESOURCES}/exports", version):
-                now = time.perf_counter()
-                observed = changed.get("status", {}).get("observedGeneration", 0)
-                seen.setdefault((changed["metadata"]["name"], observed), now)
-
-        # It ends with the process: a watch tells nothing of its own end.
-        threading.Thread(target=follow, daemon=True).start()
 
         def edit(number: int) -> float:
             name = f"export-{number}"
@@ -218,6 +224,7 @@ class Bench:
             self.pid = process.pid
             self.start_again(process, address)
             self.idle(process, address)
+            self.follow()
             self.change(range(CHANGES), 1, "changes one by one")
             self.change(range(300, 320), 20, "changes at once")
             self.change(range(400, 400 + CHANGES), CHANGES // 10, "a burst of changes")
@@ -251,7 +258,7 @@ def is_ready(address: str) -> bool:
 
 
 def main(binary: str) -> int:
-    with api.cluster() as cluster, fleet.stores() as (postgres, bucket):
+    with api.cluster() as cluster, fleet.stores(binary) as (postgres, bucket):
         bench = Bench(binary, cluster)
         begin = time.perf_counter()
         fleet.populate(cluster, postgres, bucket)

@@ -8,10 +8,13 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 
 import psycopg2
+import yaml
 
 import api
 import peers
@@ -49,16 +52,18 @@ def table_of(number: int) -> str:
 
 
 @contextlib.contextmanager
-def stores() -> Iterator[tuple[int, int]]:
-    """The ports of a PostgreSQL with every table that is exported, and of an S3 server with an empty bucket."""
+def stores(binary: str) -> Iterator[tuple[int, int]]:
+    """The ports of a PostgreSQL with every table that is exported, and of an S3 server with the lake tables."""
     keys = os.environ | {"ROOT_ACCESS_KEY_ID": "bench", "ROOT_SECRET_ACCESS_KEY": "bench-secret"}
     with peers.empty_postgres() as postgres, subprocess.Popen(
         ["bash", "tests/services/versitygw.sh", "serve"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=keys
     ) as bucket:
         # Its end ends the server: leaving this block closes it.
         port, directory = bucket.stdout.readline().split()
-        (pathlib.Path(directory) / "lake").mkdir()
+        lake = pathlib.Path(directory) / "lake"
+        lake.mkdir()
         fill(postgres)
+        fill_lake(binary, postgres, int(port), lake / "prod")
         yield postgres, int(port)
 
 
@@ -74,6 +79,34 @@ def fill(port: int) -> None:
                     f"create table {table_of(number)} (id bigint primary key, total numeric(18,2), email text,"
                     f" created_at timestamptz, {columns})")
         database.close()
+
+
+def fill_lake(binary: str, postgres: int, bucket: int, lake: pathlib.Path) -> None:
+    """Exports one table as it is done, and copies what came of it for the others."""
+    first = export(0)
+    first["spec"]["schedule"]["runOnCreate"] = True
+    manifests = [secret | {"apiVersion": "v1", "kind": "Secret"} for secret in secrets()]
+    manifests += [*sources(postgres, bucket), first]
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = pathlib.Path(folder) / "manifests" / "all.yaml"
+        manifest.parent.mkdir()
+        manifest.write_text(yaml.safe_dump_all(manifests))
+        listen = [f"--{name}=127.0.0.1:{peers.free_port()}" for name in ("listen", "http")]
+        with subprocess.Popen(
+            [binary, "serve", manifest.parent, "--state-dir", f"{folder}/state", *listen],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ) as serve:
+            table = lake / shop_of(0) / table_of(0)
+            try:
+                api.until("the first export", lambda: any((table / "_runs").glob("*.json")))
+            finally:
+                serve.terminate()
+    for number in range(1, EXPORTS):
+        copy = lake / shop_of(number) / table_of(number)
+        shutil.copytree(table, copy)
+        for metadata in (copy / "metadata").glob("*.metadata.json"):
+            here = f"/{shop_of(number)}/{table_of(number)}"
+            metadata.write_text(metadata.read_text().replace(f"/{shop_of(0)}/{table_of(0)}", here))
 
 
 def resource(kind: str, name: str, spec: dict, **metadata: object) -> dict:
@@ -109,8 +142,11 @@ def sources(postgres: int, bucket: int) -> list[dict]:
 
 def secrets() -> list[dict]:
     return [
-        {"metadata": {"name": "shop"}, "stringData": {"username": "postgres", "password": "trusted"}},
-        {"metadata": {"name": "lake"}, "stringData": {"accessKeyId": "bench", "secretAccessKey": "bench-secret"}},
+        {"metadata": {"name": "shop", "namespace": NAMESPACE}, "stringData": {"username": "postgres", "password": "trusted"}},
+        {
+            "metadata": {"name": "lake", "namespace": NAMESPACE},
+            "stringData": {"accessKeyId": "bench", "secretAccessKey": "bench-secret"},
+        },
     ]
 
 
