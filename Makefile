@@ -2,10 +2,10 @@
 CARGO ?= cargo
 PREPARE := bash tests/prepare.sh
 
-.PHONY: help build release test lint full crds bench fmt cluster
+.PHONY: help build release test lint full crds bench bench-cluster fmt cluster
 
 help:          ## this list
-	@sed -n 's/^\([a-z]*\): *\(.*\)##/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/\t[^#]*/\t/'
+	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST)
 
 build:         ## the binary, for development
 	$(CARGO) build
@@ -45,7 +45,12 @@ full: test cluster ## everything: release build, licences and advisories, long f
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
 	$(CARGO) test --locked -p lakegate-store --test it -- --ignored kubernetes::scale
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh
+	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/cluster.sh
 
 bench:         ## measure what README claims (release build)
 	$(CARGO) build --release --locked
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh
+
+bench-cluster: ## measure the operator over a thousand Exports on a real API server (release build)
+	$(CARGO) build --release --locked
+	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/cluster.sh

@@ -29,8 +29,8 @@ def airports() -> list[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def postgres() -> Iterator[int]:
-    """A throw-away server with default settings and the tables `flights` and `airports`; yields its port."""
+def empty_postgres() -> Iterator[int]:
+    """A throw-away server with default settings, where everybody on loopback is trusted; yields its port."""
     binaries = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
     # initdb refuses root
     as_owner = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if os.getuid() == 0 else []
@@ -48,12 +48,19 @@ def postgres() -> Iterator[int]:
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories=''"
         run(f"{binaries}/pg_ctl", "-w", "-D", data, "-l", f"{directory}/log", "-o", options, "start")
         try:
-            load(port)
             yield port
         finally:
             run(f"{binaries}/pg_ctl", "-w", "-D", data, "-m", "fast", "stop")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[int]:
+    """A throw-away server with the tables `flights` and `airports`; yields its port."""
+    with empty_postgres() as port:
+        load(port)
+        yield port
 
 
 def load(port: int) -> None:

@@ -1,7 +1,6 @@
 """Measurements of a release binary, with peers in the same run; see run.sh."""
 
 import contextlib
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import peers
+from processes import memory
 from wire import Client
 
 QUESTION = """select a.name as destination, count(*) as departures, avg(f.dep_delay) as mean_delay
@@ -21,16 +21,6 @@ THEIRS = QUESTION.format(flights="flights", airports="airports")
 STREAMED_ROWS = 10_000_000
 STREAM = f"select value as n, value * 2 as m, 'row ' || value as t from generate_series(1, {STREAMED_ROWS})"
 POSTGRES_STREAM = STREAM + " as s(value)"
-
-
-def memory(process: int) -> dict[str, float]:
-    """MiB resident: in all, of the process's own, and of mapped files (the binary)."""
-    found = {}
-    for line in pathlib.Path(f"/proc/{process}/status").read_text().splitlines():
-        name, _, rest = line.partition(":")
-        if name in ("VmRSS", "RssAnon", "RssFile"):
-            found[name] = int(rest.split()[0]) / 1024
-    return found
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{ExportSpec, ResourceReference};
+use crate::{ExportSpec, ResourceReference, Shared};
 
 /// One execution of an Export or of a RetentionPolicy. Created by the schedule, by a token, or by
 /// a person; its spec never changes, and it always ends Complete or Failed.
@@ -94,7 +94,7 @@ pub struct ExportRunSpec {
     /// does not change this run. Absent from a run that a person created: its status has it.
     #[schemars(with = "Option<AnyObject>")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resolved: Option<Box<ExportSpec>>,
+    pub resolved: Option<Shared<ExportSpec>>,
 }
 
 impl ExportRunSpec {
@@ -254,7 +254,7 @@ pub struct ExportRunStatus {
     /// The spec that is run, where the run's own spec has none.
     #[schemars(with = "Option<AnyObject>")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub resolved: Option<Box<ExportSpec>>,
+    pub resolved: Option<Shared<ExportSpec>>,
 
     /// Rows read from the source.
     #[serde(skip_serializing_if = "Option::is_none")]

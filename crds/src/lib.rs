@@ -26,6 +26,7 @@ mod mask;
 mod quantity;
 mod retention_policy;
 pub mod schedule;
+mod shared;
 mod text;
 pub mod validation;
 mod view;
@@ -72,4 +73,5 @@ pub use retention_policy::{
     TierSpec,
 };
 pub use schedule::{ConcurrencyPolicy, Cron, InvalidCron, ScheduleSpec};
+pub use shared::Shared;
 pub use view::{View, ViewColumn, ViewColumnStatus, ViewParameter, ViewSpec, ViewStatus};

@@ -22,7 +22,7 @@ pub struct SourceHealth {
     pub server_version: Option<String>,
     /// The tables served now; the last good ones while the source is down.
     pub tables: u64,
-    /// Grows when the set of tables or their columns changes.
+    /// Another number when a table or column appears, changes or goes; the same in every process that sees the same.
     pub catalog_revision: u64,
     /// The last discovery that succeeded.
     pub last_discovery: Option<Timestamp>,

@@ -1,6 +1,7 @@
 //! What there is to query, without asking any store: the last discovered schemas,
 //! tables and columns of every catalog, as pg_catalog and information_schema show them.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
@@ -102,6 +103,27 @@ pub struct TableMetadata {
     pub definition: Option<String>,
 }
 
+impl TableMetadata {
+    /// Writes what the table is: its place, kind, columns and key. Two of one shape write the same, two of different
+    /// shapes do not.
+    pub(crate) fn describe_shape(&self, schema: &str, text: &mut String) {
+        // Quoted, so that no name can look like what stands round it. Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "{schema:?}.{:?} {:?} {:?} (",
+            self.name, self.kind, self.definition
+        );
+        for column in &self.columns {
+            let _ = write!(
+                text,
+                "{:?} {} {},",
+                column.name, column.data_type, column.nullable
+            );
+        }
+        let _ = writeln!(text, ") {:?}", self.primary_key);
+    }
+}
+
 /// One column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ColumnMetadata {
@@ -132,4 +154,49 @@ pub(crate) fn columns_of(schema: &SchemaRef) -> Vec<ColumnMetadata> {
         });
     }
     columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str, data_type: DataType) -> TableMetadata {
+        TableMetadata {
+            name: name.to_owned(),
+            kind: RelationKind::Table,
+            comment: None,
+            rows: Some(1),
+            columns: vec![ColumnMetadata {
+                name: "id".to_owned(),
+                data_type,
+                nullable: false,
+                comment: None,
+                properties: Vec::new(),
+            }],
+            primary_key: vec!["id".to_owned()],
+            definition: None,
+        }
+    }
+
+    #[test]
+    fn the_shape_of_a_table_is_not_its_size() {
+        let shape = |table: &TableMetadata| {
+            let mut text = String::new();
+            table.describe_shape("public", &mut text);
+            text
+        };
+        let orders = table("orders", DataType::Int64);
+        assert_eq!(
+            shape(&orders),
+            "\"public\".\"orders\" Table None (\"id\" Int64 false,) [\"id\"]\n"
+        );
+        let grown = TableMetadata {
+            rows: Some(2),
+            comment: Some("of the shop".to_owned()),
+            ..orders.clone()
+        };
+        assert_eq!(shape(&grown), shape(&orders));
+        assert_ne!(shape(&table("orders", DataType::Int32)), shape(&orders));
+        assert_ne!(shape(&table("order", DataType::Int64)), shape(&orders));
+    }
 }

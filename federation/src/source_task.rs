@@ -145,7 +145,11 @@ impl Task {
                 terminal: false,
                 server_version: version,
                 tables: next.table_count(),
-                catalog_revision: health.catalog_revision + u64::from(changed),
+                catalog_revision: if changed {
+                    next.revision()
+                } else {
+                    health.catalog_revision
+                },
                 last_discovery: Some(Timestamp::now()),
                 endpoint: next.source.endpoint(),
                 catalog: self.catalog.clone(),

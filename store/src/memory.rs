@@ -210,7 +210,7 @@ impl<K: Shelved> Store<K> for MemoryStore {
         if entry.status.as_ref() == Some(&status) {
             return Ok(());
         }
-        entry.object = entry.object.map(|object| with_status(&object, Some(&status)));
+        entry.object = entry.object.map(|object| with_status(object, Some(&status)));
         entry.status = Some(status);
         objects.put(&entry);
         Ok(())

@@ -38,10 +38,10 @@ pub(crate) fn fill<K: LakegateResource>(
     object.set_status(status);
 }
 
-pub(crate) fn with_status<K: LakegateResource>(object: &Arc<K>, status: Option<&K::Status>) -> Arc<K> {
-    let mut object = K::clone(object);
-    object.set_status(status.cloned());
-    Arc::new(object)
+/// The object with this status. It is copied only when somebody else holds it, too.
+pub(crate) fn with_status<K: LakegateResource>(mut object: Arc<K>, status: Option<&K::Status>) -> Arc<K> {
+    Arc::make_mut(&mut object).set_status(status.cloned());
+    object
 }
 
 /// The spec in the form that generations compare: as this version reads it, without absent members.

@@ -1,7 +1,8 @@
-//! The objects of one kind in memory, and those who watch them. Shared by the memory and the folder store.
+//! The objects of one kind in memory, and those who watch them. Every home has its objects on such shelves.
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    ops::Bound,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -33,7 +34,7 @@ impl<K: LakegateResource> Default for Shelf<K> {
     }
 }
 
-impl<K: LakegateResource> Shelf<K> {
+impl<K: Shelved> Shelf<K> {
     pub fn get(&self, key: &Key) -> Option<Entry<K>> {
         lock(&self.inner).entries.get(key).cloned()
     }
@@ -50,6 +51,10 @@ impl<K: LakegateResource> Shelf<K> {
             Some(old) if old.uid != entry.uid => Some(old.clone()),
             _ => None,
         };
+        let mut entry = entry.clone();
+        if let Some(object) = &mut entry.object {
+            inner.share(&entry.key, object);
+        }
         inner.entries.insert(entry.key.clone(), entry.clone());
         inner.tell(|mailbox| {
             if let Some(old) = &replaced {
@@ -83,7 +88,22 @@ impl<K: LakegateResource> Shelf<K> {
     }
 }
 
-impl<K: LakegateResource> Inner<K> {
+impl<K: Shelved> Inner<K> {
+    /// What the object has in common with those beside it is held once.
+    fn share(&self, key: &Key, object: &mut Arc<K>) {
+        let after = (Bound::Excluded(key), Bound::Unbounded);
+        let beside = [
+            self.entries.get(key),
+            self.entries.range(..key).next_back().map(|(_, entry)| entry),
+            self.entries.range(after).next().map(|(_, entry)| entry),
+        ];
+        for other in beside.into_iter().flatten() {
+            if let Some(other) = &other.object {
+                K::share(object, other);
+            }
+        }
+    }
+
     fn tell(&mut self, push: impl Fn(&Mailbox<K>)) {
         self.watchers.retain(|watcher| {
             let Some(mailbox) = watcher.upgrade() else {
@@ -225,6 +245,9 @@ pub struct Shelves {
 /// A kind that has a shelf.
 pub trait Shelved: LakegateResource {
     fn shelf(shelves: &Shelves) -> &Shelf<Self>;
+
+    /// Takes from another object what this one has just the same, so that memory holds it once.
+    fn share(_object: &mut Arc<Self>, _other: &Self) {}
 }
 
 macro_rules! shelved {
@@ -239,7 +262,75 @@ macro_rules! shelved {
 shelved! {
     DataSource => data_sources,
     Export => exports,
-    ExportRun => export_runs,
     RetentionPolicy => retention_policies,
     View => views,
+}
+
+impl Shelved for ExportRun {
+    fn shelf(shelves: &Shelves) -> &Shelf<Self> {
+        &shelves.export_runs
+    }
+
+    /// A run has the whole spec that it performs. Its name begins with its Export's, so beside it stand other runs of that
+    /// Export, and few edits are between them.
+    fn share(object: &mut Arc<Self>, other: &Self) {
+        if let (Some(own), Some(others)) = (&object.spec.resolved, &other.spec.resolved)
+            && let Some(shared) = own.share(others)
+        {
+            Arc::make_mut(object).spec.resolved = Some(shared);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lakegate_crds::Shared;
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(name: &str, cron: &str) -> Entry<ExportRun> {
+        let object: ExportRun = serde_json::from_value(json!({
+            "apiVersion": "lakegate.dev/v1alpha1", "kind": "ExportRun", "metadata": {"name": name},
+            "spec": {"exportRef": {"name": "orders"}, "resolved": {
+                "from": {"sourceRef": {"name": "shop"}, "table": {"name": "orders"}}, "allColumns": {},
+                "schedule": {"cron": cron},
+                "destination": {"lakeRef": {"name": "lake"}, "schema": "shop", "table": "orders"},
+            }},
+        }))
+        .unwrap();
+        Entry {
+            key: Key::of(&object),
+            object: Some(Arc::new(object)),
+            status: None,
+            rejected: None,
+            uid: name.to_owned(),
+            generation: 1,
+        }
+    }
+
+    #[test]
+    fn runs_of_one_spec_hold_it_once() {
+        let shelf = Shelf::<ExportRun>::default();
+        for (name, cron) in [
+            ("a-1", "0 1 * * *"),
+            ("a-3", "0 3 * * *"),
+            ("a-4", "0 3 * * *"),
+            ("a-2", "0 1 * * *"),
+        ] {
+            shelf.put(&run(name, cron));
+        }
+        let spec_of = |name: &str| {
+            let entry = shelf.get(&Key::named(name)).unwrap();
+            entry.object.unwrap().spec.resolved.clone().unwrap()
+        };
+        let is_one = |one: &str, other: &str| Shared::is(&spec_of(one), &spec_of(other));
+        assert!(is_one("a-1", "a-2") && is_one("a-3", "a-4") && !is_one("a-2", "a-3"));
+        // A version that is read anew, with a spec of its own, takes the one that is held.
+        let held = spec_of("a-4");
+        let mut again = run("a-4", "0 3 * * *");
+        again.generation = 2;
+        shelf.put(&again);
+        assert!(spec_of("a-4").is(&held));
+    }
 }

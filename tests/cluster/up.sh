@@ -5,6 +5,7 @@
 #     (none)    and the controller manager: owners' garbage, namespaces that are deleted, Jobs
 #     --node    and a node, named localhost: scheduler, containerd and kubelet; its Pods share the host's network. Needs root
 # Everything is in DIR, which down.sh removes. Ports are chosen free, so that several clusters run side by side.
+# LAKEGATE_AUDIT_POLICY names an audit policy: the API server then writes DIR/log/audit.log.
 # Needs the binaries of build.sh, and Debian's etcd-server and openssl; --node also containerd, runc,
 # containernetworking-plugins and gcc.
 set -euo pipefail
@@ -127,13 +128,17 @@ run etcd etcd --data-dir "$dir/etcd" --name default --initial-cluster "default=h
   --listen-peer-urls "http://127.0.0.1:$etcd_peer_port" --initial-advertise-peer-urls "http://127.0.0.1:$etcd_peer_port" \
   --unsafe-no-fsync
 wait_for 60 etcd curl -sf "http://127.0.0.1:$etcd_port/health"
+audit=()
+if [[ -n ${LAKEGATE_AUDIT_POLICY:-} ]]; then
+  audit=(--audit-policy-file "$LAKEGATE_AUDIT_POLICY" --audit-log-path "$dir/log/audit.log")
+fi
 run apiserver "$bin/kube-apiserver" --etcd-servers "http://127.0.0.1:$etcd_port" --bind-address 127.0.0.1 --secure-port "$api_port" \
   --tls-cert-file "$dir/pki/api.crt" --tls-private-key-file "$dir/pki/api.key" --token-auth-file "$dir/pki/tokens.csv" \
   --authorization-mode Node,RBAC --service-account-key-file "$dir/pki/accounts.pub" \
   --service-account-signing-key-file "$dir/pki/accounts.key" --service-account-issuer https://kubernetes.default.svc \
   --service-cluster-ip-range 10.96.0.0/16 --advertise-address 127.0.0.1 --endpoint-reconciler-type none \
   --kubelet-client-certificate "$dir/pki/kubelet-client.crt" --kubelet-client-key "$dir/pki/kubelet-client.key" \
-  --kubelet-preferred-address-types Hostname --allow-privileged=true
+  --kubelet-preferred-address-types Hostname --allow-privileged=true "${audit[@]}"
 wait_for 180 apiserver curl -sf --cacert pki/ca.crt "https://127.0.0.1:$api_port/readyz"
 
 if [[ $parts != api ]]; then

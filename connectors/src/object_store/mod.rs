@@ -315,7 +315,7 @@ impl ObjectStoreConnector {
         details.extend(partitions.iter().map(|field| ColumnDetails {
             declared_type: field.data_type().to_string(),
             comment: Some("from the path".to_owned()),
-            facts: BTreeMap::from([(FACT_PARTITION.to_owned(), String::new())]),
+            facts: Arc::new(BTreeMap::from([(FACT_PARTITION.to_owned(), String::new())])),
         }));
         Ok(Some(TableDescription {
             schema: SCHEMA.to_owned(),

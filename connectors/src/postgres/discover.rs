@@ -69,6 +69,7 @@ pub(super) async fn tables(
             &[],
         )
         .await?;
+    let mut known_facts = KnownFacts::default();
     let mut tables = Vec::new();
     for row in rows {
         let table: u32 = row.try_get(0)?;
@@ -94,7 +95,7 @@ pub(super) async fn tables(
             .remove(&table)
             .unwrap_or_default()
             .into_iter()
-            .map(|column| column.describe(&types, kind, server))
+            .map(|column| column.describe(&types, kind, server, &mut known_facts))
             .unzip::<_, _, Vec<_>, Vec<_>>();
         tables.push(TableDescription {
             schema,
@@ -229,12 +230,24 @@ async fn primary_keys(client: &Client) -> Result<HashMap<u32, Vec<String>>, Erro
     Ok(keys)
 }
 
+/// The facts of columns, each held once: a database has many columns and few types.
+#[derive(Default)]
+struct KnownFacts(HashMap<ColumnFacts, Arc<BTreeMap<String, String>>>);
+
+impl KnownFacts {
+    fn facts_of(&mut self, facts: ColumnFacts) -> Arc<BTreeMap<String, String>> {
+        let map = facts.to_map();
+        Arc::clone(self.0.entry(facts).or_insert_with(|| Arc::new(map)))
+    }
+}
+
 impl ColumnRow {
     fn describe(
         self,
         types: &HashMap<u32, TypeRow>,
         kind: TableKind,
         server: &Server,
+        known: &mut KnownFacts,
     ) -> (Field, ColumnDetails) {
         let (type_oid, modifier, _) = below_domains(types, self.type_oid, self.modifier);
         let row = types.get(&type_oid);
@@ -265,7 +278,7 @@ impl ColumnRow {
             ColumnDetails {
                 declared_type: self.declared_type,
                 comment: self.comment,
-                facts: facts.to_map(),
+                facts: known.facts_of(facts),
             },
         )
     }

@@ -210,7 +210,7 @@ fn array_oid(element: u32) -> u32 {
 
 /// What the catalog says about a column's type, domains resolved. Kept in
 /// `ColumnDetails::facts`, so that a description alone is enough to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct ColumnFacts {
     /// Below all domains.
     pub type_oid: u32,
@@ -223,7 +223,7 @@ pub(super) struct ColumnFacts {
     pub bytewise: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ElementFacts {
     /// Below all domains.
     pub type_oid: u32,

@@ -217,7 +217,7 @@ impl SqliteConnector {
             details.push(ColumnDetails {
                 declared_type: column.declared.clone(),
                 comment: None,
-                facts,
+                facts: facts.into(),
             });
         }
         let mut facts = BTreeMap::new();

@@ -60,7 +60,7 @@ use crate::Duration;
         priority = 1
     ),
     printcolumn(name = "Tables", type_ = "integer", json_path = ".status.tables"),
-    printcolumn(name = "Synced", type_ = "date", json_path = ".status.lastDiscoveryTime"),
+    printcolumn(name = "Changed", type_ = "date", json_path = ".status.lastDiscoveryTime"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -353,7 +353,8 @@ pub struct DataSourceStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub catalog_revision: Option<String>,
 
-    /// End of the last successful discovery.
+    /// End of the discovery that found what this status tells; one that finds the same again does
+    /// not change it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_discovery_time: Option<Time>,
 

@@ -273,7 +273,7 @@ pub struct ColumnSpec {
 
     /// How the column's values are hidden before anything is written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mask: Option<MaskSpec>,
+    pub mask: Option<Box<MaskSpec>>,
 
     /// What this column holds, for people.
     #[schemars(length(max = 1024))]

@@ -89,7 +89,7 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
         let Some(name) = column.output_name() else {
             continue;
         };
-        if let Some((first, _)) = outputs.insert(name.to_lowercase(), (index, column.mask.as_ref())) {
+        if let Some((first, _)) = outputs.insert(name.to_lowercase(), (index, column.mask.as_deref())) {
             let name = excerpt(name);
             let field = if column.r#as.is_some() { "as" } else { "name" };
             problems.push(Problem::invalid(

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use lakegate_crds::{
     CAUSE_LABEL, ConcurrencyPolicy, EXPORT_LABEL, Export, ExportRun, ExportRunSpec, ExportSpec, ExportStatus,
-    ObjectMeta, REQUESTED_AT_ANNOTATION, ResourceReference, RunCause, RunState, RunSummary, SnapshotSummary,
+    ObjectMeta, REQUESTED_AT_ANNOTATION, ResourceReference, RunCause, RunState, RunSummary, Shared,
+    SnapshotSummary,
     conditions::{ConditionStatus, ConditionType, ConditionsMut as _, Reason, time},
 };
 use lakegate_store::{Entry, Key, NoticeType, Problem};
@@ -516,7 +517,7 @@ pub fn run_for(
             window: None,
             export_uid: Some(entry.uid.clone()),
             export_generation: Some(entry.generation),
-            resolved: Some(Box::new(export.spec.clone())),
+            resolved: Some(Shared::new(export.spec.clone())),
         },
         status: None,
     }

@@ -77,6 +77,14 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
         .unwrap_or(verdict)
         .apply(&mut status.conditions, entry.generation, now);
     notices.extend(attention(entry, &before.conditions, &status.conditions, now));
+    // That a store was looked at again is no news: an idle instance writes nothing.
+    let looked = std::mem::replace(
+        &mut status.last_discovery_time,
+        before.last_discovery_time.clone(),
+    );
+    if status != before {
+        status.last_discovery_time = looked;
+    }
     Decision {
         status,
         effects: Vec::new(),

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use lakegate_crds::{
-    ExportRun, ExportRunStatus, ExportSpec, FailureStatus, ProgressStatus, RunState, RunSummary,
+    ExportRun, ExportRunStatus, ExportSpec, FailureStatus, ProgressStatus, RunState, RunSummary, Shared,
     WorkerStatus,
     conditions::{ConditionType, ConditionsMut as _, Reason, time},
 };
@@ -205,7 +205,7 @@ pub fn limits_of(spec: Option<&ExportSpec>) -> Limits {
 fn keep_resolved(status: &mut ExportRunStatus, entry: &Entry<ExportRun>, spec: Option<&ExportSpec>) {
     let own = entry.object.as_deref().and_then(|run| run.spec.resolved.as_ref());
     if own.is_none() && status.resolved.is_none() {
-        status.resolved = spec.cloned().map(Box::new);
+        status.resolved = spec.cloned().map(Shared::new);
     }
 }
 

@@ -794,6 +794,32 @@ fn statuses_of_sources() {
 }
 
 #[test]
+fn a_look_at_a_store_that_finds_the_same_is_not_written() {
+    let mut entry = source();
+    let later = |seconds, tables| SourceHealth {
+        last_discovery: Some(at(NOW) + jiff::SignedDuration::from_secs(seconds)),
+        tables,
+        ..healthy()
+    };
+    let mut look = |health: &SourceHealth, seconds| {
+        let decision = decide_source(ObservedSource {
+            entry: &entry,
+            problems: &[],
+            health: Some(health),
+            now: at(NOW) + jiff::SignedDuration::from_secs(seconds),
+        });
+        let is_written = entry.status.as_ref() != Some(&decision.status);
+        entry.status = Some(decision.status.clone());
+        (is_written, decision.status.last_discovery_time)
+    };
+    let first = Some(time(at(NOW)));
+    assert_eq!(look(&healthy(), 0), (true, first.clone()));
+    assert_eq!(look(&later(600, 42), 600), (false, first), "the same again");
+    let found = Some(time(at(NOW) + jiff::SignedDuration::from_secs(1200)));
+    assert_eq!(look(&later(1200, 43), 1200), (true, found), "a table more");
+}
+
+#[test]
 fn a_source_that_goes_and_comes_is_told_once_each() {
     let mut entry = source();
     let down = SourceHealth {

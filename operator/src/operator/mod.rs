@@ -11,6 +11,7 @@
 //! point loses nothing but time: what a decision did is found by the next one.
 
 mod adoption;
+mod hearsay;
 mod objects;
 mod runs;
 
@@ -288,7 +289,7 @@ impl Operator {
         if !stopped_early {
             inner.is_ready.send_replace(true);
             inner.look_at_everything();
-            tasks.spawn(follow_surroundings(Arc::clone(&inner)));
+            tasks.spawn(hearsay::follow_surroundings(Arc::clone(&inner)));
             tasks.spawn(follow_clock(Arc::clone(&inner)));
             let mut looks = JoinSet::new();
             loop {
@@ -445,18 +446,6 @@ impl Followers<'_> {
             }
         });
     }
-}
-
-/// Wakes whose status tells of the health of stores, when that changes.
-async fn follow_surroundings(inner: Arc<Inner>) {
-    let mut changes = inner.surroundings.changes();
-    while changes.changed().await.is_ok() {
-        inner.wake_all(Kind::DataSource);
-        inner.wake_all(Kind::View);
-        inner.wake_all(Kind::Export);
-    }
-    // The federation is gone: what is known stays, until this task is ended with the others.
-    std::future::pending::<()>().await;
 }
 
 /// Looks at everything when the clock was set: timers are by the time that it showed.

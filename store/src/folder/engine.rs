@@ -266,7 +266,7 @@ impl Inner {
         if let Some(record) = records.get_mut(uid) {
             record.status = Some(json);
         }
-        entry.object = entry.object.map(|object| with_status(&object, Some(&status)));
+        entry.object = entry.object.map(|object| with_status(object, Some(&status)));
         entry.status = Some(status);
         objects.put(&entry);
         Ok(())

@@ -92,7 +92,7 @@ impl Seen {
                 }
             },
         };
-        let object = object.map(|object| crate::object::with_status(&object, status.as_ref()));
+        let object = object.map(|object| crate::object::with_status(object, status.as_ref()));
         Entry {
             key: self.key,
             object,
