@@ -303,6 +303,8 @@ mod tests {
             object: Some(Arc::new(object)),
             status: None,
             rejected: None,
+            is_held: false,
+            deletion: None,
             uid: uid.to_owned(),
             generation: 1,
         }

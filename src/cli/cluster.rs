@@ -53,6 +53,12 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "NAME", default_value = "lakegate-operator")]
     pub lease_name: String,
 
+    /// The RoleBinding that gives the operator its rights in each of the namespaces. It gets the operator's finalizer as
+    /// long as an Export with deletionPolicy Delete is there, so that a namespace that is deleted keeps it until that
+    /// Export's table is gone.
+    #[arg(long, value_name = "NAME")]
+    pub role_binding: Option<String>,
+
     /// Runs at one time; further ones wait.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub max_runs: usize,

@@ -54,7 +54,7 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
 
     let cluster = Cluster::connect(&options.cluster).await?;
     let store = tokio::select! {
-        store = cluster.open_store("lakegate-operator") => Arc::new(store?),
+        store = cluster.open_store("lakegate-operator", options.role_binding) => Arc::new(store?),
         () = stop.wait() => return Ok(ExitCode::SUCCESS),
     };
     let resources: Arc<dyn ResourceStore> = Arc::<KubernetesStore>::clone(&store);

@@ -197,6 +197,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn same<K: LakegateResource>(left: &Entry<K>, right: &Entry<K>) -> bool {
     left.uid == right.uid
         && left.generation == right.generation
+        && left.is_held == right.is_held
+        && left.deletion == right.deletion
         && left.status == right.status
         && left.rejected == right.rejected
         && match (&left.object, &right.object) {

@@ -28,6 +28,8 @@ fn entry<K: LakegateResource>(object: serde_json::Value, generation: i64) -> Ent
         object: Some(Arc::new(object)),
         status: None,
         rejected: None,
+        is_held: false,
+        deletion: None,
         uid: "u1".to_owned(),
         generation,
     }

@@ -31,6 +31,8 @@ fn entry<K: lakegate_crds::LakegateResource>(object: K) -> Entry<K> {
         object: Some(Arc::new(object)),
         status: None,
         rejected: None,
+        is_held: false,
+        deletion: None,
         uid: "u1".to_owned(),
         generation: 1,
     }

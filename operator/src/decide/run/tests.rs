@@ -19,6 +19,8 @@ fn run() -> Entry<ExportRun> {
         object: Some(Arc::new(serde_json::from_value(object).unwrap())),
         status: None,
         rejected: None,
+        is_held: false,
+        deletion: None,
         uid: "u1".to_owned(),
         generation: 1,
     }

@@ -47,6 +47,8 @@ fn sample<K: LakegateResource>(name: &str, generation: i64, spec: &Value) -> Sam
         object: Some(Arc::new(object.clone())),
         status: None,
         rejected: None,
+        is_held: false,
+        deletion: None,
         uid: "u1".to_owned(),
         generation,
     };
