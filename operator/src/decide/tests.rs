@@ -87,6 +87,10 @@ fn observe(entry: &Entry<Export>) -> ObservedExport<'_> {
         lake_down: None,
         unchecked: None,
         failure: None,
+        lake_is_held: true,
+        rival: None,
+        fence: &Fence::NotAsked,
+        table: &TableFate::NotAsked,
         now: at(NOW),
     }
 }
@@ -301,6 +305,7 @@ fn a_restart_unsettles_nothing() {
             entry: source,
             problems,
             health,
+            needed_by: None,
             now: at(NOW),
         })
         .status
@@ -528,7 +533,7 @@ fn observe_run<'a>(
         fence: &Fence::Clear,
         progress_interval: SignedDuration::ZERO,
         session: "s1",
-        cancelled: false,
+        cancelled: None,
         ahead: None,
         capacity: true,
         unable: None,
@@ -776,6 +781,7 @@ fn statuses_of_sources() {
             entry: &entry,
             problems: &[],
             health: health.as_ref(),
+            needed_by: None,
             now: at(NOW),
         });
         assert_eq!(words(&decision.status.conditions), expected, "{what}");
@@ -786,6 +792,7 @@ fn statuses_of_sources() {
         entry: &entry,
         problems: &problems,
         health: Some(&healthy()),
+        needed_by: None,
         now: at(NOW),
     });
     assert_eq!(
@@ -808,6 +815,7 @@ fn a_source_that_goes_and_comes_is_told_once_each() {
             entry: &entry,
             problems: &[],
             health: Some(&health),
+            needed_by: None,
             now: at(NOW),
         });
         told.push(

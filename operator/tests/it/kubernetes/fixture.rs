@@ -252,6 +252,7 @@ impl Place {
                 name: "orders-202605110000-abcdef".to_owned(),
                 uid: self.run_uid.clone(),
                 export: "orders".to_owned(),
+                export_uid: None,
                 attempt,
                 attempt_id: format!("attempt-{attempt}"),
             },
