@@ -189,3 +189,6 @@ fn table_of(export: &Export) -> String {
         destination.schema, destination.table, destination.lake_ref.name
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -312,9 +312,9 @@ impl WorkerLauncher for Diligent {
 }
 
 /// A cluster whose user dies at some effect. Its Jobs do not.
-struct MortalCluster {
-    fate: Arc<Fate>,
-    cluster: Arc<Cluster>,
+pub struct MortalCluster {
+    pub fate: Arc<Fate>,
+    pub cluster: Arc<Cluster>,
 }
 
 #[async_trait]
@@ -333,6 +333,10 @@ impl WorkerLauncher for MortalCluster {
 
     async fn fence(&self, run: &Key, run_uid: &str) -> Option<String> {
         self.cluster.fence(run, run_uid).await
+    }
+
+    async fn fence_export(&self, export: &Key) -> Option<String> {
+        self.fate.effect(self.cluster.fence_export(export)).await
     }
 }
 

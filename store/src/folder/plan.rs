@@ -95,8 +95,11 @@ pub(crate) fn plan(
                 Some(old.clone())
             }
             ([found], Some(old)) => {
-                let (record, problems) = returned(found, old);
+                let (record, resource, problems) = returned(found, old);
                 plan.problems.extend(problems);
+                if let Some(resource) = resource {
+                    plan.resources.insert(record.uid.clone(), resource);
+                }
                 Some(record)
             }
             ([found], None) => {
@@ -188,7 +191,10 @@ fn absent(scan: &Scan, desired: &Desired, old: &ObjectRecord, moment: Moment) ->
 
 /// A document has the name of a held object whose manifest was gone, and whose deletion has not taken effect: the object
 /// is back, unless what comes is another one.
-fn returned(found: &Found, old: &ObjectRecord) -> (ObjectRecord, Vec<FileProblem>) {
+fn returned(
+    found: &Found,
+    old: &ObjectRecord,
+) -> (ObjectRecord, Option<AnyResource>, Vec<FileProblem>) {
     let value = &found.document.value;
     let mut record = ObjectRecord {
         place: found.place.clone(),
@@ -199,13 +205,13 @@ fn returned(found: &Found, old: &ObjectRecord) -> (ObjectRecord, Vec<FileProblem
     match (validate(value, old.manifest.as_ref()), validate(value, None)) {
         (Ok(resource), _) => {
             accept(&mut record, found, &resource);
-            (record, Vec::new())
+            (record, Some(resource), Vec::new())
         }
         // Of another object, too: its immutable fields differ.
-        (Err(_), Ok(_)) => (old.clone(), vec![waits(found, old)]),
+        (Err(_), Ok(_)) => (old.clone(), None, vec![waits(found, old)]),
         (Err(problems), Err(_)) => {
             let reported = refuse(&mut record, found, problems);
-            (record, reported)
+            (record, None, reported)
         }
     }
 }
