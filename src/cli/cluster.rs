@@ -169,5 +169,20 @@ pub struct PingOptions {
 pub enum FinalizersCommand {
     /// Remove Lakegate's finalizers from the resources of some namespaces, so that they can be deleted without an
     /// operator. Exported data stays.
-    Clear(ClusterOptions),
+    Clear(ClearOptions),
+}
+
+#[derive(Debug, Args)]
+pub struct ClearOptions {
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+
+    /// The Lease of an operator that is still there: it is taken away for a minute, so that nobody puts a finalizer back
+    /// before the operator is gone. Without it the operator must be gone already.
+    #[arg(long, value_name = "NAME")]
+    pub lease_name: Option<String>,
+
+    /// The operator's RoleBinding in each of the namespaces; see `lakegate operator --role-binding`.
+    #[arg(long, value_name = "NAME")]
+    pub role_binding: Option<String>,
 }

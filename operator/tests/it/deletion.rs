@@ -32,9 +32,14 @@ impl World {
             .unwrap()
     }
 
+    async fn lake(&self) -> Option<Entry<DataSource>> {
+        Store::<DataSource>::get(self.store.as_ref(), &Key::named("lake"))
+            .await
+            .unwrap()
+    }
+
     async fn lake_is_held(&self) -> bool {
-        let lake = Store::<DataSource>::get(self.store.as_ref(), &Key::named("lake"));
-        lake.await.unwrap().is_some_and(|lake| lake.is_held)
+        self.lake().await.is_some_and(|lake| lake.is_held)
     }
 
     fn tables(&self) -> Vec<String> {
@@ -89,10 +94,7 @@ async fn a_deleted_export_takes_its_table_along() {
     world.store.remove::<Export>(&Key::named("orders"));
     world.until_gone("orders").await;
     world
-        .until("the lake is gone", async || {
-            let lake = Store::<DataSource>::get(world.store.as_ref(), &Key::named("lake"));
-            lake.await.unwrap().is_none()
-        })
+        .until("the lake is gone", async || world.lake().await.is_none())
         .await;
     assert!(world.tables().is_empty());
     assert_eq!(world.told("orders").await.last().unwrap(), "TableDeleted");
@@ -132,7 +134,6 @@ async fn an_active_run_is_ended_before_its_table_goes() {
         .await;
     let ready = status.conditions.iter().find(|it| it.type_ == "Ready").unwrap();
     assert!(ready.message.ends_with(&format!("when run {name} has ended")), "{}", ready.message);
-    world.until("the worker is told to end", async || true).await;
     while !second.is_stopped() {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
