@@ -93,6 +93,18 @@ pub enum Command {
         #[command(flatten)]
         state: StateOptions,
     },
+    /// Decide at once about the table of an export with deletionPolicy Delete whose manifest is gone; without it the
+    /// table is removed when the manifest has been gone for an hour.
+    Delete {
+        /// For example export/orders.
+        #[arg(value_name = "export/NAME")]
+        resource: String,
+        /// Forget the export and leave its table as it is, instead of removing it.
+        #[arg(long)]
+        keep_data: bool,
+        #[command(flatten)]
+        state: StateOptions,
+    },
     /// Print the CustomResourceDefinitions, for kubectl apply --server-side.
     Crds {
         /// Compare with the files in this folder instead; exits 1 if they differ.

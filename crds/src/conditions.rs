@@ -156,6 +156,14 @@ vocabulary! {
         /// The lake of an export is not in service.
         DestinationNotReady,
 
+        // deletion
+        /// The object is being deleted, and something has to be done before it is gone.
+        Deleting,
+        /// The lake table of a deleted export was removed.
+        TableDeleted,
+        /// The lake table of a deleted export stays, although its manifest says otherwise.
+        TableKept,
+
         // how runs end
         /// A run failed for a reason that has no word of its own.
         RunFailed,

@@ -29,6 +29,9 @@ pub const MANIFEST_ANNOTATION: &str = "lakegate.dev/manifest";
 pub const REQUESTED_AT_ANNOTATION: &str = "lakegate.dev/requestedAt";
 /// Label of an ExportRun: the name of its Export.
 pub const EXPORT_LABEL: &str = "lakegate.dev/export";
+/// Finalizer of what has to outlive its deletion until the lake table of an Export with the deletion
+/// policy `Delete` is gone: the Export itself, and the DataSource of its lake.
+pub const EXPORT_DATA_FINALIZER: &str = "lakegate.dev/export-data";
 /// Label of an ExportRun: its cause.
 pub const CAUSE_LABEL: &str = "lakegate.dev/cause";
 

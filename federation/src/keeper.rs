@@ -9,7 +9,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use jiff::Timestamp;
 use lakegate_crds::conditions::Reason;
-use lakegate_crds::{DataSource, DataSourceSpec, ExportRun, LakegateResource, MANIFEST_ANNOTATION, View};
+use lakegate_crds::{
+    DataSource, DataSourceSpec, DeletionPolicy, Export, ExportRun, LakegateResource, MANIFEST_ANNOTATION,
+    View,
+};
 use lakegate_store::{Entry, Event, Key, ResourceStore, Secrets, StoreOf};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -52,6 +55,7 @@ impl Federation {
         let mut runs = StoreOf::<ExportRun>::of(store.as_ref()).watch();
         let mut known_sources: BTreeMap<Key, Entry<DataSource>> = BTreeMap::new();
         let mut known_views: BTreeMap<Key, Entry<View>> = BTreeMap::new();
+        let mut exports = StoreOf::<Export>::of(store.as_ref()).watch();
         let mut published: BTreeSet<String> = BTreeSet::new();
         let mut runs_synced = false;
         let mut kept: BTreeMap<Key, Kept> = BTreeMap::new();
@@ -87,6 +91,14 @@ impl Federation {
                     }
                     Some(Event::Deleted(entry)) => published.retain(|seen| !seen.starts_with(&entry.uid)),
                     Some(Event::Synced) => runs_synced = true,
+                    None => break,
+                },
+                event = exports.next() => match event {
+                    // one that is gone may have taken its table along
+                    Some(Event::Deleted(entry)) if takes_table(&entry) => {
+                        keeper.look_at_lakes(&kept, &known_sources);
+                    }
+                    Some(_) => {}
                     None => break,
                 },
                 told = changes.changed() => match told {
@@ -172,6 +184,13 @@ impl Federation {
     pub fn detach(&self, catalog: &str) {
         self.remove_catalog(catalog);
     }
+}
+
+fn takes_table(export: &Entry<Export>) -> bool {
+    export
+        .object
+        .as_deref()
+        .is_some_and(|export| export.spec.effective_deletion_policy() == DeletionPolicy::Delete)
 }
 
 fn apply<K: LakegateResource>(known: &mut BTreeMap<Key, Entry<K>>, event: Event<K>) {

@@ -85,6 +85,8 @@ impl Federation {
                 key: Key::of(&view),
                 status: None,
                 rejected: None,
+                is_held: false,
+                deletion: None,
                 uid: view.metadata.uid.clone().unwrap_or_default(),
                 generation: view.metadata.generation.unwrap_or_default(),
                 object: Some(Arc::new(view)),

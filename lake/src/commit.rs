@@ -377,6 +377,9 @@ impl Committer<'_> {
         if let Some(export) = &self.info.export {
             set(summary::EXPORT, export.clone());
         }
+        if let Some(uid) = &self.info.export_uid {
+            set(summary::EXPORT_UID, uid.clone());
+        }
         set(summary::RUN, files.run_id.clone());
         set(summary::ATTEMPT, files.attempt_id.clone());
         set(summary::VERSION, number.to_string());

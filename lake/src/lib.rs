@@ -9,6 +9,7 @@
 //! metadata/vN.metadata.json                     creating this file IS the commit
 //! metadata/version-hint.text                    a lower bound of N
 //! _runs/<run>.json                              what the run published: files, rows, hashes
+//! _dropping/<export uid>                        while the table of a deleted Export is being removed
 //! ```
 //!
 //! Any other engine reads the table by its newest `vN.metadata.json`; who reads plain Parquet reads the directory
@@ -22,6 +23,7 @@
 mod columns;
 mod commit;
 mod convert;
+mod drop;
 mod error;
 mod finish;
 mod live;
@@ -54,6 +56,7 @@ use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
 use tokio::sync::OnceCell;
 
+pub use drop::{Dropped, TableOwner};
 pub use error::LakeError;
 pub use finish::{RunColumn, RunFile, RunManifest};
 pub use lakegate_store::s3::{Patience, S3Error};
@@ -400,6 +403,19 @@ impl Lake {
     /// and readers of the table fail.
     pub async fn drop_table(&self, schema: &str, table: &str) -> Result<(), LakeError> {
         sweep::drop_table(&self.versions, &LakeTableName::new(schema, table)?).await
+    }
+
+    /// Removes a table and all its files when its current snapshot is the owner's, and says what became of it. Safe to
+    /// repeat after an error or a crash. No run of the table may be alive, as for [`Lake::drop_table`].
+    pub async fn drop_owned(
+        &self,
+        schema: &str,
+        table: &str,
+        owner: &TableOwner,
+    ) -> Result<Dropped, LakeError> {
+        let name = LakeTableName::new(schema, table)?;
+        check_key_part("export uid", &owner.export_uid)?;
+        drop::drop_owned(&self.versions, &name, owner).await
     }
 
     /// Removes the files of a run that no snapshot refers to, and returns how many there were.

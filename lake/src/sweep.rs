@@ -61,7 +61,7 @@ pub(crate) async fn drop_table(versions: &Versions, table: &LakeTableName) -> Re
     Ok(())
 }
 
-async fn delete_all(versions: &Versions, paths: &[Path]) -> Result<u64, LakeError> {
+pub(crate) async fn delete_all(versions: &Versions, paths: &[Path]) -> Result<u64, LakeError> {
     futures::stream::iter(paths)
         .map(|path| versions.objects.delete(path))
         .buffer_unordered(PARALLEL_DELETES)

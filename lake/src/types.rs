@@ -135,6 +135,8 @@ pub struct CommitInfo {
     pub attempt_id: String,
     /// `namespace/name` of the Export, for people who read the snapshot.
     pub export: Option<String>,
+    /// Uid of the Export: whose table it is, when it comes to removing it.
+    pub export_uid: Option<String>,
     /// Further properties of the snapshot summary; keys get the prefix `lakegate.`.
     pub summary: BTreeMap<String, String>,
 }

@@ -24,6 +24,7 @@ pub(crate) mod summary {
     pub const RUN: &str = "lakegate.run-id";
     pub const ATTEMPT: &str = "lakegate.attempt-id";
     pub const EXPORT: &str = "lakegate.export";
+    pub const EXPORT_UID: &str = "lakegate.export-uid";
     pub const VERSION: &str = "lakegate.version";
     /// The attempt's data directory, relative to the table.
     pub const DIRECTORY: &str = "lakegate.data-directory";
@@ -66,6 +67,11 @@ impl TablePaths {
 
     pub fn hint(&self) -> Path {
         self.metadata().join("version-hint.text")
+    }
+
+    /// What a drop on behalf of an Export writes first and removes last.
+    pub fn drop_note(&self, export_uid: &str) -> Path {
+        self.root.clone().join("_dropping").join(export_uid)
     }
 
     pub fn run_data(&self, run_id: &str) -> Path {

@@ -99,8 +99,8 @@ fn step(facts: &Facts<'_>) -> Step {
                     waiting: Waiting::Stopping,
                     until: None,
                 }
-            } else if facts.cancelled {
-                Step::Stop(StopCause::Replaced)
+            } else if let Some(cause) = facts.cancelled {
+                Step::Stop(cause)
             } else if facts.now >= deadline {
                 Step::Stop(StopCause::DeadlineExceeded)
             } else if facts.now >= silent {
@@ -162,8 +162,8 @@ fn idle(facts: &Facts<'_>) -> Step {
         outcome: Outcome::Failed(failure),
     };
     let deadline = record.started.map(|started| after(started, facts.limits.timeout));
-    if facts.cancelled {
-        failed(record, failure_of(StopCause::Replaced, facts))
+    if let Some(cause) = facts.cancelled {
+        failed(record, failure_of(cause, facts))
     } else if deadline.is_some_and(|deadline| facts.now >= deadline) {
         let failure = failure_of(StopCause::DeadlineExceeded, facts);
         failed(record, failure)
@@ -263,7 +263,10 @@ fn settle(facts: &Facts<'_>, record: Record, at: Timestamp, ending: &Ending) -> 
             };
         }
         Ending::Stopped(
-            cause @ (StopCause::Replaced | StopCause::DeadlineExceeded | StopCause::RunRemoved),
+            cause @ (StopCause::Replaced
+            | StopCause::DeadlineExceeded
+            | StopCause::RunRemoved
+            | StopCause::ExportDeleted),
         ) => {
             return Step::Done {
                 record,
@@ -299,10 +302,10 @@ fn fail_or_retry(
     failure: Failure,
     retry_at: impl FnOnce(u32) -> Timestamp,
 ) -> Step {
-    if facts.cancelled {
+    if let Some(cause) = facts.cancelled {
         return Step::Done {
             record,
-            outcome: Outcome::Failed(failure_of(StopCause::Replaced, facts)),
+            outcome: Outcome::Failed(failure_of(cause, facts)),
         };
     }
     let deadline = deadline_of(facts, &record);
@@ -344,6 +347,7 @@ fn failure_of(cause: StopCause, facts: &Facts<'_>) -> Failure {
         ),
         StopCause::Shutdown => (Reason::WorkerLost, "the operator was shut down".to_owned()),
         StopCause::RunRemoved => (Reason::Canceled, "the run was deleted".to_owned()),
+        StopCause::ExportDeleted => (Reason::ExportDeleted, "the Export was deleted".to_owned()),
     };
     if cause == StopCause::DeadlineExceeded
         && let Some(last) = &facts.record.last_failure
@@ -352,7 +356,7 @@ fn failure_of(cause: StopCause, facts: &Facts<'_>) -> Failure {
     }
     let terminal = matches!(
         cause,
-        StopCause::Replaced | StopCause::DeadlineExceeded | StopCause::RunRemoved
+        StopCause::Replaced | StopCause::DeadlineExceeded | StopCause::RunRemoved | StopCause::ExportDeleted
     );
     Failure {
         reason: reason.to_string(),

@@ -110,6 +110,8 @@ impl<K: LakegateResource> Shelf<K> {
                 }
                 let same_object = slot.entry.generation == entry.generation
                     && slot.entry.rejected == entry.rejected
+                    && slot.entry.is_held == entry.is_held
+                    && slot.entry.deletion == entry.deletion
                     && metadata_of(&slot.entry) == metadata_of(&entry);
                 match (same_object, slot.entry.status == entry.status) {
                     (false, _) => Change::Object,
@@ -303,6 +305,8 @@ mod tests {
             object: Some(Arc::new(object)),
             status: None,
             rejected: None,
+            is_held: false,
+            deletion: None,
             uid: uid.to_owned(),
             generation: 1,
         }

@@ -196,6 +196,8 @@ mod tests {
             object: Some(Arc::new(object)),
             status: Some(status),
             rejected: None,
+            is_held: false,
+            deletion: None,
             uid: "u1".to_owned(),
             generation: 1,
         }

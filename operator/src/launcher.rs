@@ -57,6 +57,12 @@ pub trait WorkerLauncher: Send + Sync + 'static {
     async fn fence(&self, _run: &Key, _run_uid: &str) -> Option<String> {
         None
     }
+
+    /// As [`WorkerLauncher::fence`], of all runs of an Export, those too whose objects are gone. Asked before the
+    /// Export's table is removed.
+    async fn fence_export(&self, _export: &Key) -> Option<String> {
+        None
+    }
 }
 
 /// An attempt that an earlier operator has started.

@@ -85,6 +85,10 @@ pub struct RunIdentity {
     /// Name of the Export.
     pub export: String,
 
+    /// Uid of the Export, when it is known: whose the table becomes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export_uid: Option<String>,
+
     /// Counts from 1.
     pub attempt: u32,
 

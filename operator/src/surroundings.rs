@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lakegate_crds::{DEFAULT_NAMESPACE, DataSource, DestinationSpec, MANIFEST_ANNOTATION};
 use lakegate_federation::{Federation, SourceHealth, ViewHealth};
-use lakegate_lake::{Commit, Lake, LakeContext, LakeError, Patience};
-use lakegate_store::{Key, Secrets};
+use lakegate_lake::{Commit, Dropped, Lake, LakeContext, LakeError, Patience, TableOwner};
+use lakegate_store::{Key, Redactor, SecretError, SecretValue, Secrets};
 use tokio::sync::watch;
 
 use crate::protocol::Report;
@@ -32,6 +32,14 @@ pub trait Surroundings: Send + Sync + 'static {
         destination: &DestinationSpec,
         run_uid: &str,
     ) -> Result<Option<Report>, String>;
+
+    /// Removes the table of an Export that is being deleted, if it is that Export's; in words why it could not be done.
+    async fn drop_table(
+        &self,
+        lake: &DataSource,
+        destination: &DestinationSpec,
+        owner: &TableOwner,
+    ) -> Result<Dropped, String>;
 
     /// Removes what the dead attempts of an ended run left in the lake.
     async fn sweep(
@@ -67,6 +75,26 @@ impl RealSurroundings {
     async fn open_lake(&self, source: &DataSource) -> Result<Arc<Lake>, LakeError> {
         // What fails here is tried again by whoever asked.
         open_lake(source, &self.state_dir, &self.secrets, Patience::Short).await
+    }
+}
+
+/// Secrets, also such as went not long ago: whoever deletes a namespace, or all manifests, deletes the keys of a lake
+/// together with the Exports whose tables are to be removed from it.
+struct Lasting(Arc<dyn Secrets>);
+
+#[async_trait]
+impl Secrets for Lasting {
+    async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError> {
+        match self.0.get(namespace, name, key).await {
+            Err(error @ (SecretError::NotFound { .. } | SecretError::Forbidden { .. })) => {
+                self.0.last_known(namespace, name, key).ok_or(error)
+            }
+            found => found,
+        }
+    }
+
+    fn redactor(&self) -> Redactor {
+        self.0.redactor()
     }
 }
 
@@ -108,6 +136,33 @@ impl Surroundings for RealSurroundings {
             .await
             .map(|commit| commit.as_ref().map(report_of))
             .map_err(|error| chain(&error))
+    }
+
+    async fn drop_table(
+        &self,
+        lake: &DataSource,
+        destination: &DestinationSpec,
+        owner: &TableOwner,
+    ) -> Result<Dropped, String> {
+        let (lake, destination, owner) = (lake.clone(), destination.clone(), owner.clone());
+        let secrets: Arc<dyn Secrets> = Arc::new(Lasting(Arc::clone(&self.secrets)));
+        let state_dir = self.state_dir.clone();
+        let runtime = tokio::runtime::Handle::current();
+        // The lake's future is bound to its thread.
+        let dropped = tokio::task::spawn_blocking(move || {
+            runtime.block_on(async {
+                let lake = open_lake(&lake, &state_dir, &secrets, Patience::Short)
+                    .await
+                    .map_err(|error| chain(&error))?;
+                lake.drop_owned(&destination.schema, &destination.table, &owner)
+                    .await
+                    .map_err(|error| chain(&error))
+            })
+        });
+        match dropped.await {
+            Ok(dropped) => dropped,
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     async fn sweep(

@@ -332,6 +332,7 @@ async fn attempt(
         run_id: run.uid.clone(),
         attempt_id: run.attempt_id.clone(),
         export: Some(format!("{}/{}", run.namespace, run.export)),
+        export_uid: run.export_uid.clone(),
         ..CommitInfo::default()
     };
     let commit = lake

@@ -53,6 +53,12 @@ pub struct OperatorOptions {
     #[arg(long, value_name = "NAME", default_value = "lakegate-operator")]
     pub lease_name: String,
 
+    /// The RoleBinding that gives the operator its rights in each of the namespaces. It gets the operator's finalizer as
+    /// long as an Export with deletionPolicy Delete is there, so that a namespace that is deleted keeps it until that
+    /// Export's table is gone.
+    #[arg(long, value_name = "NAME")]
+    pub role_binding: Option<String>,
+
     /// Runs at one time; further ones wait.
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub max_runs: usize,
@@ -163,5 +169,20 @@ pub struct PingOptions {
 pub enum FinalizersCommand {
     /// Remove Lakegate's finalizers from the resources of some namespaces, so that they can be deleted without an
     /// operator. Exported data stays.
-    Clear(ClusterOptions),
+    Clear(ClearOptions),
+}
+
+#[derive(Debug, Args)]
+pub struct ClearOptions {
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+
+    /// The Lease of an operator that is still there: it is taken away for a minute, so that nobody puts a finalizer back
+    /// before the operator is gone. Without it the operator must be gone already.
+    #[arg(long, value_name = "NAME")]
+    pub lease_name: Option<String>,
+
+    /// The operator's RoleBinding in each of the namespaces; see `lakegate operator --role-binding`.
+    #[arg(long, value_name = "NAME")]
+    pub role_binding: Option<String>,
 }

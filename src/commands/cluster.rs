@@ -67,10 +67,15 @@ impl Cluster {
     ///
     /// # Errors
     /// What waiting does not mend: missing rights, missing definitions.
-    pub async fn open_store(&self, component: &str) -> Result<KubernetesStore, StoreError> {
+    pub async fn open_store(
+        &self,
+        component: &str,
+        role_binding: Option<String>,
+    ) -> Result<KubernetesStore, StoreError> {
         let options = KubernetesOptions {
             namespaces: self.namespaces.clone(),
             component: component.to_owned(),
+            role_binding,
         };
         KubernetesStore::open(self.client.clone(), options).await
     }

@@ -3,27 +3,40 @@
 //! With nobody left to act on them, our finalizers would keep objects, and with them their namespace, from being
 //! deleted. What they guard, exported data, stays where it is.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use kube::{
     Api, Client,
     api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
 };
 use lakegate_crds::{DataSource, Export, ExportRun, GROUP, Kind, LakegateResource, RetentionPolicy, View};
+use lakegate_store::kubernetes::lease::{LeaseOptions, take_away};
 
 use super::{Failure, cluster::Cluster, small_runtime};
-use crate::cli::cluster::ClusterOptions;
+use crate::cli::cluster::ClearOptions;
 
 /// Tries of one object that others write to at the same time.
 const TRIES: usize = 5;
 
-pub fn clear(options: &ClusterOptions) -> Result<ExitCode, Failure> {
+/// How long nobody decides after the Lease was taken away: time to end the operator's Pods.
+const STANDSTILL: Duration = Duration::from_secs(60);
+
+pub fn clear(options: &ClearOptions) -> Result<ExitCode, Failure> {
     small_runtime()?.block_on(async {
-        let cluster = Cluster::connect(options).await?;
+        let cluster = Cluster::connect(&options.cluster).await?;
+        if let Some(name) = &options.lease_name {
+            let mut lease = LeaseOptions::new(&cluster.own_namespace, name, &cluster.own_name);
+            lease.duration = STANDSTILL;
+            take_away(cluster.client.clone(), lease).await?;
+        }
         let mut cleared = 0;
         for namespace in &cluster.namespaces {
             for kind in Kind::ALL {
                 cleared += clear_kind(&cluster.client, kind, namespace).await?;
+            }
+            // Last: by it an operator that is still there may act in the namespace.
+            if let Some(name) = &options.role_binding {
+                cleared += clear_binding(&cluster.client, namespace, name).await?;
             }
         }
         println!("{cleared} objects let go");
@@ -42,6 +55,27 @@ fn resource_of(kind: Kind) -> ApiResource {
         Kind::RetentionPolicy => erase::<RetentionPolicy>(),
         Kind::View => erase::<View>(),
     }
+}
+
+async fn clear_binding(client: &Client, namespace: &str, name: &str) -> Result<usize, Failure> {
+    let resource = ApiResource {
+        group: "rbac.authorization.k8s.io".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "rbac.authorization.k8s.io/v1".to_owned(),
+        kind: "RoleBinding".to_owned(),
+        plural: "rolebindings".to_owned(),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+    let cleared = async {
+        match api.get_opt(name).await? {
+            Some(binding) => clear_object(&api, name, binding).await,
+            None => Ok(false),
+        }
+    };
+    let failed = |error| {
+        format!("cannot clear the finalizers of the RoleBinding {name} in namespace {namespace}: {error}")
+    };
+    Ok(cleared.await.map_err(failed).map(usize::from)?)
 }
 
 async fn clear_kind(client: &Client, kind: Kind, namespace: &str) -> Result<usize, Failure> {

@@ -39,7 +39,7 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     let shutdown = CancellationToken::new();
     let cluster = Cluster::connect(&options.cluster).await?;
     let store = tokio::select! {
-        store = cluster.open_store("lakegate-gateway") => Arc::new(store?),
+        store = cluster.open_store("lakegate-gateway", None) => Arc::new(store?),
         () = stop.wait() => return Ok(ExitCode::SUCCESS),
     };
     let resources: Arc<dyn ResourceStore> = Arc::<KubernetesStore>::clone(&store);

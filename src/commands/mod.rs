@@ -2,6 +2,7 @@
 
 mod cluster;
 mod crds;
+mod delete;
 mod describe;
 mod finalizers;
 mod gateway;
@@ -50,6 +51,11 @@ pub fn run(cli: Cli) -> ExitCode {
             state,
         } => get::get(&kind, name.as_deref(), output, &state),
         Command::Describe { resource, state } => describe::describe(&resource, &state),
+        Command::Delete {
+            resource,
+            keep_data,
+            state,
+        } => delete::delete(&resource, keep_data, &state),
         Command::Run {
             resource,
             no_wait,

@@ -60,7 +60,7 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     let fence = Fence::default();
     cluster.fence(&fence)?;
     let store = tokio::select! {
-        store = cluster.open_store("lakegate-operator") => Arc::new(store?),
+        store = cluster.open_store("lakegate-operator", options.role_binding) => Arc::new(store?),
         () = stop.wait() => return Ok(ExitCode::SUCCESS),
     };
     let resources: Arc<dyn ResourceStore> = Arc::<KubernetesStore>::clone(&store);

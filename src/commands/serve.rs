@@ -67,8 +67,8 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
         async move { operator.run(shutdown.cancelled()).await }
     });
     let control = tokio::spawn({
-        let (state_dir, resources, shutdown) = (state_dir.clone(), Arc::clone(&resources), shutdown.clone());
-        async move { control::serve(&state_dir, resources, handle, shutdown).await }
+        let (state_dir, folder, shutdown) = (state_dir.clone(), Arc::clone(&store), shutdown.clone());
+        async move { control::serve(&state_dir, folder, handle, shutdown).await }
     });
     let ready = tokio::spawn(process::announce_ready(
         Arc::clone(&resources),

@@ -6,10 +6,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Method, Request, StatusCode, body::Bytes};
 use hyper_util::rt::TokioIo;
 use lakegate_crds::Kind;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
-use super::{ControlError, NoticeView, ObjectView, StartRun, StartedRun, socket_path};
+use super::{ControlError, Deletion, NoticeView, ObjectView, StartRun, StartedRun, socket_path};
 
 #[derive(Debug)]
 pub struct Client {
@@ -75,10 +75,18 @@ impl Client {
     }
 
     pub async fn start_run(&self, request: &StartRun) -> Result<StartedRun, ControlError> {
-        let body = serde_json::to_vec(request).map_err(|error| ControlError::Unanswered {
+        self.post("/runs", request).await
+    }
+
+    pub async fn delete(&self, deletion: &Deletion) -> Result<(), ControlError> {
+        self.post("/deletions", deletion).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, uri: &str, body: &impl Serialize) -> Result<T, ControlError> {
+        let body = serde_json::to_vec(body).map_err(|error| ControlError::Unanswered {
             path: self.path.clone(),
             reason: error.to_string(),
         })?;
-        self.ask(Method::POST, "/runs", body).await
+        self.ask(Method::POST, uri, body).await
     }
 }

@@ -1,4 +1,4 @@
-//! How `get`, `describe` and `run` see an instance: through the socket of a running serve, else by opening the
+//! How `get`, `describe`, `run` and `delete` see an instance: through the socket of a running serve, else by opening the
 //! state of a stopped one.
 
 mod client;
@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 pub use client::Client;
 pub use server::serve;
-pub use view::{NoticeView, ObjectView, StartRun, StartedRun, list_objects, parse_resource};
+pub use view::{
+    Deletion, NoticeView, ObjectView, StartRun, StartedRun, decide_deletion, list_objects, parse_resource,
+};
 
 /// The socket of the instance whose state is in `state_dir`; mode 0600, so only the same user reaches it.
 pub fn socket_path(state_dir: &Path) -> PathBuf {

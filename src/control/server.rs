@@ -14,15 +14,19 @@ use axum::{
 };
 use lakegate_crds::Kind;
 use lakegate_operator::OperatorHandle;
-use lakegate_store::{Key, ResourceStore};
+use lakegate_store::{FolderStore, Key, ResourceStore};
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{ControlError, NoticeView, ObjectView, StartRun, StartedRun, list_objects, socket_path};
+use super::{
+    ControlError, Deletion, NoticeView, ObjectView, StartRun, StartedRun, decide_deletion, list_objects,
+    socket_path,
+};
 
 #[derive(Clone)]
 struct Instance {
     store: Arc<dyn ResourceStore>,
+    folder: Arc<FolderStore>,
     operator: OperatorHandle,
 }
 
@@ -67,6 +71,16 @@ async fn start_run(
     Ok(Json(StartedRun { run: run.name }))
 }
 
+async fn delete(
+    State(instance): State<Instance>,
+    Json(deletion): Json<Deletion>,
+) -> Result<Json<()>, Refusal> {
+    decide_deletion(&instance.folder, &deletion)
+        .await
+        .map(Json)
+        .map_err(|error| (StatusCode::CONFLICT, crate::commands::with_causes(&error)))
+}
+
 /// Answer on the socket in `state_dir` until `shutdown`. The state directory's lock is held by this process, so a
 /// socket that is there is a dead one's.
 ///
@@ -74,7 +88,7 @@ async fn start_run(
 /// If the socket cannot be created.
 pub async fn serve(
     state_dir: &Path,
-    store: Arc<dyn ResourceStore>,
+    folder: Arc<FolderStore>,
     operator: OperatorHandle,
     shutdown: CancellationToken,
 ) -> Result<(), ControlError> {
@@ -93,7 +107,12 @@ pub async fn serve(
         .route("/objects/{kind}", get(objects))
         .route("/notices", get(notices))
         .route("/runs", post(start_run))
-        .with_state(Instance { store, operator });
+        .route("/deletions", post(delete))
+        .with_state(Instance {
+            store: Arc::<FolderStore>::clone(&folder),
+            folder,
+            operator,
+        });
     let served = axum::serve(listener, routes)
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await

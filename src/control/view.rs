@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use lakegate_crds::{DataSource, Export, ExportRun, Kind, LakegateResource, RetentionPolicy, View};
-use lakegate_store::{Entry, Key, Notice, ResourceStore, Store, StoreError, StoreOf};
+use lakegate_store::{Entry, FolderStore, Key, Notice, ResourceStore, Store, StoreError, StoreOf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -61,6 +61,53 @@ impl From<Notice> for NoticeView {
 pub struct StartRun {
     pub namespace: String,
     pub export: String,
+}
+
+/// What is to become of the table of an export whose manifest is gone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deletion {
+    pub namespace: String,
+    pub export: String,
+
+    /// The export is forgotten, and its table stays.
+    pub keep_data: bool,
+}
+
+/// Why nothing was decided about a deletion.
+#[derive(Debug, thiserror::Error)]
+pub enum DeletionRefusal {
+    #[error("the manifest of export/{0} is still there: remove it, and then decide about its table")]
+    Living(Key),
+
+    #[error(
+        "export/{0} is not being deleted: either there is none of this name, or its table stays because its deletionPolicy is Retain"
+    )]
+    NotDeleting(Key),
+
+    #[error("what was decided about export/{export} cannot be kept")]
+    Store { export: Key, source: StoreError },
+}
+
+/// Decides about the table of an export whose manifest is gone.
+pub async fn decide_deletion(store: &FolderStore, deletion: &Deletion) -> Result<(), DeletionRefusal> {
+    let key = Key::new(&deletion.namespace, &deletion.export);
+    let failed = |source| DeletionRefusal::Store {
+        export: key.clone(),
+        source,
+    };
+    let exports: &dyn Store<Export> = store;
+    let entry = exports.get(&key).await.map_err(failed)?;
+    let entry = entry.ok_or_else(|| DeletionRefusal::NotDeleting(key.clone()))?;
+    if entry.deletion.is_none() {
+        return Err(DeletionRefusal::Living(key));
+    }
+    if deletion.keep_data {
+        return exports.release(&key, &entry.uid).await.map_err(failed);
+    }
+    match store.delete_now::<Export>(&key).await.map_err(failed)? {
+        true => Ok(()),
+        false => Err(DeletionRefusal::NotDeleting(key)),
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -8,8 +8,9 @@
 //!                             MemoryStore ────┘
 //! ```
 //!
-//! A store answers five questions for each kind (`watch`, `get`, `list`, `create`, `write_status`, `delete`),
-//! resolves secrets and keeps notices. The code above never learns which home it has: [`contract`] is the one
+//! A store answers the same questions for each kind (`watch`, `get`, `list`, `create`, `write_status`, `delete`, and
+//! `hold`, `confirm_deletion`, `release` for what has to be done before an object may be gone), resolves secrets and
+//! keeps notices. The code above never learns which home it has: [`contract`] is the one
 //! suite that every home passes.
 //!
 //! [`s3`] is beside it: whatever reads or writes a bucket with keys from a Secret opens it there.

@@ -14,7 +14,7 @@ use crate::{
     Created, Entry, Event, Key, Notice, Notices, Redactor, Rejected, SecretError, SecretValue, Secrets,
     Store, StoreError,
     notices::NOTICES_KEPT,
-    object::{canonical_spec, clean_status, creation_time, fill, new_uid, prepare_create, with_status},
+    object::{canonical_spec, clean_status, creation_time, fill, mark, new_uid, prepare_create, with_status},
     shelf::{Shelved, Shelves},
 };
 
@@ -92,7 +92,9 @@ impl MemoryStore {
                     .map(|time| time.0)
             })
             .unwrap_or_else(|| creation_time((self.clock)()));
+        let (is_held, deletion) = old.map_or((false, None), |old| (old.is_held, old.deletion));
         fill(&mut object, &key, &uid, generation, created, status.clone());
+        mark(object.meta_mut(), is_held, deletion);
         let entry = Entry {
             key,
             object: Some(Arc::new(object)),
@@ -100,6 +102,8 @@ impl MemoryStore {
             rejected: None,
             uid,
             generation,
+            is_held,
+            deletion,
         };
         objects.put(&entry);
         entry
@@ -121,6 +125,8 @@ impl MemoryStore {
             rejected: None,
             uid: new_uid(),
             generation: 0,
+            is_held: false,
+            deletion: None,
         });
         entry.rejected = Some(Rejected {
             problems,
@@ -130,10 +136,23 @@ impl MemoryStore {
         entry
     }
 
-    /// Removes an object as the deletion of its manifest does.
+    /// Removes an object as the deletion of its manifest does: one that is held stays until it is released.
     pub fn remove<K: Shelved>(&self, key: &Key) -> Option<Entry<K>> {
         let _guard = lock(&self.write);
-        K::shelf(&self.shelves).remove(key)
+        self.take_out(key)
+    }
+
+    /// With the lock on writes.
+    fn take_out<K: Shelved>(&self, key: &Key) -> Option<Entry<K>> {
+        let objects = K::shelf(&self.shelves);
+        let Some(mut entry) = objects.get(key).filter(|entry| entry.is_held) else {
+            return objects.remove(key);
+        };
+        let now = creation_time((self.clock)());
+        entry.deletion.get_or_insert(now);
+        show_life(&mut entry);
+        objects.put(&entry);
+        Some(entry)
     }
 
     /// Sets one key of a secret.
@@ -157,6 +176,16 @@ impl MemoryStore {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes the object of an entry say what the entry does.
+fn show_life<K: Shelved>(entry: &mut Entry<K>) {
+    let (is_held, deletion) = (entry.is_held, entry.deletion);
+    entry.object = entry.object.take().map(|object| {
+        let mut object = K::clone(&object);
+        mark(object.meta_mut(), is_held, deletion);
+        Arc::new(object)
+    });
 }
 
 #[async_trait]
@@ -189,6 +218,8 @@ impl<K: Shelved> Store<K> for MemoryStore {
             rejected: None,
             uid,
             generation: 1,
+            is_held: false,
+            deletion: None,
         };
         objects.put(&entry);
         Ok(Created::New(entry))
@@ -220,9 +251,47 @@ impl<K: Shelved> Store<K> for MemoryStore {
         let _guard = lock(&self.write);
         let objects = K::shelf(&self.shelves);
         if objects.get(key).is_some_and(|entry| entry.uid == uid) {
-            objects.remove(key);
+            self.take_out::<K>(key);
         }
         Ok(())
+    }
+
+    async fn hold(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        let _guard = lock(&self.write);
+        let objects = K::shelf(&self.shelves);
+        let mut entry = objects
+            .get(key)
+            .filter(|entry| entry.uid == uid && (entry.is_held || entry.deletion.is_none()))
+            .ok_or_else(|| StoreError::Gone {
+                kind: K::KIND,
+                key: key.clone(),
+                uid: uid.to_owned(),
+            })?;
+        entry.is_held = true;
+        show_life(&mut entry);
+        objects.put(&entry);
+        Ok(())
+    }
+
+    async fn release(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        let _guard = lock(&self.write);
+        let objects = K::shelf(&self.shelves);
+        let Some(mut entry) = objects.get(key).filter(|entry| entry.uid == uid) else {
+            return Ok(());
+        };
+        if entry.deletion.is_some() {
+            objects.remove(key);
+            return Ok(());
+        }
+        entry.is_held = false;
+        show_life(&mut entry);
+        objects.put(&entry);
+        Ok(())
+    }
+
+    async fn confirm_deletion(&self, key: &Key, uid: &str) -> Result<bool, StoreError> {
+        let entry = K::shelf(&self.shelves).get(key).filter(|entry| entry.uid == uid);
+        Ok(entry.is_some_and(|entry| entry.is_held && entry.deletion.is_some()))
     }
 }
 

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use lakegate_crds::LakegateResource;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use lakegate_crds::conditions::Reason;
 use lakegate_crds::validation::{Problem, validate};
+use lakegate_crds::{EXPORT_DATA_FINALIZER, LakegateResource};
 use serde_json::Value;
 
 use crate::{Key, Redactor, StoreError};
@@ -33,9 +33,21 @@ pub(crate) fn fill<K: LakegateResource>(
     meta.creation_timestamp = Some(Time(created));
     // A manifest printed by kubectl carries what another home filled in.
     meta.resource_version = None;
-    meta.deletion_timestamp = None;
     meta.managed_fields = None;
+    mark(meta, false, None);
     object.set_status(status);
+}
+
+/// Makes the metadata say whether we hold the object, and whether it is to go. Finalizers of others stay.
+pub(crate) fn mark(meta: &mut ObjectMeta, is_held: bool, deletion: Option<Timestamp>) {
+    let mut finalizers = meta.finalizers.take().unwrap_or_default();
+    finalizers.retain(|finalizer| finalizer != EXPORT_DATA_FINALIZER);
+    if is_held {
+        finalizers.push(EXPORT_DATA_FINALIZER.to_owned());
+    }
+    meta.finalizers = Some(finalizers).filter(|finalizers| !finalizers.is_empty());
+    meta.deletion_timestamp = deletion.map(lakegate_crds::conditions::time);
+    meta.deletion_grace_period_seconds = None;
 }
 
 /// The object with this status. It is copied only when somebody else holds it, too.

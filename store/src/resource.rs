@@ -2,6 +2,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 use lakegate_crds::validation::{Problem, summary};
 use lakegate_crds::{
     DEFAULT_NAMESPACE, DataSource, Export, ExportRun, LakegateResource, RetentionPolicy, View,
@@ -104,6 +105,13 @@ pub struct Entry<K: LakegateResource> {
     /// In a cluster it is the API server's, which counts edits that are rejected here as well: a status is of today
     /// for those who read it (kubectl, Flux) only when it names that number. The good version's own is in its metadata.
     pub generation: i64,
+
+    /// However it is deleted, it stays until [`Store::release`]. The object's metadata names the finalizer.
+    pub is_held: bool,
+
+    /// Its deletion was asked for, and takes effect at this time. Until then a home whose manifests may come back
+    /// takes it back as itself.
+    pub deletion: Option<Timestamp>,
 }
 
 /// A change of one object. Every entry is complete: a receiver never needs to remember the one before.
@@ -170,6 +178,25 @@ pub trait Store<K: LakegateResource>: Send + Sync {
 
     /// Deletes the object with this uid; one that is already gone, or was replaced by another, is no error.
     async fn delete(&self, key: &Key, uid: &str) -> Result<(), StoreError>;
+
+    /// Keeps the object with this uid from being gone before it is released, by the finalizer
+    /// [`EXPORT_DATA_FINALIZER`](lakegate_crds::EXPORT_DATA_FINALIZER): when its deletion is asked for it stays, with
+    /// [`Entry::deletion`] set. Durable when it returns; an object that is held already is no error. In a folder only
+    /// what a manifest defines can be held.
+    ///
+    /// Fails with [`StoreError::Gone`] when the object no longer exists or its deletion was asked for.
+    async fn hold(&self, key: &Key, uid: &str) -> Result<(), StoreError>;
+
+    /// Lets go of the object with this uid: it is gone at once when its deletion was asked for and nobody else holds
+    /// it. One that is not held, gone or replaced by another is no error.
+    async fn release(&self, key: &Key, uid: &str) -> Result<(), StoreError>;
+
+    /// Makes the deletion of a held object final, and says whether it is: not when the object is gone or not held any
+    /// more, and not when its deletion was not asked for, was taken back, or does not take effect yet. From then on
+    /// nothing brings it back; a manifest of its name is another object, once this one is released.
+    ///
+    /// To be asked right before what cannot be undone: it looks at what is there now, not at what a watch told.
+    async fn confirm_deletion(&self, key: &Key, uid: &str) -> Result<bool, StoreError>;
 }
 
 /// Everything the code above a store needs of it, used as `Arc<dyn ResourceStore>`.

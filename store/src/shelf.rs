@@ -217,6 +217,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn same<K: LakegateResource>(left: &Entry<K>, right: &Entry<K>) -> bool {
     left.uid == right.uid
         && left.generation == right.generation
+        && left.is_held == right.is_held
+        && left.deletion == right.deletion
         && left.status == right.status
         && left.rejected == right.rejected
         && match (&left.object, &right.object) {
@@ -306,6 +308,8 @@ mod tests {
             rejected: None,
             uid: name.to_owned(),
             generation: 1,
+            is_held: false,
+            deletion: None,
         }
     }
 

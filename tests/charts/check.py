@@ -166,7 +166,7 @@ class Parts(unittest.TestCase):
         for case in self.each():
             names = [(it["kind"], it["metadata"].get("namespace"), it["metadata"]["name"]) for it in objects(case)]
             self.assertEqual(len(names), len(set(names)))
-            self.assertTrue(all(namespace for _, namespace, _ in names), "nothing is cluster-wide")
+            self.assertTrue(all(namespace for kind, namespace, _ in names if kind != "ClusterRole"), "nothing is cluster-wide")
 
     def test_selectors_choose_their_pods_and_no_others(self):
         for case in self.each():
@@ -280,13 +280,15 @@ class Parts(unittest.TestCase):
 class Rights(unittest.TestCase):
     def rules(self, case, namespace, account):
         """What an account may do in a namespace, as (group, resource, verb)."""
-        roles = {(it["metadata"]["namespace"], it["metadata"]["name"]): it["rules"] for it in of(case, "Role")}
+        roles = {("Role", it["metadata"]["namespace"], it["metadata"]["name"]): it["rules"] for it in of(case, "Role")}
+        roles |= {("ClusterRole", NAMESPACE, it["metadata"]["name"]): it["rules"] for it in of(case, "ClusterRole")}
         found = set()
         for binding in of(case, "RoleBinding"):
             place = binding["metadata"]["namespace"]
             subjects = {(it["namespace"], it["name"]) for it in binding["subjects"]}
             if place == namespace and (NAMESPACE, account) in subjects:
-                for rule in roles[place, binding["roleRef"]["name"]]:
+                kind, name = binding["roleRef"]["kind"], binding["roleRef"]["name"]
+                for rule in roles[kind, NAMESPACE if kind == "ClusterRole" else place, name]:
                     found |= {(group, resource, verb) for group in rule["apiGroups"]
                               for resource in rule["resources"] for verb in rule["verbs"]}
         return found
@@ -296,35 +298,63 @@ class Rights(unittest.TestCase):
         secrets = {("", "secrets", "get")}
         operator = read | secrets | {("lakegate.dev", f"{kind}/status", "patch") for kind in KINDS} | {
             ("lakegate.dev", "exportruns", "create"), ("lakegate.dev", "exportruns", "delete"),
-            ("", "pods/log", "get"),
+            ("lakegate.dev", "exports", "patch"), ("lakegate.dev", "datasources", "patch"),
+            ("rbac.authorization.k8s.io", "rolebindings", "get"),
+            ("rbac.authorization.k8s.io", "rolebindings", "patch"), ("", "pods/log", "get"),
         } | {("batch", "jobs", verb) for verb in ("create", "get", "list", "watch", "delete")} \
           | {("", "pods", verb) for verb in ("list", "watch")} \
           | {("", "events", verb) for verb in ("create", "patch", "get", "list")}
         gateway = read | secrets | {("", "events", "list")}
         leases = {("coordination.k8s.io", "leases", verb) for verb in ("create", "get", "update")}
-        cleanup = {("lakegate.dev", kind, verb) for kind in KINDS for verb in ("get", "list", "patch")}
+        cleanup = {("lakegate.dev", kind, verb) for kind in KINDS for verb in ("get", "list", "patch")} \
+            | {("rbac.authorization.k8s.io", "rolebindings", verb) for verb in ("get", "patch")}
         for case, watched in {"default": [NAMESPACE], "full": ["data-shop", "data-logs"]}.items():
             for namespace in watched:
                 with self.subTest(case, namespace=namespace):
                     here = leases if namespace == NAMESPACE else set()
                     self.assertEqual(self.rules(case, namespace, "demo-lakegate-operator"), operator | here)
                     self.assertEqual(self.rules(case, namespace, "demo-lakegate-gateway"), gateway)
-                    self.assertEqual(self.rules(case, namespace, "demo-lakegate-cleanup"), cleanup)
+                    own = {it for it in here if it[2] != "create"}
+                    self.assertEqual(self.rules(case, namespace, "demo-lakegate-cleanup"), cleanup | own)
                     self.assertEqual(self.rules(case, namespace, "demo-lakegate-worker"), set())
         self.assertEqual(self.rules("full", NAMESPACE, "demo-lakegate-operator"), leases)
 
     def test_nothing_is_cluster_wide(self):
         for case in CASES:
-            self.assertEqual([it["metadata"]["name"] for it in objects(case) if it["kind"].startswith("Cluster")], [])
+            # A ClusterRole gives nothing; only a ClusterRoleBinding would give it everywhere.
+            roles = [] if case == "bare" else ["lakegate-demo-lakegate-operator"]
+            self.assertEqual([it["metadata"]["name"] for it in objects(case) if it["kind"].startswith("Cluster")], roles)
+            self.assertEqual(of(case, "ClusterRoleBinding"), [])
         self.assertEqual(of("bare", "Role"), [])
+
+    def test_the_operator_may_hold_its_own_binding_and_no_other(self):
+        for case, watched in {"default": [NAMESPACE], "full": ["data-shop", "data-logs"]}.items():
+            (operator,) = of(case, "Deployment", "operator")
+            (hook,) = of(case, "Job", "cleanup")
+            for pod in (operator, hook):
+                arguments = pod["spec"]["template"]["spec"]["containers"][0]["args"]
+                self.assertIn("--role-binding=demo-lakegate-operator", arguments)
+            rules = [rule for kind in ("Role", "ClusterRole") for role in of(case, kind) for rule in role["rules"]
+                     if "rolebindings" in rule["resources"]]
+            self.assertEqual([rule["resourceNames"] for rule in rules], [["demo-lakegate-operator"]] * len(rules))
+            bindings = [it["metadata"]["namespace"] for it in of(case, "RoleBinding")
+                        if it["metadata"]["name"] == "demo-lakegate-operator"]
+            self.assertEqual(bindings, watched)
+        for kind, component in (("Deployment", "operator"), ("Job", "cleanup")):
+            (it,) = of("bare", kind, component)
+            arguments = it["spec"]["template"]["spec"]["containers"][0]["args"]
+            self.assertFalse([it for it in arguments if it.startswith("--role-binding")])
 
     def test_the_lease_is_the_one_the_operator_is_told(self):
         for case in ("default", "full"):
             (operator,) = of(case, "Deployment", "operator")
             arguments = operator["spec"]["template"]["spec"]["containers"][0]["args"]
+            (hook,) = of(case, "Job", "cleanup")
             named = next(it.split("=")[1] for it in arguments if it.startswith("--lease-name="))
-            rules = [rule for role in of(case, "Role") for rule in role["rules"] if "resourceNames" in rule]
-            self.assertEqual([rule["resourceNames"] for rule in rules], [[named]])
+            self.assertIn(f"--lease-name={named}", hook["spec"]["template"]["spec"]["containers"][0]["args"])
+            rules = [rule for role in of(case, "Role") for rule in role["rules"]
+                     if "leases" in rule["resources"] and "resourceNames" in rule]
+            self.assertEqual([rule["resourceNames"] for rule in rules], [[named], [named]])
 
 
 class Definitions(unittest.TestCase):

@@ -13,6 +13,11 @@
 {{- end }}
 {{- end }}
 
+{{- /* Not of a namespace: two releases of one name must not share it. */ -}}
+{{- define "lakegate.operatorRoleName" -}}
+{{- printf "%s-%s-operator" .Release.Namespace (include "lakegate.fullname" .) }}
+{{- end }}
+
 {{- define "lakegate.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "lakegate.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}

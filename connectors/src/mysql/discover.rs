@@ -212,7 +212,7 @@ impl ColumnRow {
             ColumnDetails {
                 declared_type: self.declared_type,
                 comment: Some(self.comment).filter(|comment| !comment.is_empty()),
-                facts: self.facts.to_map(),
+                facts: Arc::new(self.facts.to_map()),
             },
         )
     }

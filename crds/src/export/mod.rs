@@ -143,7 +143,8 @@ pub struct ExportSpec {
     pub destination: DestinationSpec,
 
     /// What happens to the lake table when this Export is deleted: `Retain` (the default) keeps
-    /// it, `Delete` removes it.
+    /// it, `Delete` removes it with every snapshot, for good. Whatever deletes this object then
+    /// deletes the data, a prune of a GitOps tool included.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 

@@ -6,8 +6,8 @@
 
 use super::Problem;
 use crate::{
-    AnyResource, DataSourceSpec, DeletionPolicy, ExportRunSpec, ExportSpec, FileFormat, OnCastError,
-    OnNewColumn, Profile, S3Spec, SourceKind, TableFormat, ViewSpec, conditions::Reason,
+    AnyResource, DataSourceSpec, ExportRunSpec, ExportSpec, FileFormat, OnCastError, OnNewColumn, Profile,
+    S3Spec, SourceKind, TableFormat, ViewSpec, conditions::Reason,
 };
 
 /// Every field (or the kind) of a resource that is not served yet.
@@ -125,12 +125,6 @@ impl Unserved {
         }
         self.field(spec.incremental.is_some(), "spec.incremental");
         self.field(spec.assert.is_some(), "spec.assert");
-        if spec.effective_deletion_policy() == DeletionPolicy::Delete {
-            self.add(
-                "spec.deletionPolicy",
-                "only deletionPolicy Retain is served by this version",
-            );
-        }
         let destination = &spec.destination;
         self.field(
             !destination.partition_by.is_empty(),

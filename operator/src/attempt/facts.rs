@@ -102,6 +102,9 @@ pub enum StopCause {
 
     /// The run's object was removed.
     RunRemoved,
+
+    /// The run's Export is being deleted.
+    ExportDeleted,
 }
 
 /// Whether an attempt of the run may still commit although no worker of it is listened to.
@@ -164,8 +167,8 @@ pub struct Facts<'a> {
     /// This operator process.
     pub session: &'a str,
 
-    /// The run is to make room for another.
-    pub cancelled: bool,
+    /// Why the run is to end, whatever it is at.
+    pub cancelled: Option<StopCause>,
 
     /// An older unfinished run of the same Export.
     pub ahead: Option<&'a str>,

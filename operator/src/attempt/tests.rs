@@ -42,7 +42,7 @@ struct Case {
     work: Work,
     commit: CommitLookup,
     fence: Fence,
-    cancelled: bool,
+    cancelled: Option<StopCause>,
     ahead: Option<&'static str>,
     capacity: bool,
     unable: Option<Failure>,
@@ -56,7 +56,7 @@ impl Default for Case {
             work: Work::Idle,
             commit: CommitLookup::NotAsked,
             fence: Fence::Clear,
-            cancelled: false,
+            cancelled: None,
             ahead: None,
             capacity: true,
             unable: None,
@@ -202,7 +202,7 @@ fn steps() {
         (
             "cancelled before it began",
             Case {
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 ..Case::default()
             },
             "failed Replaced",
@@ -273,7 +273,7 @@ fn steps() {
             "replaced",
             Case {
                 work: running(1, 0, 95),
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 ..Case::default()
             },
             "stop Replaced",
@@ -289,7 +289,7 @@ fn steps() {
                     pending: None,
                     stopping: true,
                 },
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 ..Case::default()
             },
             "wait Stopping until woken, open",
@@ -306,7 +306,7 @@ fn steps() {
             "finished although cancelled",
             Case {
                 work: ended(1, Ending::Finished(report())),
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 ..Case::default()
             },
             "complete 9",
@@ -442,7 +442,7 @@ fn steps() {
             Case {
                 work: ended(1, oom()),
                 commit: CommitLookup::Absent,
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 ..Case::default()
             },
             "failed Replaced",
@@ -543,7 +543,7 @@ fn steps() {
             "cancelled between attempts: ask the lake once more",
             Case {
                 record: retrying(),
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 ..Case::default()
             },
             "look up",
@@ -552,7 +552,7 @@ fn steps() {
             "cancelled between attempts",
             Case {
                 record: retrying(),
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 commit: CommitLookup::Absent,
                 ..Case::default()
             },
@@ -562,7 +562,7 @@ fn steps() {
             "cancelled between attempts, and a lost one had committed",
             Case {
                 record: retrying(),
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 commit: CommitLookup::Found(report()),
                 ..Case::default()
             },
@@ -611,7 +611,7 @@ fn steps() {
             "cancelled between attempts, and an attempt may commit",
             Case {
                 record: retrying(),
-                cancelled: true,
+                cancelled: Some(StopCause::Replaced),
                 fence: Fence::Open("a Pod".into()),
                 ..Case::default()
             },
@@ -734,7 +734,7 @@ proptest! {
         let mut record = Record::default();
         let mut work = Work::Idle;
         let mut session = 0_u32;
-        let mut cancelled = false;
+        let mut cancelled = None;
         let mut committed = 0_u32;
         let mut lake_away = false;
         let mut starts = 0_u32;
@@ -759,9 +759,9 @@ proptest! {
                 Happening::CommitsAndDies if is_running => { committed = committed.max(1); work = end(&work, Ending::Exited("9".into()), now) }
                 Happening::Dies if is_running => work = end(&work, Ending::Exited("9".into()), now),
                 Happening::Fails(terminal) if is_running => work = end(&work, Ending::Failed(failure(Reason::OutOfMemory, terminal)), now),
-                Happening::OperatorDies => { session += 1; work = Work::Idle; cancelled = false }
+                Happening::OperatorDies => { session += 1; work = Work::Idle; cancelled = None }
                 Happening::OperatorLeaves if is_running => { interruptions += 1; work = end(&work, Ending::Stopped(StopCause::Shutdown), now) }
-                Happening::Cancelled => cancelled = true,
+                Happening::Cancelled => cancelled = Some(StopCause::Replaced),
                 Happening::LakeAway(away) => lake_away = away,
                 Happening::Lost if is_running => { lost_ones += 1; work = end(&work, Ending::Exited("lost".into()), now) }
                 Happening::LostOneCommits if lost_ones > 0 && now < deadline => committed = committed.max(1),

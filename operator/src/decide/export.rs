@@ -4,15 +4,21 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lakegate_crds::{
-    CAUSE_LABEL, ConcurrencyPolicy, EXPORT_LABEL, Export, ExportRun, ExportRunSpec, ExportSpec, ExportStatus,
-    ObjectMeta, REQUESTED_AT_ANNOTATION, ResourceReference, RunCause, RunState, RunSummary, Shared,
-    SnapshotSummary,
+    CAUSE_LABEL, ConcurrencyPolicy, DeletionPolicy, EXPORT_LABEL, Export, ExportRun, ExportRunSpec,
+    ExportSpec, ExportStatus, ObjectMeta, REQUESTED_AT_ANNOTATION, ResourceReference, RunCause, RunState,
+    RunSummary, Shared, SnapshotSummary,
     conditions::{ConditionStatus, ConditionType, ConditionsMut as _, Reason, time},
 };
 use lakegate_store::{Entry, Key, NoticeType, Problem};
 
-use super::{Decision, Effect, Verdict, attention, count, instant, notice, refusal, run::summarise};
+use super::{
+    Decision, Effect, Verdict, attention, count,
+    deletion::{TableFate, decide_deletion},
+    instant, notice, refusal,
+    run::summarise,
+};
 use crate::{
+    attempt::Fence,
     names::{self, Trigger},
     plan::{Creation, Memory, Plan, RunFact, Wishes, plan},
     schedule::Schedule,
@@ -48,6 +54,18 @@ pub struct ObservedExport<'a> {
     /// Why the effects of the last decision could not be done.
     pub failure: Option<&'a str>,
 
+    /// Its lake's DataSource is held, or is not there to be held.
+    pub lake_is_held: bool,
+
+    /// Another Export that names its table and does not want it removed.
+    pub rival: Option<&'a str>,
+
+    /// Whether anything may still write its table, when that was looked at.
+    pub fence: &'a Fence,
+
+    /// What became of its table, when it was to be removed.
+    pub table: &'a TableFate,
+
     /// The clock.
     pub now: Timestamp,
 }
@@ -55,6 +73,9 @@ pub struct ObservedExport<'a> {
 /// Decides about an Export.
 pub fn decide_export(observed: ObservedExport<'_>) -> Decision<ExportStatus> {
     let ObservedExport { entry, now, .. } = observed;
+    if let Some(deletion) = entry.deletion {
+        return decide_deletion(&observed, deletion);
+    }
     let before = entry.status.clone().unwrap_or_default();
     let mut status = before.clone();
     status.observed_generation = Some(entry.generation);
@@ -121,6 +142,8 @@ pub fn decide_export(observed: ObservedExport<'_>) -> Decision<ExportStatus> {
 
     let mut effects = Vec::new();
     if observed.failure.is_none() {
+        // Before any run: what it writes is to be removed some day.
+        effects.extend(holding(&observed, spec));
         effects.extend(
             plan.create
                 .map(|creation| Effect::CreateRun(Box::new(run_of(entry, export, &creation, now)))),
@@ -153,6 +176,15 @@ pub fn decide_export(observed: ObservedExport<'_>) -> Decision<ExportStatus> {
         effects,
         notices,
         next: plan.next,
+    }
+}
+
+/// The finalizer is there as long as the policy is Delete: with Retain nothing has to be done at the end.
+fn holding(observed: &ObservedExport<'_>, spec: &ExportSpec) -> Option<Effect> {
+    let is_held = observed.entry.is_held;
+    match spec.effective_deletion_policy() {
+        DeletionPolicy::Delete => (!is_held || !observed.lake_is_held).then_some(Effect::Hold),
+        DeletionPolicy::Retain => is_held.then_some(Effect::Release(None)),
     }
 }
 
@@ -240,7 +272,7 @@ fn fact_of<'a>(run: &'a Entry<ExportRun>, export_uid: &str) -> Option<RunFact<'a
     })
 }
 
-fn state(run: &Entry<ExportRun>) -> RunState {
+pub(super) fn state(run: &Entry<ExportRun>) -> RunState {
     run.status
         .as_ref()
         .map(lakegate_crds::ExportRunStatus::state)
@@ -275,7 +307,7 @@ fn ended_runs(runs: &[Entry<ExportRun>]) -> Vec<&Entry<ExportRun>> {
 }
 
 /// Brings what the status says about runs up to date with the runs that ended since.
-fn account_for_runs(status: &mut ExportStatus, runs: &[Entry<ExportRun>]) {
+pub(super) fn account_for_runs(status: &mut ExportStatus, runs: &[Entry<ExportRun>]) {
     status.active_run = runs
         .iter()
         .filter(|run| !state(run).is_terminal())
@@ -324,7 +356,7 @@ fn account_for_runs(status: &mut ExportStatus, runs: &[Entry<ExportRun>]) {
     }
 }
 
-fn last_run_verdict(status: &ExportStatus) -> (ConditionStatus, Reason, String) {
+pub(super) fn last_run_verdict(status: &ExportStatus) -> (ConditionStatus, Reason, String) {
     let Some(RunSummary {
         name,
         outcome,

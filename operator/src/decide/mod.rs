@@ -4,6 +4,7 @@
 //! The caller observes, decides, acts on the effects and decides again, until a decision has no effects; only then is
 //! its status written. So a status never claims what was not seen.
 
+mod deletion;
 mod export;
 mod others;
 mod run;
@@ -18,6 +19,7 @@ use lakegate_store::{Entry, Key, Notice, NoticeType, Problem, Rejected};
 
 use crate::attempt::StopCause;
 
+pub use deletion::TableFate;
 pub use export::{ObservedExport, TOKEN_ANNOTATION, TRIGGER_LABEL, decide_export, run_for};
 pub use others::{ObservedPolicy, ObservedSource, ObservedView, decide_policy, decide_source, decide_view};
 pub use run::{ObservedRun, decide_run, limits_of, record_of, summarise};
@@ -70,6 +72,18 @@ pub enum Effect {
 
     /// See to it that no attempt of the run at hand commits any more.
     Fence,
+
+    /// Keep the Export at hand, and before it its lake, from being gone before they are let go of.
+    Hold,
+
+    /// See to it that nothing writes the table of the Export at hand any more.
+    FenceTable,
+
+    /// Make the deletion of the Export at hand final, and remove its table.
+    DropTable,
+
+    /// Publish what there is to tell, and let go of the object at hand.
+    Release(Option<Box<Notice>>),
 }
 
 /// The conditions `Ready`, `Reconciling` and `Stalled` of one moment.
@@ -174,10 +188,9 @@ impl Verdict {
                 conditions.unset(ConditionType::Stalled);
             }
             Outlook::Reconciling => {
-                let why = if reason == Reason::Progressing {
-                    Reason::Progressing
-                } else {
-                    Reason::Retrying
+                let why = match reason {
+                    Reason::Progressing | Reason::Deleting => reason,
+                    _ => Reason::Retrying,
                 };
                 conditions.set(
                     now,

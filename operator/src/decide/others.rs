@@ -22,6 +22,9 @@ pub struct ObservedSource<'a> {
     /// What the federation knows of it.
     pub health: Option<&'a SourceHealth>,
 
+    /// An Export whose table is to be removed from this lake when that Export is deleted.
+    pub needed_by: Option<&'a str>,
+
     /// The clock.
     pub now: Timestamp,
 }
@@ -73,7 +76,13 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
             }
         }
     }
-    refusal(entry, problems)
+    let kept = entry.deletion.and(observed.needed_by).map(|export| Verdict {
+        ready: ConditionStatus::Unknown,
+        reason: Reason::Deleting,
+        message: format!("it is being deleted, and kept until the table of Export {export} is gone"),
+        outlook: super::Outlook::Reconciling,
+    });
+    kept.or_else(|| refusal(entry, problems))
         .unwrap_or(verdict)
         .apply(&mut status.conditions, entry.generation, now);
     notices.extend(attention(entry, &before.conditions, &status.conditions, now));
@@ -85,9 +94,13 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
     if status != before {
         status.last_discovery_time = looked;
     }
+    let release = entry.is_held && observed.needed_by.is_none();
     Decision {
         status,
-        effects: Vec::new(),
+        effects: release
+            .then_some(super::Effect::Release(None))
+            .into_iter()
+            .collect(),
         notices,
         next: None,
     }

@@ -11,7 +11,8 @@ use lakegate_store::{Entry, NoticeType};
 use super::{Decision, Effect, count, format_duration, instant, notice};
 use crate::{
     attempt::{
-        CommitLookup, Facts, Fence, Limits, Outcome, Record, SILENCE_LIMIT, Step, Waiting, Work, next_step,
+        CommitLookup, Facts, Fence, Limits, Outcome, Record, SILENCE_LIMIT, Step, StopCause, Waiting, Work,
+        next_step,
     },
     protocol::{Failure, Progress},
 };
@@ -49,8 +50,8 @@ pub struct ObservedRun<'a> {
     /// This operator process.
     pub session: &'a str,
 
-    /// It is to make room.
-    pub cancelled: bool,
+    /// Why it is to end, whatever it is at.
+    pub cancelled: Option<StopCause>,
 
     /// An older unfinished run of the same Export.
     pub ahead: Option<&'a str>,

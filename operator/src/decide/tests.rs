@@ -28,6 +28,8 @@ fn entry<K: LakegateResource>(object: serde_json::Value, generation: i64) -> Ent
         object: Some(Arc::new(object)),
         status: None,
         rejected: None,
+        is_held: false,
+        deletion: None,
         uid: "u1".to_owned(),
         generation,
     }
@@ -85,6 +87,10 @@ fn observe(entry: &Entry<Export>) -> ObservedExport<'_> {
         lake_down: None,
         unchecked: None,
         failure: None,
+        lake_is_held: true,
+        rival: None,
+        fence: &Fence::NotAsked,
+        table: &TableFate::NotAsked,
         now: at(NOW),
     }
 }
@@ -299,6 +305,7 @@ fn a_restart_unsettles_nothing() {
             entry: source,
             problems,
             health,
+            needed_by: None,
             now: at(NOW),
         })
         .status
@@ -526,7 +533,7 @@ fn observe_run<'a>(
         fence: &Fence::Clear,
         progress_interval: SignedDuration::ZERO,
         session: "s1",
-        cancelled: false,
+        cancelled: None,
         ahead: None,
         capacity: true,
         unable: None,
@@ -775,6 +782,7 @@ fn statuses_of_sources() {
             entry: &entry,
             problems: &[],
             health: health.as_ref(),
+            needed_by: None,
             now: at(NOW),
         });
         assert_eq!(words(&decision.status.conditions), expected, "{what}");
@@ -785,6 +793,7 @@ fn statuses_of_sources() {
         entry: &entry,
         problems: &problems,
         health: Some(&healthy()),
+        needed_by: None,
         now: at(NOW),
     });
     assert_eq!(
@@ -803,6 +812,7 @@ fn a_look_at_a_store_that_finds_the_same_is_not_written() {
     };
     let mut look = |health: &SourceHealth, seconds| {
         let decision = decide_source(ObservedSource {
+            needed_by: None,
             entry: &entry,
             problems: &[],
             health: Some(health),
@@ -833,6 +843,7 @@ fn a_source_that_goes_and_comes_is_told_once_each() {
             entry: &entry,
             problems: &[],
             health: Some(&health),
+            needed_by: None,
             now: at(NOW),
         });
         told.push(

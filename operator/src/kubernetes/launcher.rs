@@ -1,7 +1,7 @@
 //! Starts, finds again and ends Jobs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -12,6 +12,7 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{ListParams, PostParams},
 };
+use lakegate_crds::EXPORT_LABEL;
 use lakegate_store::{Key, Secrets};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -57,8 +58,7 @@ pub struct JobLauncher {
     clock: Arc<dyn Clock>,
     /// Run from the first need on, and end with the launcher.
     watches: Mutex<Option<JoinSet<()>>>,
-    /// When a create of a run's Job was left without an answer, by uid of the run: it may still be done.
-    unanswered: Mutex<HashMap<String, Instant>>,
+    unanswered: Mutex<Vec<Unanswered>>,
 }
 
 impl std::fmt::Debug for JobLauncher {
@@ -159,19 +159,20 @@ impl JobLauncher {
             error = last.as_ref().map(|error| chain(error)),
             "whether a Job was created is not known"
         );
-        self.unanswered().insert(key.run_uid.clone(), Instant::now());
+        self.unanswered().push(Unanswered {
+            namespace: namespace.clone(),
+            run_uid: key.run_uid.clone(),
+            export: job.labels().get(EXPORT_LABEL).cloned().unwrap_or_default(),
+            since: Instant::now(),
+        });
         Err(LaunchFailure::Unanswered { namespace, job: name })
     }
 
-    /// A create of a Job of the run may still be on its way.
-    fn is_on_its_way(&self, run_uid: &str) -> bool {
-        let mut unanswered = self.unanswered();
-        unanswered.retain(|_, since| since.elapsed() < UNANSWERED_FOR);
-        unanswered.contains_key(run_uid)
-    }
-
-    fn unanswered(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Creates that may still be on their way.
+    fn unanswered(&self) -> MutexGuard<'_, Vec<Unanswered>> {
+        let mut unanswered = self.unanswered.lock().unwrap_or_else(PoisonError::into_inner);
+        unanswered.retain(|create| create.since.elapsed() < UNANSWERED_FOR);
+        unanswered
     }
 
     /// Ends attempts of the run that nobody follows any more: one attempt is enough for a source to bear.
@@ -188,6 +189,64 @@ impl JobLauncher {
             }
         }
     }
+}
+
+impl JobLauncher {
+    /// Sees to it that none of the attempts that a selector finds commits any more; in words which may still do so.
+    async fn fence_all(
+        &self,
+        namespace: &str,
+        selector: &str,
+        is_on_its_way: impl Fn(&Unanswered) -> bool,
+    ) -> Option<String> {
+        let found = ListParams::default().labels(selector);
+        let jobs = Api::<Job>::namespaced(self.client.clone(), namespace);
+        let pods = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let ask = async {
+            // Jobs first: one that is gone by the time Pods are listed makes none.
+            let (jobs, pods) = (jobs.list(&found).await?, pods.list(&found).await?);
+            let mut attempts: BTreeMap<AttemptKey, (Option<JobSight>, Vec<PodSight>)> = BTreeMap::new();
+            for job in &jobs {
+                if let Some(key) = AttemptKey::of(job) {
+                    attempts.entry(key).or_default().0 = JobSight::of(job);
+                }
+            }
+            for pod in &pods {
+                if let Some(key) = AttemptKey::of(pod) {
+                    attempts.entry(key).or_default().1.push(PodSight::of(pod));
+                }
+            }
+            let mut who = None;
+            for (key, (job, pods)) in attempts {
+                let Some(may_commit) = who_may_commit(job.as_ref(), &pods) else {
+                    continue;
+                };
+                who = Some(may_commit);
+                if let Some(job) = job.filter(|job| !job.is_going) {
+                    try_remove_job(&self.client, &followed(key, &job)).await?;
+                }
+            }
+            Ok::<_, kube::Error>(who)
+        };
+        if self.unanswered().iter().any(is_on_its_way) {
+            return Some("whether its last Job was created is not known yet".to_owned());
+        }
+        match tokio::time::timeout(2 * PATIENCE, ask).await {
+            Ok(Ok(who)) => who,
+            Ok(Err(error)) => Some(format!("its Jobs and Pods cannot be listed: {}", chain(&error))),
+            Err(_) => Some("the API server does not say whether its Pods are gone".to_owned()),
+        }
+    }
+}
+
+/// A create of a Job that was left without an answer: it may still be done.
+#[derive(Debug)]
+struct Unanswered {
+    namespace: String,
+    run_uid: String,
+    /// As the label has it.
+    export: String,
+    since: Instant,
 }
 
 fn followed(key: AttemptKey, job: &JobSight) -> Followed {
@@ -287,43 +346,16 @@ impl WorkerLauncher for JobLauncher {
     }
 
     async fn fence(&self, run: &Key, run_uid: &str) -> Option<String> {
-        let of_run = ListParams::default().labels(&format!("{SELECTOR},{RUN_UID_LABEL}={run_uid}"));
-        let jobs = Api::<Job>::namespaced(self.client.clone(), &run.namespace);
-        let pods = Api::<Pod>::namespaced(self.client.clone(), &run.namespace);
-        let ask = async {
-            // Jobs first: one that is gone by the time Pods are listed makes none.
-            let found = jobs.list(&of_run).await?;
-            let pods = pods.list(&of_run).await?;
-            let mut attempts: BTreeMap<AttemptKey, (Option<JobSight>, Vec<PodSight>)> = BTreeMap::new();
-            for job in &found {
-                if let Some(key) = AttemptKey::of(job) {
-                    attempts.entry(key).or_default().0 = JobSight::of(job);
-                }
-            }
-            for pod in &pods {
-                if let Some(key) = AttemptKey::of(pod) {
-                    attempts.entry(key).or_default().1.push(PodSight::of(pod));
-                }
-            }
-            let mut who = None;
-            for (key, (job, pods)) in attempts {
-                let Some(may_commit) = who_may_commit(job.as_ref(), &pods) else {
-                    continue;
-                };
-                who = Some(may_commit);
-                if let Some(job) = job.filter(|job| !job.is_going) {
-                    try_remove_job(&self.client, &followed(key, &job)).await?;
-                }
-            }
-            Ok::<_, kube::Error>(who)
-        };
-        if self.is_on_its_way(run_uid) {
-            return Some("whether its last Job was created is not known yet".to_owned());
-        }
-        match tokio::time::timeout(2 * PATIENCE, ask).await {
-            Ok(Ok(who)) => who,
-            Ok(Err(error)) => Some(format!("its Jobs and Pods cannot be listed: {}", chain(&error))),
-            Err(_) => Some("the API server does not say whether its Pods are gone".to_owned()),
-        }
+        let of_run = format!("{SELECTOR},{RUN_UID_LABEL}={run_uid}");
+        let is_on_its_way = |create: &Unanswered| create.run_uid == run_uid;
+        self.fence_all(&run.namespace, &of_run, is_on_its_way).await
+    }
+
+    async fn fence_export(&self, export: &Key) -> Option<String> {
+        let label = names::label_value(&export.name);
+        let of_export = format!("{SELECTOR},{EXPORT_LABEL}={label}");
+        let is_on_its_way =
+            |create: &Unanswered| create.namespace == export.namespace && create.export == label;
+        self.fence_all(&export.namespace, &of_export, is_on_its_way).await
     }
 }

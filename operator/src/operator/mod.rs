@@ -12,6 +12,7 @@
 
 mod adoption;
 mod hearsay;
+mod holding;
 mod objects;
 mod runs;
 
@@ -366,6 +367,12 @@ impl OperatorHandle {
                 message,
             });
         };
+        if entry.deletion.is_some() {
+            return Err(RunRefusal::Unable {
+                export: export.clone(),
+                message: "it is being deleted".to_owned(),
+            });
+        }
         let problems = problems::of_export(&entry, &inner.cache);
         if !problems.is_empty() {
             return Err(RunRefusal::Unable {
@@ -515,6 +522,11 @@ impl Inner {
             Kind::Export if change == Change::Object => {
                 let table = self.cache.exports.group(key);
                 self.left(kind, table.as_ref());
+                // A run may have to end with it, a lake may not be held for it any more.
+                self.wake_unfinished_runs(key);
+                for lake in self.cache.sources.keys(|source| source.is_held) {
+                    self.wake(Kind::DataSource, lake);
+                }
             }
             Kind::View if change == Change::Object => self.wake_all(Kind::View),
             Kind::ExportRun => {

@@ -5,10 +5,11 @@ use lakegate_store::{Created, Entry, Key, ResourceStore, StoreError, StoreOf};
 
 use super::{DECISIONS_PER_LOOK, Inner, Looked, lock};
 use crate::{
+    attempt::Fence,
     cache::{Cache, Change, ShelfOf},
     decide::{
-        Decision, Effect, ObservedExport, ObservedPolicy, ObservedSource, ObservedView, decide_export,
-        decide_policy, decide_source, decide_view,
+        Decision, Effect, ObservedExport, ObservedPolicy, ObservedSource, ObservedView, TableFate,
+        decide_export, decide_policy, decide_source, decide_view,
     },
     problems,
     surroundings::chain,
@@ -24,19 +25,28 @@ struct Dependencies {
 
 impl Inner {
     pub(super) async fn look_at_source(&self, key: &Key) -> Result<Looked, String> {
-        let Some(entry) = self.cache.sources.get(key) else {
-            return Ok(Looked::gone());
-        };
-        let problems = problems::of_source(&entry, &self.cache);
-        let health = self.surroundings.source_health(key);
-        let now = self.options.clock.now();
-        let decision = decide_source(ObservedSource {
-            entry: &entry,
-            problems: &problems,
-            health: health.as_ref(),
-            now,
-        });
-        self.conclude(&entry, decision).await
+        for _ in 0..DECISIONS_PER_LOOK {
+            let Some(entry) = self.cache.sources.get(key) else {
+                return Ok(Looked::gone());
+            };
+            let problems = problems::of_source(&entry, &self.cache);
+            let health = self.surroundings.source_health(key);
+            let needed_by = self.needed_by(&entry);
+            let decision = decide_source(ObservedSource {
+                entry: &entry,
+                problems: &problems,
+                health: health.as_ref(),
+                needed_by: needed_by.as_deref(),
+                now: self.options.clock.now(),
+            });
+            // The only effect there is.
+            if !decision.effects.is_empty() && self.options.schedules {
+                self.release(&entry).await?;
+                continue;
+            }
+            return self.conclude(&entry, decision).await;
+        }
+        Ok(Looked::Unfinished)
     }
 
     pub(super) async fn look_at_view(&self, key: &Key) -> Result<Looked, String> {
@@ -74,13 +84,18 @@ impl Inner {
             return Ok(Looked::gone());
         }
         let mut failure: Option<String> = None;
+        let (mut fence, mut table) = (Fence::NotAsked, TableFate::NotAsked);
         for _ in 0..DECISIONS_PER_LOOK {
             let Some(entry) = self.cache.exports.get(key) else {
                 return Ok(Looked::gone());
             };
+            if entry.deletion.is_some() {
+                self.wake_unfinished_runs(key);
+            }
             let problems = problems::of_export(&entry, &self.cache);
             let runs = self.cache.runs_of(key);
             let dependencies = self.dependencies(&entry);
+            let rival = self.rival_of(&entry);
             let decision = decide_export(ObservedExport {
                 entry: &entry,
                 problems: &problems,
@@ -89,13 +104,17 @@ impl Inner {
                 lake_down: dependencies.lake_down.as_deref(),
                 unchecked: dependencies.unchecked.as_deref(),
                 failure: failure.as_deref(),
+                lake_is_held: self.lake_is_held(&entry),
+                rival: rival.as_deref(),
+                fence: &fence,
+                table: &table,
                 now: self.options.clock.now(),
             });
             if decision.effects.is_empty() {
                 let looked = self.conclude(&entry, decision).await?;
-                return match failure {
-                    Some(failure) => Err(failure),
-                    None => Ok(looked),
+                return match (failure, table) {
+                    (Some(failure), _) | (None, TableFate::Unknown(failure)) => Err(failure),
+                    (None, _) => Ok(looked),
                 };
             }
             let waits_for_run = decision
@@ -103,7 +122,29 @@ impl Inner {
                 .iter()
                 .any(|effect| matches!(effect, Effect::CancelRun(_)));
             for effect in &decision.effects {
-                if let Err(error) = self.act_on_export(effect).await {
+                let done = match effect {
+                    Effect::Hold => self.hold(&entry).await,
+                    Effect::FenceTable => {
+                        fence = self.fence_table(key).await;
+                        Ok(())
+                    }
+                    Effect::DropTable => match self.drop_table(&entry, &runs).await {
+                        Ok(Some(fate)) => {
+                            table = fate;
+                            Ok(())
+                        }
+                        Ok(None) => return Ok(Looked::Done { next: decision.next }),
+                        Err(error) => Err(error),
+                    },
+                    Effect::Release(told) => {
+                        if let Some(told) = told {
+                            self.store.publish(told.as_ref().clone()).await;
+                        }
+                        self.release(&entry).await
+                    }
+                    effect => self.act_on_runs(effect).await,
+                };
+                if let Err(error) = done {
                     failure = Some(error);
                     break;
                 }
@@ -144,7 +185,8 @@ impl Inner {
         }
     }
 
-    async fn act_on_export(&self, effect: &Effect) -> Result<(), String> {
+    /// Does what an Export wants of its runs.
+    async fn act_on_runs(&self, effect: &Effect) -> Result<(), String> {
         let runs = StoreOf::<ExportRun>::of(self.store.as_ref());
         match effect {
             Effect::CreateRun(run) => {
@@ -182,7 +224,15 @@ impl Inner {
                 })?;
                 self.cache.runs.remove(key, uid);
             }
-            Effect::StartWorker { .. } | Effect::StopWorker(_) | Effect::LookUpCommit | Effect::Fence => {}
+            // Of a run, or done by the caller.
+            Effect::StartWorker { .. }
+            | Effect::StopWorker(_)
+            | Effect::LookUpCommit
+            | Effect::Fence
+            | Effect::Hold
+            | Effect::FenceTable
+            | Effect::DropTable
+            | Effect::Release(_) => {}
         }
         Ok(())
     }

@@ -41,6 +41,10 @@ impl Inner {
             let unable = orders::missing_dependency(&entry, spec.as_ref(), &self.cache);
             let view = self.workers.view(&entry.uid);
             let ahead = export.as_ref().and_then(|export| self.ahead_of(&entry, export));
+            let replaced = lock(&self.cancelled).contains(&entry.uid);
+            let cancelled = self
+                .end_of_export(export.as_ref())
+                .or(replaced.then_some(StopCause::Replaced));
             let decision = decide_run(ObservedRun {
                 entry: &entry,
                 spec: spec.as_ref(),
@@ -51,7 +55,7 @@ impl Inner {
                 fence: &fence,
                 progress_interval: self.options.progress_interval,
                 session: &self.session,
-                cancelled: lock(&self.cancelled).contains(&entry.uid),
+                cancelled,
                 ahead: ahead.as_deref(),
                 capacity: self.workers.has_capacity(),
                 unable: unable.as_ref(),
@@ -67,6 +71,13 @@ impl Inner {
                     let (Some(export), Some(spec)) = (&export, spec) else {
                         return Ok(Looked::gone());
                     };
+                    // Also for a run that a person made before the Export was looked at.
+                    if let Some(export) = self.cache.exports.get(export)
+                        && self.must_be_held(&export)
+                    {
+                        self.hold(&export).await?;
+                        continue;
+                    }
                     // Another run of this Export, or the last free place, may be faster: then the next decision waits.
                     self.start_worker(&entry, export, spec, *attempt).await;
                 }
@@ -80,7 +91,13 @@ impl Inner {
                     // What the lake said while an attempt could still commit is worth nothing.
                     commit = CommitLookup::NotAsked;
                 }
-                Effect::CreateRun(_) | Effect::CancelRun(_) | Effect::DeleteRun { .. } => {}
+                Effect::CreateRun(_)
+                | Effect::CancelRun(_)
+                | Effect::DeleteRun { .. }
+                | Effect::Hold
+                | Effect::FenceTable
+                | Effect::DropTable
+                | Effect::Release(_) => {}
             }
         }
         Ok(Looked::Unfinished)
@@ -195,6 +212,11 @@ impl Inner {
             name: run.key.name.clone(),
             uid: run.uid.clone(),
             export: export.name.clone(),
+            export_uid: run
+                .object
+                .as_deref()
+                .and_then(|run| run.spec.export_uid.clone())
+                .or_else(|| Some(self.cache.exports.get(export)?.uid)),
             attempt,
             attempt_id: attempt_id.clone(),
         };
@@ -389,7 +411,7 @@ impl Inner {
                 fence: &fence,
                 progress_interval: self.options.progress_interval,
                 session: &self.session,
-                cancelled: false,
+                cancelled: None,
                 ahead: None,
                 capacity: false,
                 unable: None,

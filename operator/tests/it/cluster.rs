@@ -84,7 +84,7 @@ impl Job {
     /// Commits, says so and ends, unless it was told to end.
     pub fn finish(&self, lake: &FakeSurroundings) {
         if !self.is_told_to_end() {
-            let report = lake.commit(&self.order.run.uid);
+            let report = lake.publish(&self.order);
             self.say(WorkerEvent::Message(WorkerMessage::Finished(report)));
         }
         self.end("exit code 0");
@@ -213,6 +213,14 @@ impl WorkerLauncher for Cluster {
         let jobs = self.jobs.lock().unwrap();
         jobs.iter()
             .filter(|((uid, _), job)| uid == run_uid && !job.state.borrow().is_over)
+            .map(|((_, attempt), _)| format!("the Pod of attempt {attempt} has not ended"))
+            .next()
+    }
+
+    async fn fence_export(&self, export: &Key) -> Option<String> {
+        let jobs = self.jobs.lock().unwrap();
+        jobs.iter()
+            .filter(|(_, job)| job.order.run.export == export.name && !job.state.borrow().is_over)
             .map(|((_, attempt), _)| format!("the Pod of attempt {attempt} has not ended"))
             .next()
     }

@@ -155,14 +155,14 @@ async fn a_commit_during_shutdown_counts() {
 
 /// Where the operator dies: at its n-th effect, before it or right after.
 #[derive(Debug)]
-struct Fate {
+pub struct Fate {
     left: AtomicUsize,
     before: bool,
-    died: Notify,
+    pub died: Notify,
 }
 
 impl Fate {
-    fn new(effect: usize, before: bool) -> Arc<Self> {
+    pub fn new(effect: usize, before: bool) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicUsize::new(effect),
             before,
@@ -171,7 +171,7 @@ impl Fate {
     }
 
     /// Performs an effect, unless the operator is dead by then. A dead operator waits for ever.
-    async fn effect<T>(&self, effect: impl Future<Output = T>) -> T {
+    pub async fn effect<T>(&self, effect: impl Future<Output = T>) -> T {
         let left = self
             .left
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
@@ -195,9 +195,9 @@ impl Fate {
 }
 
 /// A store whose user dies at some effect.
-struct Mortal {
-    store: Arc<MemoryStore>,
-    fate: Arc<Fate>,
+pub struct Mortal {
+    pub store: Arc<MemoryStore>,
+    pub fate: Arc<Fate>,
 }
 
 #[async_trait]
@@ -230,6 +230,24 @@ where
     async fn delete(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
         self.fate
             .effect(Store::<K>::delete(self.store.as_ref(), key, uid))
+            .await
+    }
+
+    async fn hold(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        self.fate
+            .effect(Store::<K>::hold(self.store.as_ref(), key, uid))
+            .await
+    }
+
+    async fn release(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        self.fate
+            .effect(Store::<K>::release(self.store.as_ref(), key, uid))
+            .await
+    }
+
+    async fn confirm_deletion(&self, key: &Key, uid: &str) -> Result<bool, StoreError> {
+        self.fate
+            .effect(Store::<K>::confirm_deletion(self.store.as_ref(), key, uid))
             .await
     }
 }
@@ -294,9 +312,9 @@ impl WorkerLauncher for Diligent {
 }
 
 /// A cluster whose user dies at some effect. Its Jobs do not.
-struct MortalCluster {
-    fate: Arc<Fate>,
-    cluster: Arc<Cluster>,
+pub struct MortalCluster {
+    pub fate: Arc<Fate>,
+    pub cluster: Arc<Cluster>,
 }
 
 #[async_trait]
@@ -315,6 +333,10 @@ impl WorkerLauncher for MortalCluster {
 
     async fn fence(&self, run: &Key, run_uid: &str) -> Option<String> {
         self.cluster.fence(run, run_uid).await
+    }
+
+    async fn fence_export(&self, export: &Key) -> Option<String> {
+        self.fate.effect(self.cluster.fence_export(export)).await
     }
 }
 

@@ -13,6 +13,7 @@ use lakegate_crds::{
     DataSource, DestinationSpec, Export, ExportRun, ExportRunStatus, ExportStatus, LakegateResource,
 };
 use lakegate_federation::{SourceHealth, ViewHealth};
+use lakegate_lake::{Dropped, TableOwner};
 use lakegate_operator::{
     Operator, OperatorHandle, OperatorOptions, WorkerLauncher,
     clock::{Clock, ManualClock},
@@ -33,6 +34,8 @@ pub struct FakeSurroundings {
     pub commits: Mutex<BTreeMap<String, Report>>,
     pub health: Mutex<BTreeMap<Key, SourceHealth>>,
     pub lake_is_away: Mutex<bool>,
+    /// Whose each table is: the uid of the Export that wrote it last.
+    pub tables: Mutex<BTreeMap<String, String>>,
     pub changes: watch::Sender<u64>,
 }
 
@@ -42,6 +45,7 @@ impl Default for FakeSurroundings {
             commits: Mutex::default(),
             health: Mutex::default(),
             lake_is_away: Mutex::default(),
+            tables: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
@@ -71,6 +75,17 @@ impl FakeSurroundings {
         report
     }
 
+    /// Commits the run of an order into its table.
+    pub fn publish(&self, order: &WorkOrder) -> Report {
+        let report = self.commit(&order.run.uid);
+        let owner = order.run.export_uid.clone().unwrap_or_default();
+        self.tables
+            .lock()
+            .unwrap()
+            .insert(table_of(&order.spec.destination), owner);
+        report
+    }
+
     pub fn commit_count(&self) -> usize {
         self.commits.lock().unwrap().len()
     }
@@ -90,6 +105,10 @@ impl FakeSurroundings {
         self.health.lock().unwrap().insert(Key::named(name), health);
         self.changes.send_modify(|count| *count += 1);
     }
+}
+
+fn table_of(destination: &DestinationSpec) -> String {
+    format!("{}.{}", destination.schema, destination.table)
 }
 
 #[async_trait]
@@ -116,6 +135,27 @@ impl Surroundings for FakeSurroundings {
             return Err("the lake is away".to_owned());
         }
         Ok(self.commits.lock().unwrap().get(run_uid).copied())
+    }
+
+    async fn drop_table(
+        &self,
+        _lake: &DataSource,
+        destination: &DestinationSpec,
+        owner: &TableOwner,
+    ) -> Result<Dropped, String> {
+        if *self.lake_is_away.lock().unwrap() {
+            return Err("the lake is away".to_owned());
+        }
+        let mut tables = self.tables.lock().unwrap();
+        let table = table_of(destination);
+        Ok(match tables.get(&table) {
+            None => Dropped::Absent,
+            Some(uid) if *uid == owner.export_uid => {
+                tables.remove(&table);
+                Dropped::Removed
+            }
+            Some(_) => Dropped::Foreign("another Export".to_owned()),
+        })
     }
 
     async fn sweep(
@@ -159,7 +199,7 @@ impl FakeWorker {
         if self.is_stopped() {
             return self.dies().await;
         }
-        let report = lake.commit(&self.order.run.uid);
+        let report = lake.publish(&self.order);
         let _ = self
             .events
             .send(WorkerEvent::Message(WorkerMessage::Finished(report)))

@@ -12,6 +12,7 @@
 mod adoption;
 mod cluster;
 mod crash;
+mod deletion;
 mod gitops;
 mod harness;
 mod job;

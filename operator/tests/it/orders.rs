@@ -20,6 +20,7 @@ pub fn identity() -> RunIdentity {
         name: "orders-202605110000-abcdef".to_owned(),
         uid: "8f0a6f3c-0000-4000-8000-000000000001".to_owned(),
         export: "orders".to_owned(),
+        export_uid: None,
         attempt: 1,
         attempt_id: "0d8cb4a2-0000-4000-8000-000000000002".to_owned(),
     }
@@ -31,6 +32,8 @@ fn entry<K: lakegate_crds::LakegateResource>(object: K) -> Entry<K> {
         object: Some(Arc::new(object)),
         status: None,
         rejected: None,
+        is_held: false,
+        deletion: None,
         uid: "u1".to_owned(),
         generation: 1,
     }

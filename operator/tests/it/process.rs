@@ -94,6 +94,7 @@ fn order(name: &str) -> WorkOrder {
             name: name.to_owned(),
             uid: "u1".to_owned(),
             export: "orders".to_owned(),
+            export_uid: None,
             attempt: 1,
             attempt_id: "a1".to_owned(),
         },

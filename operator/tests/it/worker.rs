@@ -79,6 +79,7 @@ pub fn order(directory: &Path, spec: serde_json::Value, attempt: u32) -> WorkOrd
             name: "orders-1".to_owned(),
             uid: "run-1".to_owned(),
             export: "orders".to_owned(),
+            export_uid: None,
             attempt,
             attempt_id: format!("attempt-{attempt}"),
         },

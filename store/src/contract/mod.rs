@@ -7,6 +7,7 @@
 
 mod around;
 mod created;
+mod deletion;
 mod objects;
 
 use std::{sync::Arc, time::Duration};
@@ -32,7 +33,7 @@ pub trait Home: Send + Sync {
     /// or when it is read.
     async fn apply(&mut self, manifest: &Value);
 
-    /// Removes what [`Home::apply`] applied.
+    /// Removes what [`Home::apply`] applied. What is held is to go at once when it is removed.
     async fn remove(&mut self, kind: Kind, key: &Key);
 
     async fn put_secret(&mut self, namespace: &str, name: &str, key: &str, value: &str);
@@ -64,6 +65,9 @@ pub async fn run<H: Home, F: Future<Output = H>>(make: impl Fn() -> F) {
     around::notices_are_counted(&mut make().await).await;
     around::notices_are_bounded(&mut make().await).await;
     around::everything_acknowledged_survives_a_restart(&mut make().await).await;
+    deletion::what_is_held_stays_until_it_is_released(&mut make().await).await;
+    deletion::what_is_not_held_any_more_goes_at_once(&mut make().await).await;
+    deletion::what_is_held_survives_restarts(&mut make().await).await;
 }
 
 fn data_source(name: &str, path: &str) -> Value {
@@ -176,6 +180,15 @@ where
         match self.next().await {
             Event::Deleted(entry) => entry,
             other => panic!("expected Deleted, got {other:?}"),
+        }
+    }
+
+    /// Reads until an object is told to be gone.
+    async fn until_deleted(&mut self) -> Entry<K> {
+        loop {
+            if let Event::Deleted(entry) = self.next().await {
+                return entry;
+            }
         }
     }
 

@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lakegate_crds::{AnyResource, Kind};
 use tokio::sync::Mutex;
 
 use super::{
     FileProblem, FolderOptions, Vanished,
     desired::Desired,
-    plan::{Plan, plan},
+    plan::{Moment, Plan, plan},
     scan::{self, Scan},
     typed,
 };
@@ -42,19 +42,22 @@ pub(super) struct Inner {
 
     debounce: Duration,
 
+    /// How long the manifest of a held object may be away before its deletion takes effect.
+    deletion_grace: SignedDuration,
+
     problems: RwLock<Vec<FileProblem>>,
 
     /// Held while the folder is read and made so: the only one that changes anything of an object but its status.
     /// Taken before `records`.
-    reader: Mutex<Reader>,
+    pub(super) reader: Mutex<Reader>,
 
     /// By uid, those that vanished too. Held over each write, so that database and memory change in the same
     /// order; never while waiting for a folder.
-    records: Mutex<BTreeMap<String, ObjectRecord>>,
+    pub(super) records: Mutex<BTreeMap<String, ObjectRecord>>,
 }
 
 #[derive(Default)]
-struct Reader {
+pub(super) struct Reader {
     /// Good versions of living objects, by uid.
     resources: Arc<HashMap<String, AnyResource>>,
 
@@ -93,7 +96,7 @@ impl Inner {
         };
         for record in state.objects().await? {
             // With a folder, `reload` shows them: first it must be known which are still there.
-            if folder.is_none() && record.vanished.is_none() {
+            if folder.is_none() && record.is_shown() {
                 let resource = record
                     .manifest
                     .as_ref()
@@ -114,6 +117,7 @@ impl Inner {
             shelves,
             secrets: FolderSecrets::new(options.secrets_dir.clone()),
             debounce: options.debounce,
+            deletion_grace: SignedDuration::try_from(options.deletion_grace).unwrap_or(SignedDuration::MAX),
             problems: RwLock::default(),
             reader: Mutex::default(),
             records: Mutex::new(records),
@@ -153,7 +157,7 @@ impl Inner {
             records.insert(record.uid.clone(), record);
         }
         if !reader.is_loaded {
-            for record in records.values().filter(|record| record.vanished.is_none()) {
+            for record in records.values().filter(|record| record.is_shown()) {
                 typed::show_object(&self.shelves, folder, record, plan.resources.get(&record.uid));
             }
         }
@@ -189,6 +193,10 @@ impl Inner {
     ) -> Result<(Desired, Plan), StoreError> {
         let (scan, resources) = (Arc::clone(scan), Arc::clone(resources));
         let (records, secrets) = (self.records.lock().await.clone(), self.secrets.manifests());
+        let moment = Moment {
+            now: Timestamp::now(),
+            grace: self.deletion_grace,
+        };
         tokio::task::spawn_blocking(move || {
             let mut desired = Desired::new(&scan);
             let Desired {
@@ -199,7 +207,7 @@ impl Inner {
             next.keep_last_good(&secrets, |file| {
                 scan.is_hidden(file).is_some() || broken.contains_key(file)
             });
-            let plan = plan(&scan, &desired, &records, &resources, Timestamp::now(), new_uid);
+            let plan = plan(&scan, &desired, &records, &resources, moment, new_uid);
             (desired, plan)
         })
         .await
@@ -331,6 +339,7 @@ impl Inner {
         let records = self.records.lock().await;
         let mut vanished: Vec<_> = records
             .values()
+            .filter(|record| !record.is_shown())
             .filter_map(|record| {
                 Some(Vanished {
                     kind: record.kind,
@@ -368,7 +377,9 @@ impl Inner {
 /// Tells the log what became of one object.
 fn report(record: &ObjectRecord, before: Option<&ObjectRecord>, is_first: bool) {
     let (kind, key, at) = (record.kind, &record.key, &record.place);
-    if record.vanished.is_some() {
+    if let (Some(_), Some(deletion)) = (record.vanished, record.deletion) {
+        tracing::info!(%kind, %key, %deletion, "manifest is gone, object is to be deleted");
+    } else if record.vanished.is_some() {
         tracing::info!(%kind, %key, "manifest is gone, object removed");
     } else if let Some(rejected) = &record.rejected {
         // The problem itself is told once, with its file.

@@ -8,6 +8,7 @@
 
 mod desired;
 mod engine;
+mod holding;
 mod load;
 mod plan;
 mod scan;
@@ -51,6 +52,10 @@ pub struct FolderOptions {
 
     /// How often to look when there are no events, by choice or because the system refuses them.
     pub poll_interval: Duration,
+
+    /// How long the manifest of a held object may be away before its deletion takes effect: a checkout that is swapped,
+    /// or a file moved in two steps, deletes nothing.
+    pub deletion_grace: Duration,
 }
 
 impl Default for FolderOptions {
@@ -61,6 +66,7 @@ impl Default for FolderOptions {
             rescan: Duration::from_mins(1),
             poll: false,
             poll_interval: Duration::from_secs(1),
+            deletion_grace: Duration::from_hours(1),
         }
     }
 }
@@ -170,6 +176,17 @@ impl FolderStore {
         run_to_end("forgetting an object", async move { inner.forget(&uid).await }).await
     }
 
+    /// Has the deletion of a held object take effect now, instead of when its manifest has been gone for
+    /// [`FolderOptions::deletion_grace`]. Whether there is a held object of this name whose manifest is gone.
+    pub async fn delete_now<K: Shelved>(&self, key: &Key) -> Result<bool, StoreError> {
+        let (inner, key) = (Arc::clone(&self.inner), key.clone());
+        run_to_end(
+            "deleting an object",
+            async move { inner.delete_now::<K>(&key).await },
+        )
+        .await
+    }
+
     /// Stops watching, waits for the change that is under way and closes the database. The lock is given back
     /// when the store is dropped.
     pub async fn close(&self) {
@@ -211,6 +228,38 @@ impl<K: Shelved> Store<K> for FolderStore {
         let (inner, key, uid) = (Arc::clone(&self.inner), key.clone(), uid.to_owned());
         run_to_end("deleting an object", async move {
             inner.delete::<K>(&key, &uid).await
+        })
+        .await
+    }
+
+    async fn hold(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        let (inner, key, uid) = (Arc::clone(&self.inner), key.clone(), uid.to_owned());
+        run_to_end(
+            "holding an object",
+            async move { inner.hold::<K>(&key, &uid).await },
+        )
+        .await
+    }
+
+    async fn release(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        let (inner, key, uid) = (Arc::clone(&self.inner), key.clone(), uid.to_owned());
+        run_to_end("releasing an object", async move {
+            if inner.release::<K>(&key, &uid).await?
+                && let Err(error) = inner.reload().await
+            {
+                // What waited for the name is taken in by the next look, in a minute at the latest.
+                let error = crate::error::chain(&error);
+                tracing::info!(kind = %K::KIND, %key, error, "the folder cannot be read for now");
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn confirm_deletion(&self, key: &Key, uid: &str) -> Result<bool, StoreError> {
+        let (inner, key, uid) = (Arc::clone(&self.inner), key.clone(), uid.to_owned());
+        run_to_end("confirming a deletion", async move {
+            inner.confirm_deletion::<K>(&key, &uid).await
         })
         .await
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lakegate_crds::conditions::Reason;
 use lakegate_crds::validation::{Problem, validate};
 use lakegate_crds::{AnyResource, Kind};
@@ -29,15 +29,32 @@ pub(crate) struct Plan {
     pub is_destructive: bool,
 }
 
+/// When the folder was looked at.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub now: Timestamp,
+
+    /// How long the manifest of a held object may be away before its deletion takes effect.
+    pub grace: SignedDuration,
+}
+
+impl Moment {
+    /// When the deletion of an object that is found absent now takes effect.
+    fn deletion(self) -> Timestamp {
+        self.now.checked_add(self.grace).unwrap_or(Timestamp::MAX)
+    }
+}
+
 /// `resources` are those of the plan before: an unchanged manifest is not validated again.
 pub(crate) fn plan(
     scan: &Scan,
     desired: &Desired,
     records: &BTreeMap<String, ObjectRecord>,
     resources: &HashMap<String, AnyResource>,
-    now: Timestamp,
+    moment: Moment,
     mut new_uid: impl FnMut() -> String,
 ) -> Plan {
+    let Moment { now, .. } = moment;
     let mut plan = Plan {
         problems: desired.problems.clone(),
         ..Plan::default()
@@ -46,7 +63,7 @@ pub(crate) fn plan(
     let mut vanished: BTreeMap<(Kind, Key), &ObjectRecord> = BTreeMap::new();
     for record in records.values() {
         let at = (record.kind, record.key.clone());
-        match record.vanished {
+        match record.vanished.filter(|_| !record.is_shown()) {
             None => {
                 living.insert(at, record);
             }
@@ -66,12 +83,26 @@ pub(crate) fn plan(
     let all: BTreeSet<&(Kind, Key)> = wanted.chain(living.keys()).collect();
     for at in all {
         let old = living.get(at).copied();
-        let next = match desired.objects.get(at).map(Vec::as_slice) {
-            None | Some([]) => {
+        let found = desired.objects.get(at).map(Vec::as_slice).unwrap_or_default();
+        let leaving = old.filter(|old| old.vanished.is_some());
+        let next = match (found, leaving) {
+            ([], _) => {
                 let Some(old) = old else { continue };
-                Some(absent(scan, desired, old, now))
+                Some(absent(scan, desired, old, moment))
             }
-            Some([found]) => {
+            (found, Some(old)) if old.is_lost(now) => {
+                plan.problems.extend(found.iter().map(|found| waits(found, old)));
+                Some(old.clone())
+            }
+            ([found], Some(old)) => {
+                let (record, resource, problems) = returned(found, old);
+                plan.problems.extend(problems);
+                if let Some(resource) = resource {
+                    plan.resources.insert(record.uid.clone(), resource);
+                }
+                Some(record)
+            }
+            ([found], None) => {
                 let cached = old.and_then(|old| resources.get(&old.uid));
                 let (record, resource, problems) = present(
                     at,
@@ -88,7 +119,7 @@ pub(crate) fn plan(
                 }
                 Some(record)
             }
-            Some(several) => {
+            (several, _) => {
                 let (record, problems) =
                     conflict(at, several, old.or(vanished.get(at).copied()), now, &mut new_uid);
                 plan.problems.extend(problems);
@@ -97,7 +128,7 @@ pub(crate) fn plan(
         };
         let Some(record) = next else { continue };
         // An object that keeps its last good version keeps its resource too.
-        if record.vanished.is_none()
+        if record.is_shown()
             && let Some(manifest) = &record.manifest
             && !plan.resources.contains_key(&record.uid)
         {
@@ -124,8 +155,11 @@ pub(crate) fn plan(
 }
 
 /// No document defines the object: gone, unless it may stand where we cannot see.
-fn absent(scan: &Scan, desired: &Desired, old: &ObjectRecord, now: Timestamp) -> ObjectRecord {
+fn absent(scan: &Scan, desired: &Desired, old: &ObjectRecord, moment: Moment) -> ObjectRecord {
     let mut record = old.clone();
+    if record.is_lost(moment.now) {
+        return record;
+    }
     let files = [Some(&old.place), old.good_place.as_ref()];
     for file in files.into_iter().flatten().map(|place| place.file.as_str()) {
         let hidden = scan
@@ -142,12 +176,56 @@ fn absent(scan: &Scan, desired: &Desired, old: &ObjectRecord, now: Timestamp) ->
                 problems: vec![problem],
                 origin,
             });
+            record.vanished = None;
+            record.deletion = None;
             return record;
         }
     }
     record.rejected = None;
-    record.vanished = Some(now);
+    if record.vanished.is_none() {
+        record.vanished = Some(moment.now);
+        record.deletion = record.held.then(|| moment.deletion());
+    }
     record
+}
+
+/// A document has the name of a held object whose manifest was gone, and whose deletion has not taken effect: the object
+/// is back, unless what comes is another one.
+fn returned(found: &Found, old: &ObjectRecord) -> (ObjectRecord, Option<AnyResource>, Vec<FileProblem>) {
+    let value = &found.document.value;
+    let mut record = ObjectRecord {
+        place: found.place.clone(),
+        vanished: None,
+        deletion: None,
+        ..old.clone()
+    };
+    match (validate(value, old.manifest.as_ref()), validate(value, None)) {
+        (Ok(resource), _) => {
+            accept(&mut record, found, &resource);
+            (record, Some(resource), Vec::new())
+        }
+        // Of another object, too: its immutable fields differ.
+        (Err(_), Ok(_)) => (old.clone(), None, vec![waits(found, old)]),
+        (Err(problems), Err(_)) => {
+            let reported = refuse(&mut record, found, problems);
+            (record, None, reported)
+        }
+    }
+}
+
+/// What is said of a document whose name an object has that is being deleted.
+fn waits(found: &Found, old: &ObjectRecord) -> FileProblem {
+    let (kind, key) = (old.kind.to_string(), old.key.to_string());
+    problem(
+        &found.place.file,
+        found.document.line_of("metadata.name"),
+        (&kind, &key),
+        "metadata.name",
+        format!(
+            "the {kind} that had this name before is being deleted; this one is taken in when that is gone"
+        ),
+        Reason::Deleting,
+    )
 }
 
 fn present(
@@ -246,6 +324,9 @@ fn blank(
         rejected: None,
         status: None,
         vanished: None,
+        held: false,
+        deletion: None,
+        deletion_is_final: false,
     }
 }
 
@@ -304,10 +385,12 @@ fn conflict(
     };
     let message = duplicate_message(at.0.as_str(), &at.1, several.iter().map(|found| &found.place));
     let mut record = old.cloned().unwrap_or_else(|| blank(at, first, now, new_uid));
-    if record.vanished.take().is_some() {
+    // One that is held never stopped being there.
+    if record.vanished.take().is_some() && !record.held {
         record.manifest = None;
         record.good_place = None;
     }
+    record.deletion = None;
     record.place = first.place.clone();
     record.rejected = Some(Rejected {
         problems: vec![Problem::new(
@@ -402,7 +485,7 @@ mod tests {
                 }
                 seen = scan::scan(folder.path(), &BTreeSet::new(), &seen).unwrap();
                 let desired = Desired::new(&seen);
-                let plan = plan(&seen, &desired, &records, &resources, now, crate::object::new_uid);
+                let plan = plan(&seen, &desired, &records, &resources, Moment { now, grace: SignedDuration::ZERO }, crate::object::new_uid);
                 for record in plan.changed {
                     records.insert(record.uid.clone(), record);
                 }
@@ -430,7 +513,7 @@ mod tests {
                     generations[index] = record.generation;
                 }
                 // Looking again at the same changes nothing.
-                let again = super::plan(&seen, &desired, &records, &resources, now, crate::object::new_uid);
+                let again = super::plan(&seen, &desired, &records, &resources, Moment { now, grace: SignedDuration::ZERO }, crate::object::new_uid);
                 prop_assert!(again.changed.is_empty() && !again.is_destructive);
             }
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     Entry, MANIFEST_ANNOTATION,
-    object::{canonical_spec, fill},
+    object::{canonical_spec, fill, mark},
     shelf::{Shelved, Shelves},
     state::{ObjectRecord, RunRecord},
 };
@@ -58,7 +58,7 @@ fn show_object_as<K: Shelved>(
     resource: Option<&AnyResource>,
 ) {
     let shelf = K::shelf(shelves);
-    if record.vanished.is_some() {
+    if !record.is_shown() {
         // Another object of this name may have taken its place already.
         if shelf
             .get(&record.key)
@@ -78,6 +78,7 @@ fn show_object_as<K: Shelved>(
             record.created,
             status.clone(),
         );
+        mark(object.meta_mut(), record.held, record.deletion);
         if let Some(place) = &record.good_place {
             let path = folder.join(&place.file).to_string_lossy().into_owned();
             object
@@ -95,6 +96,8 @@ fn show_object_as<K: Shelved>(
         rejected: record.rejected.clone(),
         uid: record.uid.clone(),
         generation: record.generation,
+        is_held: record.held,
+        deletion: record.deletion,
     });
 }
 
@@ -123,6 +126,8 @@ fn show_run_as<K: Shelved>(shelves: &Shelves, record: &RunRecord) -> bool {
         rejected: None,
         uid: record.uid.clone(),
         generation: record.generation,
+        is_held: false,
+        deletion: None,
     });
     true
 }

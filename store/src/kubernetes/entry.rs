@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::DynamicObject;
 use lakegate_crds::validation::{Problem, validate};
-use lakegate_crds::{API_VERSION, LakegateResource, MANIFEST_ANNOTATION};
+use lakegate_crds::{API_VERSION, EXPORT_DATA_FINALIZER, LakegateResource, MANIFEST_ANNOTATION};
 use serde_json::{Value, json};
 
 use crate::{Entry, Key, Rejected};
@@ -22,6 +23,12 @@ pub(super) struct Seen {
     pub version: u64,
 
     generation: i64,
+
+    is_held: bool,
+
+    deletion: Option<Timestamp>,
+
+    finalizers: Option<Vec<String>>,
 
     metadata: ObjectMeta,
 
@@ -61,6 +68,9 @@ impl Seen {
             uid,
             version,
             generation: metadata.generation.unwrap_or(0),
+            is_held: is_held(&metadata),
+            deletion: metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            finalizers: metadata.finalizers.clone(),
             spec: take("spec"),
             status: take("status"),
             metadata,
@@ -93,6 +103,17 @@ impl Seen {
             },
         };
         let object = object.map(|object| crate::object::with_status(object, status.as_ref()));
+        let object = match object {
+            // One that stays in force although a newer edit is refused: whether it is to go is not a matter of versions.
+            Some(object) if rejected.is_some() => {
+                let mut object = K::clone(&object);
+                let metadata = object.meta_mut();
+                metadata.finalizers = self.finalizers;
+                metadata.deletion_timestamp = self.deletion.map(Time);
+                Some(Arc::new(object))
+            }
+            object => object,
+        };
         Entry {
             key: self.key,
             object,
@@ -100,6 +121,8 @@ impl Seen {
             rejected,
             uid: self.uid,
             generation: self.generation,
+            is_held: self.is_held,
+            deletion: self.deletion,
         }
     }
 
@@ -123,6 +146,12 @@ impl Seen {
             })
             .ok()
     }
+}
+
+/// Whether our finalizer is on an object.
+pub(super) fn is_held(metadata: &ObjectMeta) -> bool {
+    let mut finalizers = metadata.finalizers.iter().flatten();
+    finalizers.any(|finalizer| finalizer == EXPORT_DATA_FINALIZER)
 }
 
 /// An object that is good, or everything that is wrong with it: what the API server cannot check, and what it would

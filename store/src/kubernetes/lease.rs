@@ -216,6 +216,41 @@ pub async fn acquire(client: Client, options: LeaseOptions) -> Result<Leadership
     }
 }
 
+/// Takes the Lease from whoever holds it, and returns when that process has stopped deciding. From then on nobody decides
+/// for `options.duration`: the time to take a release away. False when there is no Lease, and so nobody who decides.
+///
+/// # Errors
+/// [`StoreError::Forbidden`], and what the API server answers otherwise.
+pub async fn take_away(client: Client, options: LeaseOptions) -> Result<bool, StoreError> {
+    let candidate = Candidate {
+        api: Api::namespaced(client, &options.namespace),
+        identity: format!("{}_{}", options.holder, Uuid::new_v4()),
+        options,
+    };
+    let failed = |verb, error| candidate.request(verb).failed(error);
+    loop {
+        let found = candidate
+            .answer(candidate.api.get_opt(&candidate.options.name))
+            .await;
+        let Some(lease) = found.map_err(|error| failed("get", error))? else {
+            return Ok(false);
+        };
+        let before = lease.spec.clone().unwrap_or_default();
+        let claim = candidate.claim(lease.spec.as_ref());
+        let taken = lost_race(candidate.replace(lease, claim).await);
+        if taken.map_err(|error| failed("update", error))?.is_none() {
+            // It was renewed in between.
+            continue;
+        }
+        if before.holder_identity.is_some_and(|holder| !holder.is_empty()) {
+            // It finds out with its next renewal, and without one stops before what it has promised is over.
+            let promised = before.lease_duration_seconds.unwrap_or(0).max(0).unsigned_abs();
+            tokio::time::sleep(Duration::from_secs(u64::from(promised))).await;
+        }
+        return Ok(true);
+    }
+}
+
 struct Candidate {
     api: Api<Lease>,
     identity: String,

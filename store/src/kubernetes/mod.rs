@@ -18,6 +18,7 @@ mod error;
 mod events;
 pub mod fence;
 mod follow;
+mod holding;
 pub mod lease;
 mod reflection;
 mod secrets;
@@ -43,6 +44,7 @@ use self::{
     events::EventLog,
     fence::Fence,
     follow::follow,
+    holding::Bindings,
     reflection::Reflections,
     secrets::ClusterSecrets,
 };
@@ -73,6 +75,11 @@ pub struct KubernetesOptions {
 
     /// What the Events name as their reporter, such as `lakegate-operator`.
     pub component: String,
+
+    /// Name of the RoleBinding that gives this process its rights in each of the namespaces. It is held as long as an
+    /// object is: else a namespace that is deleted could take the right along to let go of its objects. `None` where the
+    /// rights do not come from the namespace.
+    pub role_binding: Option<String>,
 }
 
 /// How to reach a cluster, and as whom.
@@ -133,6 +140,7 @@ pub struct KubernetesStore {
     reflections: Arc<Reflections>,
     secrets: ClusterSecrets,
     events: EventLog,
+    bindings: Arc<Bindings>,
     // What follows the cluster and writes Events. Ends when it is dropped.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -158,10 +166,18 @@ impl KubernetesStore {
         let (events, write) = EventLog::new(client.clone(), listed, options.component);
         let mut tasks = JoinSet::new();
         tasks.spawn(write);
+        let reflections: Arc<Reflections> = Arc::default();
+        let bindings = Bindings {
+            client: client.clone(),
+            name: options.role_binding,
+            reflections: Arc::clone(&reflections),
+            order: tokio::sync::Mutex::default(),
+        };
         let store = Self {
             secrets: ClusterSecrets::new(client.clone(), Redactor::new()),
-            reflections: Arc::default(),
+            reflections,
             tasks: Mutex::new(tasks),
+            bindings: Arc::new(bindings),
             events,
             namespaces,
             client,
@@ -178,6 +194,13 @@ impl KubernetesStore {
             synced.await.unwrap_or(Err(StoreError::Stopped {
                 action: "reading all objects",
             }))?;
+        }
+        if store.bindings.name.is_some() {
+            // The life before may have ended between its last release and this.
+            let mut tasks = store.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            for namespace in &store.namespaces {
+                tasks.spawn(Arc::clone(&store.bindings).let_go(namespace.clone()));
+            }
         }
         Ok(store)
     }
@@ -365,6 +388,18 @@ impl<K: Shelved> Store<K> for KubernetesStore {
             Err(error) => Err(request.failed(error)),
         }
     }
+
+    async fn hold(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        self.hold_object::<K>(key, uid).await
+    }
+
+    async fn release(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
+        self.release_object::<K>(key, uid).await
+    }
+
+    async fn confirm_deletion(&self, key: &Key, uid: &str) -> Result<bool, StoreError> {
+        self.is_deletion_confirmed::<K>(key, uid).await
+    }
 }
 
 /// A run belongs to its Export: Kubernetes removes it when the Export is deleted.
@@ -399,6 +434,10 @@ fn unfit(request: &Request, source: impl Into<Box<dyn std::error::Error + Send +
 impl Secrets for KubernetesStore {
     async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError> {
         self.secrets.get(namespace, name, key).await
+    }
+
+    fn last_known(&self, namespace: &str, name: &str, key: &str) -> Option<SecretValue> {
+        self.secrets.last_known(namespace, name, key)
     }
 
     fn redactor(&self) -> Redactor {

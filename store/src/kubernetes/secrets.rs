@@ -24,7 +24,15 @@ type Values = BTreeMap<String, Option<SecretValue>>;
 pub(super) struct ClusterSecrets {
     client: Client,
     redactor: Redactor,
-    known: Mutex<HashMap<Key, (Instant, Values)>>,
+    known: Mutex<HashMap<Key, Known>>,
+}
+
+/// The last answer that there was.
+struct Known {
+    asked: Instant,
+    values: Values,
+    /// Since then the Secret was found gone, or refused: only [`ClusterSecrets::last_known`] tells it.
+    is_over: bool,
 }
 
 impl ClusterSecrets {
@@ -77,7 +85,9 @@ impl ClusterSecrets {
     /// What an answer of at most this age says of a key; `None` without one.
     fn pick(&self, secret: &Key, key: &str, age: Duration) -> Option<Result<SecretValue, SecretError>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, values) = known.get(secret).filter(|(asked, _)| asked.elapsed() < age)?;
+        let Known { values, .. } = known
+            .get(secret)
+            .filter(|known| !known.is_over && known.asked.elapsed() < age)?;
         Some(match values.get(key) {
             Some(Some(value)) => {
                 self.redactor.register_key(key, value);
@@ -103,17 +113,33 @@ impl ClusterSecrets {
     }
 
     fn keep(&self, secret: &Key, values: Values) {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(secret.clone(), (Instant::now(), values));
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(
+            secret.clone(),
+            Known {
+                asked: Instant::now(),
+                values,
+                is_over: false,
+            },
+        );
     }
 
     fn forget(&self, secret: &Key) {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(secret);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get_mut(secret) {
+            known.is_over = true;
+        }
+        known.retain(|_, known| !known.is_over || known.asked.elapsed() < OUTAGE);
+    }
+
+    /// See [`crate::Secrets::last_known`].
+    pub fn last_known(&self, namespace: &str, name: &str, key: &str) -> Option<SecretValue> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { values, .. } = known
+            .get(&Key::new(namespace, name))
+            .filter(|known| known.asked.elapsed() < OUTAGE)?;
+        let value = values.get(key)?.clone()?;
+        self.redactor.register_key(key, &value);
+        Some(value)
     }
 }
 

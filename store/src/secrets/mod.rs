@@ -111,6 +111,13 @@ pub enum SecretError {
 pub trait Secrets: Send + Sync {
     async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError>;
 
+    /// What a key held not long ago, whether or not its Secret is there still. For one purpose: a namespace that is
+    /// deleted loses its Secrets in no order, and what an object is held for has to be done with one of them. `None` where
+    /// nothing is remembered.
+    fn last_known(&self, _namespace: &str, _name: &str, _key: &str) -> Option<SecretValue> {
+        None
+    }
+
     /// Knows every value handed out, so that texts made with them can be cleaned before they are shown.
     fn redactor(&self) -> Redactor;
 }

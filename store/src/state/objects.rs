@@ -43,6 +43,24 @@ pub(crate) struct ObjectRecord {
     pub rejected: Option<Rejected>,
     pub status: Option<Value>,
     pub vanished: Option<Timestamp>,
+    /// It stays after it vanished, until it is released.
+    pub held: bool,
+    /// When its deletion takes effect; set while it is held and has vanished.
+    pub deletion: Option<Timestamp>,
+    /// Its deletion is final.
+    pub deletion_is_final: bool,
+}
+
+impl ObjectRecord {
+    /// Whether it is shown: it lives, or waits for its release.
+    pub fn is_shown(&self) -> bool {
+        self.vanished.is_none() || self.held
+    }
+
+    /// Whether a manifest of its name, should one appear, is another object.
+    pub fn is_lost(&self, now: Timestamp) -> bool {
+        self.deletion_is_final || self.deletion.is_some_and(|deletion| deletion <= now)
+    }
 }
 
 /// The stored form of [`Rejected`].
@@ -82,7 +100,7 @@ impl StateDir {
         let failed = self.failed("reading objects");
         let rows = sqlx::query(
             "SELECT uid, kind, namespace, name, generation, created_at, manifest, file, line, good_file, good_line,
-                    rejected, status, vanished_at
+                    rejected, status, vanished_at, held, deletion_at, deletion_final
              FROM objects ORDER BY created_at, uid",
         )
         .fetch_all(&self.pool)
@@ -148,6 +166,11 @@ impl StateDir {
             vanished: maybe("vanished_at")?
                 .map(|text| self.time(&what, &text))
                 .transpose()?,
+            held: row.try_get("held").map_err(&failed)?,
+            deletion: maybe("deletion_at")?
+                .map(|text| self.time(&what, &text))
+                .transpose()?,
+            deletion_is_final: row.try_get("deletion_final").map_err(&failed)?,
             kind,
             key,
         })
@@ -161,10 +184,11 @@ impl StateDir {
         for record in records {
             sqlx::query(
                 "INSERT INTO objects (uid, kind, namespace, name, generation, created_at, manifest, file, line,
-                                      good_file, good_line, rejected, vanished_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                                      good_file, good_line, rejected, vanished_at, held, deletion_at, deletion_final)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
                  ON CONFLICT (uid) DO UPDATE SET generation = ?5, manifest = ?7, file = ?8, line = ?9,
-                     good_file = ?10, good_line = ?11, rejected = ?12, vanished_at = ?13",
+                     good_file = ?10, good_line = ?11, rejected = ?12, vanished_at = ?13, held = ?14,
+                     deletion_at = ?15, deletion_final = ?16",
             )
             .bind(&record.uid)
             .bind(record.kind.to_string())
@@ -179,6 +203,9 @@ impl StateDir {
             .bind(record.good_place.as_ref().map(|place| place.line as i64))
             .bind(record.rejected.as_ref().map(store_rejection))
             .bind(record.vanished.map(stamp))
+            .bind(record.held)
+            .bind(record.deletion.map(stamp))
+            .bind(record.deletion_is_final)
             .execute(&mut *transaction)
             .await
             .map_err(&failed)?;
@@ -188,22 +215,33 @@ impl StateDir {
 
     /// Whether the object was there.
     pub(crate) async fn write_object_status(&self, uid: &str, status: &Value) -> Result<bool, StoreError> {
-        let done = sqlx::query("UPDATE objects SET status = ?2 WHERE uid = ?1 AND vanished_at IS NULL")
-            .bind(uid)
-            .bind(status.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(self.failed("writing a status"))?;
+        let done =
+            sqlx::query("UPDATE objects SET status = ?2 WHERE uid = ?1 AND (vanished_at IS NULL OR held)")
+                .bind(uid)
+                .bind(status.to_string())
+                .execute(&self.pool)
+                .await
+                .map_err(self.failed("writing a status"))?;
         Ok(done.rows_affected() > 0)
     }
 
-    /// Forgets an object that vanished. One that lives (again) stays.
+    /// Forgets an object that vanished. One that lives (again), or is held, stays.
     pub(crate) async fn forget_object(&self, uid: &str) -> Result<bool, StoreError> {
-        let done = sqlx::query("DELETE FROM objects WHERE uid = ?1 AND vanished_at IS NOT NULL")
+        let done = sqlx::query("DELETE FROM objects WHERE uid = ?1 AND vanished_at IS NOT NULL AND NOT held")
             .bind(uid)
             .execute(&self.pool)
             .await
             .map_err(self.failed("forgetting an object"))?;
         Ok(done.rows_affected() > 0)
+    }
+
+    /// Forgets an object that vanished and was held, for what was to be done about it is done.
+    pub(crate) async fn remove_object(&self, uid: &str) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM objects WHERE uid = ?1 AND vanished_at IS NOT NULL")
+            .bind(uid)
+            .execute(&self.pool)
+            .await
+            .map_err(self.failed("removing an object"))?;
+        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 mod contract;
 mod corpus;
 mod crash;
+mod deletion;
 mod folder;
 mod kubernetes;
 mod offline;
@@ -49,6 +50,7 @@ impl Served {
         let options = FolderOptions {
             debounce: Duration::from_millis(40),
             secrets_dir: Some(root.path().join("secrets")),
+            deletion_grace: Duration::ZERO,
             ..FolderOptions::default()
         };
         Self {

@@ -13,7 +13,7 @@ use lakegate_federation::{SourceHealth, ViewHealth};
 use lakegate_operator::{
     attempt::{CommitLookup, Ending, Fence, Work},
     decide::{
-        ObservedExport, ObservedPolicy, ObservedRun, ObservedSource, ObservedView, decide_export,
+        ObservedExport, ObservedPolicy, ObservedRun, ObservedSource, ObservedView, TableFate, decide_export,
         decide_policy, decide_run, decide_source, decide_view,
     },
     protocol::{Failure, Phase, Progress, Report},
@@ -47,6 +47,8 @@ fn sample<K: LakegateResource>(name: &str, generation: i64, spec: &Value) -> Sam
         object: Some(Arc::new(object.clone())),
         status: None,
         rejected: None,
+        is_held: false,
+        deletion: None,
         uid: "u1".to_owned(),
         generation,
     };
@@ -132,6 +134,7 @@ fn sources(all: &mut Vec<(String, Value)>) {
             entry: &sample.entry,
             problems,
             health,
+            needed_by: None,
             now: now(),
         });
         sample.with(decision.status)
@@ -218,6 +221,10 @@ fn exports(all: &mut Vec<(String, Value)>) {
             lake_down: None,
             unchecked: None,
             failure: None,
+            lake_is_held: true,
+            rival: None,
+            fence: &Fence::NotAsked,
+            table: &TableFate::NotAsked,
             now: now(),
         }
     }
@@ -395,7 +402,7 @@ fn runs(all: &mut Vec<(String, Value)>) {
             attempt_id: Some("a1"),
             commit,
             session: "s1",
-            cancelled: false,
+            cancelled: None,
             ahead,
             capacity: true,
             unable: None,

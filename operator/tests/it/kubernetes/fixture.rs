@@ -120,6 +120,16 @@ impl Cluster {
         Client::try_from(config).unwrap()
     }
 
+    /// A client that has the rights of this user alone.
+    pub async fn client_as(&self, user: &str) -> Client {
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options)
+            .await
+            .unwrap();
+        config.auth_info.impersonate = Some(user.to_owned());
+        Client::try_from(config).unwrap()
+    }
+
     /// A namespace of the caller's own, and a run in it.
     pub async fn place(&'static self) -> Place {
         let client = self.client().await;
@@ -252,6 +262,7 @@ impl Place {
                 name: "orders-202605110000-abcdef".to_owned(),
                 uid: self.run_uid.clone(),
                 export: "orders".to_owned(),
+                export_uid: None,
                 attempt,
                 attempt_id: format!("attempt-{attempt}"),
             },

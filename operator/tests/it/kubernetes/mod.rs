@@ -1,5 +1,6 @@
 //! Jobs on a real API server with its controllers; the tests play the scheduler and the kubelet.
 
+mod deletion;
 mod ends;
 mod fixture;
 mod kubelet;

@@ -41,6 +41,7 @@ impl Process {
             let options = KubernetesOptions {
                 namespaces: vec![namespace.clone()],
                 component: "lakegate-operator".to_owned(),
+                role_binding: None,
             };
             let store = KubernetesStore::open(client.clone(), options).await.unwrap();
             let launcher = super::fixture::launcher(client, &namespace);

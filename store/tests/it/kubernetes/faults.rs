@@ -272,6 +272,7 @@ async fn a_killed_api_server_is_followed_again() {
     let options = KubernetesOptions {
         namespaces: vec![namespace.clone()],
         component: "lakegate-test".to_owned(),
+        role_binding: None,
     };
     let late = tokio::spawn(KubernetesStore::open(client.clone(), options));
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -348,6 +349,7 @@ async fn definitions_that_change_under_the_objects_hide_none() {
     let options = KubernetesOptions {
         namespaces: vec![namespace.clone()],
         component: "lakegate-test".to_owned(),
+        role_binding: None,
     };
     let error = KubernetesStore::open(client.clone(), options).await.unwrap_err();
     assert!(

@@ -230,6 +230,7 @@ async fn open(client: Client, namespaces: &[&str]) -> Arc<KubernetesStore> {
     let options = KubernetesOptions {
         namespaces: namespaces.iter().map(|it| (*it).to_owned()).collect(),
         component: "lakegate-test".to_owned(),
+        role_binding: None,
     };
     Arc::new(KubernetesStore::open(client, options).await.unwrap())
 }

@@ -79,6 +79,7 @@ async fn open(client: &Client, namespace: &str) -> KubernetesStore {
     let options = || KubernetesOptions {
         namespaces: vec![namespace.to_owned()],
         component: "lakegate-test".to_owned(),
+        role_binding: None,
     };
     for _ in 0..100 {
         if let Ok(store) = KubernetesStore::open(client.clone(), options()).await {
@@ -119,6 +120,7 @@ async fn a_missing_right_is_named() {
     let options = KubernetesOptions {
         namespaces: vec![namespace.clone()],
         component: "lakegate-test".to_owned(),
+        role_binding: None,
     };
     let error = KubernetesStore::open(client.clone(), options).await.unwrap_err();
     assert!(matches!(error, StoreError::Forbidden { .. }), "{error}");
