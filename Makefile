@@ -1,6 +1,7 @@
 # What a person types. Needs Rust, make and a C compiler; the tests also need what tests/prepare.sh names.
 CARGO ?= cargo
 PREPARE := bash tests/prepare.sh
+PYTHON := $${LAKEGATE_CACHE:-$$HOME/.cache/lakegate}/venv/bin/python
 
 .PHONY: help build release test lint full crds bench bench-cluster fmt cluster
 
@@ -30,11 +31,12 @@ test:          ## lint and every test but the long ones
 	$(CARGO) test --workspace --locked
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-cluster:       ## install, export, query, upgrade and uninstall on a real Kubernetes (needs root)
+cluster:       ## install, export, query, upgrade and uninstall on a real Kubernetes, then its faults (needs root)
 	$(PREPARE)
 	bash tests/cluster/prepare.sh
 	$(CARGO) build --locked
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/debug/lakegate bash tests/cluster/e2e.sh
+	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/debug/lakegate $(PYTHON) -m pytest -q tests/cluster
 
 full: test cluster ## everything: release build, licences and advisories, long fault runs, measurements
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny

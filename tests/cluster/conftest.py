@@ -44,15 +44,14 @@ def s3():
 @pytest.fixture(scope="session")
 def cluster(work):
     kept = os.environ.get("LAKEGATE_TEST_CLUSTER")
-    cluster = Cluster(kept or work / "cluster")
+    cluster = Cluster(kept or work / "cluster", is_kept=bool(kept))
     try:
         cluster.import_image(work)
         cluster.apply(*cluster.definitions())
         cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
         yield cluster
     finally:
-        if not kept:
-            cluster.stop()
+        cluster.stop()
 
 
 @pytest.fixture

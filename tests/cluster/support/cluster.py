@@ -4,10 +4,8 @@ import base64
 import json
 import os
 import pathlib
-import re
 import signal
 import subprocess
-import time
 import urllib.request
 
 import yaml
@@ -15,16 +13,23 @@ import yaml
 from .common import CLUSTER_TESTS, REPOSITORY, eventually, lakegate_binary, run, tool
 
 IMAGE = "localhost/lakegate:faults"
-OURS = "datasources,exports,exportruns,retentionpolicies,views"
 
 
 class Cluster:
     """etcd, the API server, the controllers and one node, each a process of this machine."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, is_kept):
+        """`is_kept`: the cluster may run already, and goes on when this process ends."""
         self.directory = pathlib.Path(directory)
         self.kubectl_binary = tool("kube-bin/kubectl", "tests/cluster/prepare.sh")
-        self.start_what_is_down()
+        self._session = None
+        if is_kept:
+            self.start_what_is_down()
+        else:
+            # It lasts as long as the other end of its standard input is open.
+            command = ["bash", str(CLUSTER_TESTS / "session.sh"), "--node", str(self.directory)]
+            self._session = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True)
+            assert self._session.stdout.readline(), "the cluster does not start"
         self.ports = dict(line.split("=") for line in (self.directory / "ports").read_text().split())
         self.server = f"https://127.0.0.1:{self.ports['api_port']}"
         self.authority = self.directory / "pki/ca.crt"
@@ -34,7 +39,9 @@ class Cluster:
         run("bash", CLUSTER_TESTS / "up.sh", "--node", self.directory)
 
     def stop(self):
-        run("bash", CLUSTER_TESTS / "down.sh", self.directory)
+        if self._session:
+            self._session.stdin.close()
+            self._session.wait(timeout=60)
 
     # -- the API
 

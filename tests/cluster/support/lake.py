@@ -1,7 +1,6 @@
 """What stands in the lake, by a reader that is not Lakegate: the files of metadata as they are, the rows by PyIceberg."""
 
 import json
-import pathlib
 import re
 
 from pyiceberg.table import StaticTable
@@ -49,4 +48,4 @@ class LakeTable:
 
     def data_files(self):
         """Data files that lie there, referred to or not."""
-        return [path for path in (self.directory / "data").rglob("*.parquet")] if pathlib.Path(self.directory).exists() else []
+        return list((self.directory / "data").rglob("*.parquet"))

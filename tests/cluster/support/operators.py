@@ -24,7 +24,8 @@ class Process:
         config.write_text(kubeconfig(server, shop.cluster.token(account, shop.namespace), authority))
         self.http = f"127.0.0.1:{free_port()}"
         self.log_file = self.directory / "log"
-        command = [str(lakegate_binary()), *arguments, "--namespace", shop.namespace, "--http", self.http,
+        # It ends with the tests, however they end.
+        command = ["setpriv", "--pdeathsig", "KILL", str(lakegate_binary()), *arguments, "--namespace", shop.namespace, "--http", self.http,
                    "--state-dir", str(self.directory / "state")]
         variables = {
             "PATH": os.environ["PATH"], "KUBECONFIG": str(config), "POD_NAME": name, "POD_NAMESPACE": shop.namespace,
@@ -80,7 +81,7 @@ class Process:
 
 
 class Operator(Process):
-    def __init__(self, shop, api, name, environment=(), **_):
+    def __init__(self, shop, api, name, environment=()):
         super().__init__(shop, api, name, "lakegate-operator", [
             "operator", "--worker-image", IMAGE, "--worker-pull-policy", "Never", "--worker-host-network",
             "--lease-name", shop.LEASE], environment)

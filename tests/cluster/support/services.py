@@ -4,11 +4,12 @@ import os
 import pathlib
 import pwd
 import secrets
+import signal
 import subprocess
 
 import psycopg2
 
-from .common import CLUSTER_TESTS, run, free_port
+from .common import CLUSTER_TESTS, eventually, free_port, run
 
 SERVICES = CLUSTER_TESTS.parent / "services"
 
@@ -27,16 +28,33 @@ class Postgres:
         password_file = directory / "postgres-password"
         password_file.write_text(self.password)
         os.chown(password_file, user.pw_uid, user.pw_gid)
-        self._as_postgres("initdb", "-D", self.data, "-U", "postgres", "-A", "scram-sha-256",
-                          f"--pwfile={password_file}", "--locale=C.UTF-8")
-        # No fsync: the data lives as long as the test. What a killed client was waiting for is given up.
-        options = (f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-                   " -c client_connection_check_interval=200ms")
-        self._as_postgres("pg_ctl", "-w", "-D", self.data, "-l", self.data / "log", "-o", options, "start")
+        run(*self._as_postgres("initdb", "-D", self.data, "-U", "postgres", "-A", "scram-sha-256",
+                               f"--pwfile={password_file}", "--locale=C.UTF-8"), cwd="/")
+        settings = {
+            "port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "",
+            # The data lives as long as the test.
+            "fsync": "off",
+            # What a killed client was waiting for is given up.
+            "client_connection_check_interval": "200ms",
+        }
+        options = [part for setting, value in settings.items() for part in ("-c", f"{setting}={value}")]
+        with open(directory / "postgres-log", "wb") as log:
+            # It ends with this process, however that ends.
+            command = self._as_postgres("postgres", "-D", self.data, *options, ends="QUIT")
+            self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
+                                            start_new_session=True)
+        eventually("Postgres answers", self._answers)
 
-    def _as_postgres(self, program, *arguments):
-        run("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups",
-            self.bin / program, *arguments, env={"HOME": "/tmp", "PATH": os.environ["PATH"]}, cwd="/")
+    def _as_postgres(self, program, *arguments, ends="keep"):
+        return ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", "--pdeathsig", ends,
+                str(self.bin / program), *map(str, arguments)]
+
+    def _answers(self):
+        try:
+            self.connect().close()
+        except psycopg2.OperationalError as error:
+            raise AssertionError(str(error)) from error
+        return True
 
     def connect(self, database="postgres"):
         """As its owner, each statement a transaction of its own."""
@@ -56,7 +74,8 @@ class Postgres:
             connection.close()
 
     def stop(self):
-        self._as_postgres("pg_ctl", "-D", self.data, "-m", "immediate", "stop")
+        self._server.send_signal(signal.SIGQUIT)
+        self._server.wait(timeout=20)
 
 
 class S3:
