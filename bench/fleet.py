@@ -123,7 +123,7 @@ def sources(postgres: int, bucket: int) -> list[dict]:
                 "database": f"shop{shop}", "primary": {"host": "127.0.0.1", "port": postgres},
                 "credentials": {"secretRef": {"name": "shop"}}, "tls": {"mode": "Disable"},
             },
-            # Often enough that every store is looked at again while the fleet idles.
+            # Often enough that every store is looked at again while the fleet idles; the default is ten minutes.
             "discovery": {"interval": "2m"},
         })
         for shop in range(SHOPS)
@@ -135,7 +135,7 @@ def sources(postgres: int, bucket: int) -> list[dict]:
                 "pathStyle": True, "credentials": {"secretRef": {"name": "lake"}},
             }
         },
-        "discovery": {"interval": "2m"},
+        "discovery": {"interval": "4m"},
     })
     return [*shops, lake]
 
