@@ -56,8 +56,8 @@ pub use export_run::{
 pub use generated::{crds, file_name, generated, render};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 pub use kind::{
-    API_VERSION, AnyResource, CAUSE_LABEL, DEFAULT_NAMESPACE, EXPORT_DATA_FINALIZER, EXPORT_LABEL, GROUP, Kind, LakegateResource,
-    MANIFEST_ANNOTATION, REQUESTED_AT_ANNOTATION, UnknownKind, VERSION,
+    API_VERSION, AnyResource, CAUSE_LABEL, DEFAULT_NAMESPACE, EXPORT_DATA_FINALIZER, EXPORT_LABEL, GROUP,
+    Kind, LakegateResource, MANIFEST_ANNOTATION, REQUESTED_AT_ANNOTATION, UnknownKind, VERSION,
 };
 pub use kube;
 pub use mask::{

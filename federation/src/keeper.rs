@@ -10,7 +10,8 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use lakegate_crds::conditions::Reason;
 use lakegate_crds::{
-    DataSource, DataSourceSpec, DeletionPolicy, Export, ExportRun, LakegateResource, MANIFEST_ANNOTATION, View,
+    DataSource, DataSourceSpec, DeletionPolicy, Export, ExportRun, LakegateResource, MANIFEST_ANNOTATION,
+    View,
 };
 use lakegate_store::{Entry, Event, Key, ResourceStore, Secrets, StoreOf};
 use tokio::sync::{mpsc, oneshot};

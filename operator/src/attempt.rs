@@ -356,10 +356,7 @@ fn failure_of(cause: StopCause, facts: &Facts<'_>) -> Failure {
     }
     let terminal = matches!(
         cause,
-        StopCause::Replaced
-            | StopCause::DeadlineExceeded
-            | StopCause::RunRemoved
-            | StopCause::ExportDeleted
+        StopCause::Replaced | StopCause::DeadlineExceeded | StopCause::RunRemoved | StopCause::ExportDeleted
     );
     Failure {
         reason: reason.to_string(),

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use lakegate_crds::{EXPORT_DATA_FINALIZER, LakegateResource};
 use lakegate_crds::conditions::Reason;
 use lakegate_crds::validation::{Problem, validate};
+use lakegate_crds::{EXPORT_DATA_FINALIZER, LakegateResource};
 use serde_json::Value;
 
 use crate::{Key, Redactor, StoreError};

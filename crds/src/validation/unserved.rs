@@ -6,8 +6,8 @@
 
 use super::Problem;
 use crate::{
-    AnyResource, DataSourceSpec, ExportRunSpec, ExportSpec, FileFormat, OnCastError,
-    OnNewColumn, Profile, S3Spec, SourceKind, TableFormat, ViewSpec, conditions::Reason,
+    AnyResource, DataSourceSpec, ExportRunSpec, ExportSpec, FileFormat, OnCastError, OnNewColumn, Profile,
+    S3Spec, SourceKind, TableFormat, ViewSpec, conditions::Reason,
 };
 
 /// Every field (or the kind) of a resource that is not served yet.

@@ -109,7 +109,10 @@ async fn a_drop_that_is_killed_anywhere_is_taken_up(make: fn() -> Place) {
             }
             let stranger = lake.drop_owned("shop", "people", &owner("u2")).await.unwrap();
             match is_there {
-                true => assert!(matches!(stranger, Dropped::Foreign(_)), "step {step}: {stranger:?}"),
+                true => assert!(
+                    matches!(stranger, Dropped::Foreign(_)),
+                    "step {step}: {stranger:?}"
+                ),
                 false => assert_eq!(stranger, Dropped::Absent, "step {step}"),
             }
             let again = lake.drop_owned("shop", "people", &owner("u1")).await.unwrap();

@@ -79,7 +79,8 @@ pub(super) fn decide_deletion(observed: &ObservedExport<'_>, deletion: Timestamp
     match step {
         Step::Act(effect) => decision.effects.push(effect),
         Step::Wait(verdict, next) => {
-            let is_blocked = verdict.ready == ConditionStatus::False && verdict.outlook == Outlook::Reconciling;
+            let is_blocked =
+                verdict.ready == ConditionStatus::False && verdict.outlook == Outlook::Reconciling;
             verdict.apply(&mut decision.status.conditions, entry.generation, now);
             let conditions = &decision.status.conditions;
             let ready = conditions.find(ConditionType::Ready);
@@ -131,7 +132,13 @@ fn step(observed: &ObservedExport<'_>, status: &ExportStatus, deletion: Timestam
     let told = |notice_type, reason, message| {
         Effect::Release(Some(Box::new(notice(entry, notice_type, reason, message, now))))
     };
-    let kept = |why: String| Step::Act(told(NoticeType::Warning, Reason::TableKept, format!("{table} stays: {why}")));
+    let kept = |why: String| {
+        Step::Act(told(
+            NoticeType::Warning,
+            Reason::TableKept,
+            format!("{table} stays: {why}"),
+        ))
+    };
     if let Some(rival) = observed.rival {
         return kept(format!("Export {rival} names it, too"));
     }

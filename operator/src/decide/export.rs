@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use lakegate_crds::{
-    CAUSE_LABEL, ConcurrencyPolicy, DeletionPolicy, EXPORT_LABEL, Export, ExportRun, ExportRunSpec, ExportSpec, ExportStatus,
-    ObjectMeta, REQUESTED_AT_ANNOTATION, ResourceReference, RunCause, RunState, RunSummary, SnapshotSummary,
+    CAUSE_LABEL, ConcurrencyPolicy, DeletionPolicy, EXPORT_LABEL, Export, ExportRun, ExportRunSpec,
+    ExportSpec, ExportStatus, ObjectMeta, REQUESTED_AT_ANNOTATION, ResourceReference, RunCause, RunState,
+    RunSummary, SnapshotSummary,
     conditions::{ConditionStatus, ConditionType, ConditionsMut as _, Reason, time},
 };
 use lakegate_store::{Entry, Key, NoticeType, Problem};

@@ -76,15 +76,12 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
             }
         }
     }
-    let kept = entry
-        .deletion
-        .and(observed.needed_by)
-        .map(|export| Verdict {
-            ready: ConditionStatus::Unknown,
-            reason: Reason::Deleting,
-            message: format!("it is being deleted, and kept until the table of Export {export} is gone"),
-            outlook: super::Outlook::Reconciling,
-        });
+    let kept = entry.deletion.and(observed.needed_by).map(|export| Verdict {
+        ready: ConditionStatus::Unknown,
+        reason: Reason::Deleting,
+        message: format!("it is being deleted, and kept until the table of Export {export} is gone"),
+        outlook: super::Outlook::Reconciling,
+    });
     kept.or_else(|| refusal(entry, problems))
         .unwrap_or(verdict)
         .apply(&mut status.conditions, entry.generation, now);
@@ -92,7 +89,10 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
     let release = entry.is_held && observed.needed_by.is_none();
     Decision {
         status,
-        effects: release.then_some(super::Effect::Release(None)).into_iter().collect(),
+        effects: release
+            .then_some(super::Effect::Release(None))
+            .into_iter()
+            .collect(),
         notices,
         next: None,
     }

@@ -129,9 +129,10 @@ impl Inner {
         let table = self.cache.exports.group(&export.key)?;
         let wants_it = |other: &Entry<Export>| {
             let goes_too = other.deletion.is_some()
-                && other.object.as_deref().is_some_and(|object| {
-                    object.spec.effective_deletion_policy() == DeletionPolicy::Delete
-                });
+                && other
+                    .object
+                    .as_deref()
+                    .is_some_and(|object| object.spec.effective_deletion_policy() == DeletionPolicy::Delete);
             other.key != export.key && !goes_too
         };
         let members = self.cache.exports.members(&table);

@@ -100,13 +100,20 @@ async fn a_deleted_export_takes_its_table_along() {
     assert_eq!(world.told("orders").await.last().unwrap(), "TableDeleted");
     assert!(world.warnings("orders").await.is_empty());
     // Made anew under its name it is another one.
-    world.store.put(crate::harness::source("lake", json!({"lake": {"directory": {}}})));
-    world.store.put(crate::harness::source("shop", json!({"sqlite": {"path": "shop.db"}})));
+    world
+        .store
+        .put(crate::harness::source("lake", json!({"lake": {"directory": {}}})));
+    world.store.put(crate::harness::source(
+        "shop",
+        json!({"sqlite": {"path": "shop.db"}}),
+    ));
     world.store.put(export("orders", spec(json!({}))));
     let worker = world.worker().await;
     assert_ne!(worker.order.run.export_uid, Some(uid));
     worker.finish(&world.surroundings).await;
-    world.until("there is a table", async || world.tables() == ["shop.orders"]).await;
+    world
+        .until("there is a table", async || world.tables() == ["shop.orders"])
+        .await;
     operator.shut_down().await;
 }
 
@@ -120,7 +127,9 @@ async fn an_active_run_is_ended_before_its_table_goes() {
     world
         .until_export("orders", "it has run", |status| status.last_run.is_some())
         .await;
-    world.store.put(export("orders", spec(json!({"runToken": "again"}))));
+    world
+        .store
+        .put(export("orders", spec(json!({"runToken": "again"}))));
     let mut second = world.worker().await;
     let name = second.order.run.name.clone();
     world
@@ -133,7 +142,11 @@ async fn an_active_run_is_ended_before_its_table_goes() {
         })
         .await;
     let ready = status.conditions.iter().find(|it| it.type_ == "Ready").unwrap();
-    assert!(ready.message.ends_with(&format!("when run {name} has ended")), "{}", ready.message);
+    assert!(
+        ready.message.ends_with(&format!("when run {name} has ended")),
+        "{}",
+        ready.message
+    );
     while !second.is_stopped() {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
@@ -168,12 +181,16 @@ async fn a_retained_table_stays_and_nothing_waits() {
             .put(export("orders", spec(json!({"deletionPolicy": policy}))));
         world
             .until("the finalizer follows", async || {
-                world.entry("orders").await.unwrap().is_held == is_held && world.lake_is_held().await == is_held
+                world.entry("orders").await.unwrap().is_held == is_held
+                    && world.lake_is_held().await == is_held
             })
             .await;
     }
     world.store.remove::<Export>(&Key::named("orders"));
-    assert!(world.entry("orders").await.is_none(), "nothing waits for anything");
+    assert!(
+        world.entry("orders").await.is_none(),
+        "nothing waits for anything"
+    );
     assert_eq!(world.tables(), ["shop.orders"]);
     operator.shut_down().await;
     assert_eq!(world.tables(), ["shop.orders"]);
@@ -198,7 +215,10 @@ async fn a_table_that_is_not_its_own_stays() {
     world.until_gone("orders").await;
     assert_eq!(world.tables(), ["shop.orders"]);
     let warnings = world.warnings("orders").await;
-    assert!(warnings[0].starts_with("TableKept: the table shop.orders of the lake lake stays"), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("TableKept: the table shop.orders of the lake lake stays"),
+        "{warnings:?}"
+    );
 
     // Another Export names the table, and waits for it.
     world.store.put(export("bills", spec(json!({}))));
@@ -218,7 +238,10 @@ async fn a_table_that_is_not_its_own_stays() {
     world.until_gone("bills").await;
     assert!(world.tables().contains(&"shop.bills".to_owned()));
     let warnings = world.warnings("bills").await;
-    assert!(warnings[0].contains("Export younger names it, too"), "{warnings:?}");
+    assert!(
+        warnings[0].contains("Export younger names it, too"),
+        "{warnings:?}"
+    );
     world.worker().await.dies().await;
     operator.shut_down().await;
 }
@@ -338,15 +361,24 @@ async fn a_life(effect: usize, before: bool) -> bool {
         world
             .until_export("orders", &what, |status| status.last_run.is_some())
             .await;
-        world.store.put(export("orders", spec(json!({"runToken": "again"}))));
+        world
+            .store
+            .put(export("orders", spec(json!({"runToken": "again"}))));
         let second = jobs.recv().await.unwrap();
         world.store.remove::<DataSource>(&Key::named("lake"));
         world.store.remove::<Export>(&Key::named("orders"));
         while !second.is_told_to_end() {
-            assert!(world.entry("orders").await.is_some(), "{what}: its run may still commit");
+            assert!(
+                world.entry("orders").await.is_some(),
+                "{what}: its run may still commit"
+            );
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
         }
-        assert_eq!(world.tables(), ["shop.orders"], "{what}: its run may still commit");
+        assert_eq!(
+            world.tables(),
+            ["shop.orders"],
+            "{what}: its run may still commit"
+        );
         second.end("exit status: 75");
         let gone = async {
             while world.entry("orders").await.is_some() || world.lake_is_held().await {

@@ -79,7 +79,10 @@ impl FakeSurroundings {
     pub fn publish(&self, order: &WorkOrder) -> Report {
         let report = self.commit(&order.run.uid);
         let owner = order.run.export_uid.clone().unwrap_or_default();
-        self.tables.lock().unwrap().insert(table_of(&order.spec.destination), owner);
+        self.tables
+            .lock()
+            .unwrap()
+            .insert(table_of(&order.spec.destination), owner);
         report
     }
 

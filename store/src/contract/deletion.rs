@@ -45,7 +45,8 @@ pub(super) async fn what_is_held_stays_until_it_is_released(home: &mut dyn Home)
         "nobody asked for it"
     );
     // An edit leaves it held.
-    home.apply(&with(export("orders"), "/spec/suspend", json!(true))).await;
+    home.apply(&with(export("orders"), "/spec/suspend", json!(true)))
+        .await;
     let edited = wait_for::<Export>(&store, "orders", |entry| entry.generation > held.generation).await;
     assert!(edited.is_held && edited.uid == uid);
 
@@ -76,7 +77,10 @@ pub(super) async fn what_is_held_stays_until_it_is_released(home: &mut dyn Home)
         }
     }
     exports.release(&key, "another").await.expect("no error");
-    exports.release(&Key::named("missing"), &uid).await.expect("no error");
+    exports
+        .release(&Key::named("missing"), &uid)
+        .await
+        .expect("no error");
     // The manifest comes back: that changes nothing any more.
     home.apply(&export("orders")).await;
     assert!(exports.confirm_deletion(&key, &uid).await.expect("an answer"));

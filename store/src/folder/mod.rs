@@ -180,9 +180,10 @@ impl FolderStore {
     /// [`FolderOptions::deletion_grace`]. Whether there is a held object of this name whose manifest is gone.
     pub async fn delete_now<K: Shelved>(&self, key: &Key) -> Result<bool, StoreError> {
         let (inner, key) = (Arc::clone(&self.inner), key.clone());
-        run_to_end("deleting an object", async move {
-            inner.delete_now::<K>(&key).await
-        })
+        run_to_end(
+            "deleting an object",
+            async move { inner.delete_now::<K>(&key).await },
+        )
         .await
     }
 
@@ -233,9 +234,10 @@ impl<K: Shelved> Store<K> for FolderStore {
 
     async fn hold(&self, key: &Key, uid: &str) -> Result<(), StoreError> {
         let (inner, key, uid) = (Arc::clone(&self.inner), key.clone(), uid.to_owned());
-        run_to_end("holding an object", async move {
-            inner.hold::<K>(&key, &uid).await
-        })
+        run_to_end(
+            "holding an object",
+            async move { inner.hold::<K>(&key, &uid).await },
+        )
         .await
     }
 

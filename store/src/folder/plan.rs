@@ -191,10 +191,7 @@ fn absent(scan: &Scan, desired: &Desired, old: &ObjectRecord, moment: Moment) ->
 
 /// A document has the name of a held object whose manifest was gone, and whose deletion has not taken effect: the object
 /// is back, unless what comes is another one.
-fn returned(
-    found: &Found,
-    old: &ObjectRecord,
-) -> (ObjectRecord, Option<AnyResource>, Vec<FileProblem>) {
+fn returned(found: &Found, old: &ObjectRecord) -> (ObjectRecord, Option<AnyResource>, Vec<FileProblem>) {
     let value = &found.document.value;
     let mut record = ObjectRecord {
         place: found.place.clone(),
@@ -224,7 +221,9 @@ fn waits(found: &Found, old: &ObjectRecord) -> FileProblem {
         found.document.line_of("metadata.name"),
         (&kind, &key),
         "metadata.name",
-        format!("the {kind} that had this name before is being deleted; this one is taken in when that is gone"),
+        format!(
+            "the {kind} that had this name before is being deleted; this one is taken in when that is gone"
+        ),
         Reason::Deleting,
     )
 }

@@ -182,9 +182,7 @@ impl KubernetesStore {
         // Nothing takes a deletion back here; but a person may have taken the finalizer off, and with it our leave.
         Ok(found.is_some_and(|object| {
             let metadata = &object.metadata;
-            metadata.uid.as_deref() == Some(uid)
-                && metadata.deletion_timestamp.is_some()
-                && is_held(metadata)
+            metadata.uid.as_deref() == Some(uid) && metadata.deletion_timestamp.is_some() && is_held(metadata)
         }))
     }
 }
@@ -216,7 +214,11 @@ impl Bindings {
             };
             drop(order);
             let error = crate::error::chain(&error);
-            tracing::warn!(namespace, error, "the RoleBinding of this process is still held there");
+            tracing::warn!(
+                namespace,
+                error,
+                "the RoleBinding of this process is still held there"
+            );
             tokio::time::sleep(backoff.next().unwrap_or(LONGEST_PAUSE)).await;
         }
     }

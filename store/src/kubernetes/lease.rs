@@ -212,7 +212,9 @@ pub async fn take_away(client: Client, options: LeaseOptions) -> Result<bool, St
     };
     let failed = |verb, error| candidate.request(verb).failed(error);
     loop {
-        let found = candidate.answer(candidate.api.get_opt(&candidate.options.name)).await;
+        let found = candidate
+            .answer(candidate.api.get_opt(&candidate.options.name))
+            .await;
         let Some(lease) = found.map_err(|error| failed("get", error))? else {
             return Ok(false);
         };

@@ -113,17 +113,14 @@ impl ClusterSecrets {
     }
 
     fn keep(&self, secret: &Key, values: Values) {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(
-                secret.clone(),
-                Known {
-                    asked: Instant::now(),
-                    values,
-                    is_over: false,
-                },
-            );
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(
+            secret.clone(),
+            Known {
+                asked: Instant::now(),
+                values,
+                is_over: false,
+            },
+        );
     }
 
     fn forget(&self, secret: &Key) {

@@ -215,12 +215,13 @@ impl StateDir {
 
     /// Whether the object was there.
     pub(crate) async fn write_object_status(&self, uid: &str, status: &Value) -> Result<bool, StoreError> {
-        let done = sqlx::query("UPDATE objects SET status = ?2 WHERE uid = ?1 AND (vanished_at IS NULL OR held)")
-            .bind(uid)
-            .bind(status.to_string())
-            .execute(&self.pool)
-            .await
-            .map_err(self.failed("writing a status"))?;
+        let done =
+            sqlx::query("UPDATE objects SET status = ?2 WHERE uid = ?1 AND (vanished_at IS NULL OR held)")
+                .bind(uid)
+                .bind(status.to_string())
+                .execute(&self.pool)
+                .await
+                .map_err(self.failed("writing a status"))?;
         Ok(done.rows_affected() > 0)
     }
 

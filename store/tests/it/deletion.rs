@@ -21,7 +21,10 @@ async fn leaving(grace: Duration) -> (Served, Entry<DataSource>) {
     served.look().await;
     let leaving = served.source("a").await;
     assert!(leaving.is_held && leaving.deletion.is_some());
-    assert_eq!((leaving.uid.as_str(), path_of(&leaving)), (entry.uid.as_str(), Some("1.db")));
+    assert_eq!(
+        (leaving.uid.as_str(), path_of(&leaving)),
+        (entry.uid.as_str(), Some("1.db"))
+    );
     (served, leaving)
 }
 
@@ -40,11 +43,17 @@ async fn it_comes_back_as_itself_within_the_hour() {
     served.look().await;
     served.restart().await;
     assert_eq!(served.source("a").await.deletion, leaving.deletion);
-    assert!(served.store().vanished().await.is_empty(), "it waits, and is not gone");
+    assert!(
+        served.store().vanished().await.is_empty(),
+        "it waits, and is not gone"
+    );
     served.write("elsewhere.yaml", &source("a", "2.db"));
     served.look().await;
     let back = served.source("a").await;
-    assert_eq!((back.uid.as_str(), path_of(&back), back.deletion), (uid.as_str(), Some("2.db"), None));
+    assert_eq!(
+        (back.uid.as_str(), path_of(&back), back.deletion),
+        (uid.as_str(), Some("2.db"), None)
+    );
     assert!(back.is_held && served.problems().is_empty());
 }
 
@@ -55,7 +64,10 @@ async fn what_cannot_be_read_or_is_invalid_is_not_gone() {
     served.look().await;
     let refused = served.source("a").await;
     assert!(refused.rejected.is_some() && refused.deletion.is_none());
-    assert_eq!((refused.uid.as_str(), path_of(&refused)), (leaving.uid.as_str(), Some("1.db")));
+    assert_eq!(
+        (refused.uid.as_str(), path_of(&refused)),
+        (leaving.uid.as_str(), Some("1.db"))
+    );
     served.delete("a.yaml");
     served.look().await;
     assert!(served.source("a").await.deletion.is_some());
@@ -74,10 +86,15 @@ async fn another_object_of_the_name_waits() {
     served.write("a.yaml", &other);
     served.look().await;
     let waiting = served.source("a").await;
-    assert_eq!((waiting.uid.as_str(), waiting.deletion), (uid.as_str(), leaving.deletion));
+    assert_eq!(
+        (waiting.uid.as_str(), waiting.deletion),
+        (uid.as_str(), leaving.deletion)
+    );
     let problems = served.store().problems();
     assert!(
-        problems.len() == 1 && problems[0].reason == Reason::Deleting && problems[0].message.contains("being deleted"),
+        problems.len() == 1
+            && problems[0].reason == Reason::Deleting
+            && problems[0].message.contains("being deleted"),
         "{problems:?}"
     );
     // Without waiting for the hour, by a person's word, which lasts.

@@ -109,30 +109,78 @@ fn the_table_goes_when_nothing_can_write_it_any_more() {
         ..observed
     };
     let cases = [
-        ("a run is active", ObservedExport { runs: &active, ..observed }, "Unknown/Deleting"),
-        ("every run has ended", ObservedExport { runs: &ended, ..observed }, "[FenceTable]"),
+        (
+            "a run is active",
+            ObservedExport {
+                runs: &active,
+                ..observed
+            },
+            "Unknown/Deleting",
+        ),
+        (
+            "every run has ended",
+            ObservedExport {
+                runs: &ended,
+                ..observed
+            },
+            "[FenceTable]",
+        ),
         (
             "an attempt may commit",
-            ObservedExport { fence: &open, ..fenced },
+            ObservedExport {
+                fence: &open,
+                ..fenced
+            },
             "Unknown/Deleting until 2026-05-11T04:00:15Z",
         ),
         ("nothing can commit", fenced, "[DropTable]"),
-        ("it is gone", ObservedExport { table: &TableFate::Gone, ..fenced }, "release, Normal TableDeleted"),
-        ("somebody else wrote it", ObservedExport { table: &foreign, ..fenced }, "release, Warning TableKept"),
-        ("another Export names it", ObservedExport { rival: Some("other"), ..fenced }, "release, Warning TableKept"),
+        (
+            "it is gone",
+            ObservedExport {
+                table: &TableFate::Gone,
+                ..fenced
+            },
+            "release, Normal TableDeleted",
+        ),
+        (
+            "somebody else wrote it",
+            ObservedExport {
+                table: &foreign,
+                ..fenced
+            },
+            "release, Warning TableKept",
+        ),
+        (
+            "another Export names it",
+            ObservedExport {
+                rival: Some("other"),
+                ..fenced
+            },
+            "release, Warning TableKept",
+        ),
         (
             "the lake is away",
-            ObservedExport { table: &unknown, ..fenced },
+            ObservedExport {
+                table: &unknown,
+                ..fenced
+            },
             "False/DestinationNotReady",
         ),
         (
             "the lake is away, and there was no run",
-            ObservedExport { table: &unknown, runs: &[], ..fenced },
+            ObservedExport {
+                table: &unknown,
+                runs: &[],
+                ..fenced
+            },
             "release",
         ),
         (
             "the store cannot be written",
-            ObservedExport { failure: Some("no answer"), ..fenced },
+            ObservedExport {
+                failure: Some("no answer"),
+                ..fenced
+            },
             "Unknown/Retrying",
         ),
     ];
@@ -140,7 +188,11 @@ fn the_table_goes_when_nothing_can_write_it_any_more() {
         assert_eq!(step_of(observed), expected, "{what}");
     }
     // However it stands, no run begins and none is promised.
-    let status = decide_export(ObservedExport { runs: &active, ..observed }).status;
+    let status = decide_export(ObservedExport {
+        runs: &active,
+        ..observed
+    })
+    .status;
     assert_eq!(
         (status.next_schedule_time, status.active_run.as_deref()),
         (None, Some("orders-1"))
@@ -159,7 +211,11 @@ fn what_speaks_against_it_keeps_the_table() {
         is_held: false,
         ..leaving()
     };
-    assert_eq!(step_of(observe(&not_ours)), "Unknown/Deleting", "somebody else holds it");
+    assert_eq!(
+        step_of(observe(&not_ours)),
+        "Unknown/Deleting",
+        "somebody else holds it"
+    );
     let invalid = Entry {
         object: None,
         rejected: Some(Rejected {
@@ -172,7 +228,10 @@ fn what_speaks_against_it_keeps_the_table() {
     assert!(decision.effects.is_empty());
     let stalled = decision.status.conditions.find(ConditionType::Stalled).unwrap();
     assert!(
-        stalled.reason == "InvalidSpec" && stalled.message.contains("take the finalizer lakegate.dev/export-data off"),
+        stalled.reason == "InvalidSpec"
+            && stalled
+                .message
+                .contains("take the finalizer lakegate.dev/export-data off"),
         "{stalled:?}"
     );
     assert_eq!(decision.notices.len(), 1);
@@ -189,7 +248,7 @@ fn what_speaks_against_it_keeps_the_table() {
 
 #[test]
 fn a_lake_that_is_away_is_told_once_with_what_to_do() {
-    let mut leaving = leaving();
+    let leaving = leaving();
     let ended = [run(RunState::Complete)];
     let unknown = TableFate::Unknown("there is no DataSource lake".to_owned());
     let observed = |entry| ObservedExport {
@@ -202,18 +261,32 @@ fn a_lake_that_is_away_is_told_once_with_what_to_do() {
     let [told] = first.notices.as_slice() else {
         panic!("{:?}", first.notices)
     };
-    assert_eq!((told.notice_type, told.reason.as_str()), (NoticeType::Warning, "DestinationNotReady"));
-    for part in ["shop.orders", "there is no DataSource lake", "deletionPolicy to Retain", "--keep-data"] {
+    assert_eq!(
+        (told.notice_type, told.reason.as_str()),
+        (NoticeType::Warning, "DestinationNotReady")
+    );
+    for part in [
+        "shop.orders",
+        "there is no DataSource lake",
+        "deletionPolicy to Retain",
+        "--keep-data",
+    ] {
         assert!(told.message.contains(part), "{}", told.message);
     }
-    leaving.status = Some(first.status.clone());
-    let second = decide_export(observed(&leaving));
+    let told = Entry {
+        status: Some(first.status.clone()),
+        ..leaving.clone()
+    };
+    let second = decide_export(observed(&told));
     assert_eq!((second.status, second.notices), (first.status, Vec::new()));
 }
 
 #[test]
 fn an_export_is_held_before_anything_is_written_for_it() {
-    let export = |policy, is_held| Entry { is_held, ..export(policy) };
+    let export = |policy, is_held| Entry {
+        is_held,
+        ..export(policy)
+    };
     let cases = [
         ("Delete", false, true, "[Hold, CreateRun]"),
         ("Delete", true, false, "[Hold, CreateRun]"),

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The RoleBinding that gives the operator its rights in a namespace, as the chart makes it.
-const BINDING: &str = "lakegate-operator";
+const BINDING: &str = "demo-lakegate-operator";
 
 /// An operator's process, with the rights of its binding and no others. Dropping it is kill -9.
 struct Process(Option<tokio::runtime::Runtime>);
@@ -125,7 +125,9 @@ fn sources(place: &Place) -> Api<DataSource> {
 }
 
 fn is_held(finalizers: &[String]) -> bool {
-    finalizers.iter().any(|finalizer| finalizer == EXPORT_DATA_FINALIZER)
+    finalizers
+        .iter()
+        .any(|finalizer| finalizer == EXPORT_DATA_FINALIZER)
 }
 
 /// The Export `orders`, what it needs, and one run of it that has a Pod. The run that `fixture` makes goes.
@@ -160,10 +162,7 @@ async fn publish(place: &Place, lake: &FakeSurroundings) {
     let pod = place.pod(1).await;
     let orders = place.pods().get(&pod).await.unwrap();
     let uid = exports(place).get("orders").await.unwrap().uid().unwrap();
-    lake.tables
-        .lock()
-        .unwrap()
-        .insert("shop.orders".to_owned(), uid);
+    lake.tables.lock().unwrap().insert("shop.orders".to_owned(), uid);
     place.bind(&pod).await;
     place.runs(&pod).await;
     let report = lake.commit(&orders.labels()["lakegate.dev/run-uid"]);
@@ -221,9 +220,18 @@ async fn a_namespace_with_data_that_goes_is_gone_after_it() {
     furnish(&place, &lake, "Delete").await;
     publish(&place, &lake).await;
     for (what, finalizers) in [
-        ("the Export", exports(&place).get("orders").await.unwrap().finalizers().to_vec()),
-        ("its lake", sources(&place).get("lake").await.unwrap().finalizers().to_vec()),
-        ("its rights", bindings(&place).get(BINDING).await.unwrap().finalizers().to_vec()),
+        (
+            "the Export",
+            exports(&place).get("orders").await.unwrap().finalizers().to_vec(),
+        ),
+        (
+            "its lake",
+            sources(&place).get("lake").await.unwrap().finalizers().to_vec(),
+        ),
+        (
+            "its rights",
+            bindings(&place).get(BINDING).await.unwrap().finalizers().to_vec(),
+        ),
     ] {
         assert!(is_held(&finalizers), "{what}: {finalizers:?}");
     }
@@ -232,7 +240,12 @@ async fn a_namespace_with_data_that_goes_is_gone_after_it() {
     drop(operator);
     delete_namespace(&place).await;
     until("all that nobody holds is gone", async || {
-        sources(&place).get_opt("shop").await.unwrap().is_none().then_some(())
+        sources(&place)
+            .get_opt("shop")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
     })
     .await;
     assert_eq!(lake.tables.lock().unwrap().len(), 1);
@@ -345,7 +358,12 @@ async fn a_deleted_export_lets_go_of_all_it_held() {
         .await
         .unwrap();
     until("the Export is gone", async || {
-        exports(&place).get_opt("orders").await.unwrap().is_none().then_some(())
+        exports(&place)
+            .get_opt("orders")
+            .await
+            .unwrap()
+            .is_none()
+            .then_some(())
     })
     .await;
     assert!(lake.tables.lock().unwrap().is_empty());
@@ -361,7 +379,9 @@ async fn a_deleted_export_lets_go_of_all_it_held() {
             component: "lakegate-test".to_owned(),
             role_binding: None,
         };
-        let store = KubernetesStore::open(place.client.clone(), options).await.unwrap();
+        let store = KubernetesStore::open(place.client.clone(), options)
+            .await
+            .unwrap();
         until("it is told", async || {
             let notices = store.list_notices().await.unwrap();
             notices.into_iter().find(|notice| notice.reason == "TableDeleted")
