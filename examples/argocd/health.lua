@@ -26,6 +26,13 @@ end
 
 if metadata.deletionTimestamp ~= nil then
   if first(metadata.finalizers) ~= nil then
+    -- A deletion is a new generation: a status of it says what is waited for.
+    local seen = status.observedGeneration == metadata.generation and conditions.Ready ~= nil
+    for _, finalizer in ipairs(metadata.finalizers) do
+      if seen and finalizer == "lakegate.dev/export-data" then
+        return said("Progressing", "Ready")
+      end
+    end
     return {status = "Progressing", message = "blocked by finalizers: " .. table.concat(metadata.finalizers, ", ")}
   end
   return {status = "Progressing", message = "being deleted"}

@@ -68,15 +68,18 @@ pub(crate) async fn drop_owned(
         .collect();
     numbers.sort_unstable();
     numbers.dedup();
+    let mut gone = vec![note.clone(), paths.hint()];
     for number in numbers {
-        objects.delete(&paths.version(number)).await?;
+        let version = paths.version(number);
+        objects.delete(&version).await?;
+        gone.push(version);
     }
     versions.forget(table);
     objects.delete(&paths.hint()).await?;
     let rest: Vec<Path> = all
         .into_iter()
         .map(|object| object.location)
-        .filter(|path| *path != note)
+        .filter(|path| !gone.contains(path))
         .collect();
     delete_all(versions, &rest).await?;
     objects.delete(&note).await?;

@@ -19,7 +19,7 @@ use crate::cli::cluster::ClearOptions;
 const TRIES: usize = 5;
 
 /// How long nobody decides after the Lease was taken away: time to end the operator's Pods.
-const STANDSTILL: Duration = Duration::from_secs(60);
+const STANDSTILL: Duration = Duration::from_mins(1);
 
 pub fn clear(options: &ClearOptions) -> Result<ExitCode, Failure> {
     small_runtime()?.block_on(async {

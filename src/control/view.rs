@@ -102,11 +102,14 @@ pub async fn decide_deletion(store: &FolderStore, deletion: &Deletion) -> Result
         return Err(DeletionRefusal::Living(key));
     }
     if deletion.keep_data {
-        return exports.release(&key, &entry.uid).await.map_err(failed);
+        exports.release(&key, &entry.uid).await.map_err(failed)?;
+        // Should the manifest come back, it is another Export: this one's table is nobody's to remove.
+        return store.forget(&entry.uid).await.map_err(failed);
     }
-    match store.delete_now::<Export>(&key).await.map_err(failed)? {
-        true => Ok(()),
-        false => Err(DeletionRefusal::NotDeleting(key)),
+    if store.delete_now::<Export>(&key).await.map_err(failed)? {
+        Ok(())
+    } else {
+        Err(DeletionRefusal::NotDeleting(key))
     }
 }
 

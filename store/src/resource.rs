@@ -188,7 +188,7 @@ pub trait Store<K: LakegateResource>: Send + Sync {
     async fn hold(&self, key: &Key, uid: &str) -> Result<(), StoreError>;
 
     /// Lets go of the object with this uid: it is gone at once when its deletion was asked for and nobody else holds
-    /// it. One that is not held, gone or replaced by another is no error.
+    /// it; in a folder, before the deletion takes effect, as a manifest is that may come back. One that is not held, gone or replaced by another is no error.
     async fn release(&self, key: &Key, uid: &str) -> Result<(), StoreError>;
 
     /// Makes the deletion of a held object final, and says whether it is: not when the object is gone or not held any

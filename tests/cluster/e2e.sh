@@ -154,12 +154,45 @@ k -n $namespace annotate export/orders lakegate.dev/requestedAt="$(date -u +%FT%
 eventually 120 "the second run" bash -c "$(declare -f k); cache=$cache cluster=$cluster
   [[ \$(k -n $namespace get exportruns -o jsonpath='{.items[*].status.state}' | grep -ow Complete | wc -l) -gt $before ]]"
 
+step "deletionPolicy Delete"
+copy() {
+  k -n $namespace apply --server-side -f - >/dev/null <<YAML
+apiVersion: lakegate.dev/v1alpha1
+kind: Export
+metadata: {name: copy}
+spec:
+  from: {sourceRef: {name: shop}, table: {schema: public, name: orders}}
+  columns: [{name: id}]
+  schedule: {cron: "0 3 * * *", runOnCreate: true}
+  destination: {lakeRef: {name: lake}, schema: shop, table: copy}
+  deletionPolicy: Delete
+  resources: {requests: {cpu: 100m, memory: 256Mi}, limits: {memory: 512Mi}}
+YAML
+}
+is_published() { [[ -n $(k -n $namespace get export copy -o jsonpath='{.status.lastSuccessfulTime}') ]]; }
+is_gone() { [[ $(PGOPTIONS='-c client_min_messages=error' ask 'select 1 from lake.shop.copy limit 1' 2>&1) == *"does not exist"* ]]; }
+copied=$work/s3/lake/prod/shop/copy/metadata
+copy
+eventually 120 "the copy's first run" is_published
+eventually 60 "the copy in the gateway" ask 'select 1 from lake.shop.copy limit 1'
+k -n $namespace delete export copy --timeout=60s >/dev/null || fail "the export stays"
+! ls "$copied"/*.metadata.json >/dev/null 2>&1 || fail "its table stays"
+eventually 30 "the end of the copy in the gateway" is_gone
+[[ $(ask 'select count(*) > 0 from lake.shop.orders') == t ]] || fail "another table went, too"
+[[ -z $(k -n $namespace get datasource lake -o jsonpath='{.metadata.finalizers}') ]] || fail "the lake is held for nothing"
+# One for the hook of the uninstall, which leaves the data.
+copy
+eventually 120 "the first run of the next copy" is_published
+k -n $namespace get export copy -o jsonpath='{.metadata.finalizers}' | grep -q lakegate.dev/export-data || fail "it is not held"
+
 step "helm test and uninstall"
 h test lakegate -n $namespace --timeout 120s >/dev/null
 h uninstall lakegate -n $namespace --wait --timeout 120s >/dev/null
 h uninstall lakegate-crds -n $namespace >/dev/null 2>&1
 k get exports -n $namespace orders >/dev/null || fail "the resources went with the release"
+[[ -z $(k -n $namespace get exports,datasources -o jsonpath='{.items[*].metadata.finalizers}') ]] || fail "the hook left a finalizer"
 timeout 90 "$cache/kube-bin/kubectl" --kubeconfig "$cluster/admin.kubeconfig" delete namespace $namespace --timeout=80s >/dev/null ||
   fail "the namespace cannot be deleted"
-ls "$work/s3/lake/prod/shop/orders/metadata/"*.metadata.json >/dev/null || fail "the exported data went with the namespace"
+ls "$work/s3/lake/prod/shop/orders/metadata/"*.metadata.json "$copied"/*.metadata.json >/dev/null ||
+  fail "the exported data went with the namespace"
 echo "run of ${run#*/}: everything held after $SECONDS s"

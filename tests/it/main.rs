@@ -6,6 +6,7 @@
 mod buckets;
 mod charts;
 mod cli;
+mod deletion;
 mod edits;
 mod faults;
 mod flights;

@@ -78,8 +78,18 @@ impl Inner {
             };
             return self.put::<K>(&mut records, record).await.map(|()| false);
         }
-        self.state.remove_object(uid).await?;
-        records.remove(uid);
+        if record.is_lost(Timestamp::now()) {
+            self.state.remove_object(uid).await?;
+            records.remove(uid);
+        } else {
+            // As what was never held: should its manifest come back, it is the same object.
+            let record = ObjectRecord {
+                held: false,
+                deletion: None,
+                ..record.clone()
+            };
+            self.put::<K>(&mut records, record).await?;
+        }
         let objects = K::shelf(&self.shelves);
         if objects.get(key).is_some_and(|entry| entry.uid == uid) {
             objects.remove(key);

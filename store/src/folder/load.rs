@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lakegate_crds::AnyResource;
 use lakegate_crds::conditions::Reason;
-use lakegate_crds::validation::{unserved, validate, validate_set};
+use lakegate_crds::validation::{Problem, unserved, validate, validate_set};
+use lakegate_crds::{AnyResource, DeletionPolicy};
 
 use super::{
     desired::{Desired, FileProblem, Severity, duplicate_message, problem},
@@ -45,6 +45,16 @@ impl Loaded {
     }
 }
 
+/// What a person should know of a valid manifest before it is merged.
+fn caution(resource: &AnyResource) -> Option<Problem> {
+    let AnyResource::Export(export) = resource else {
+        return None;
+    };
+    let is_to_go = export.spec.effective_deletion_policy() == DeletionPolicy::Delete;
+    let message = "whatever deletes this manifest, a prune included, removes the lake table for good";
+    is_to_go.then(|| Problem::new("spec.deletionPolicy", Reason::TableDeleted, message))
+}
+
 /// Reads a folder (or one file) with the code of [`super::FolderStore`], and checks in addition what only shows
 /// over all objects together: dangling references and names taken twice.
 ///
@@ -79,7 +89,8 @@ pub fn load(folder: &Path) -> Result<Loaded, StoreError> {
             let (place, document) = (&document.place, &document.document);
             match validate(&document.value, None) {
                 Ok(mut resource) => {
-                    problems.extend(unserved(&resource).into_iter().map(|wrong| FileProblem {
+                    let cautions = unserved(&resource).into_iter().chain(caution(&resource));
+                    problems.extend(cautions.map(|wrong| FileProblem {
                         severity: Severity::Warning,
                         ..problem(
                             &place.file,

@@ -57,6 +57,20 @@ async fn it_comes_back_as_itself_within_the_hour() {
     assert!(back.is_held && served.problems().is_empty());
 }
 
+/// As a lake that no Export needs any more: it was never anything else than what is not held.
+#[tokio::test]
+async fn released_within_the_hour_it_may_come_back_too() {
+    let (mut served, leaving) = leaving(HOUR).await;
+    store(&served).release(&leaving.key, &leaving.uid).await.unwrap();
+    assert!(served.get::<DataSource>("a").await.is_none());
+    assert_eq!(served.store().vanished().await.len(), 1);
+    served.restart().await;
+    served.write("a.yaml", &source("a", "2.db"));
+    served.look().await;
+    let back = served.source("a").await;
+    assert!(back.uid == leaving.uid && !back.is_held && back.deletion.is_none());
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_or_is_invalid_is_not_gone() {
     let (served, leaving) = leaving(HOUR).await;

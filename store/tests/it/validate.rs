@@ -116,3 +116,22 @@ fn a_folder_that_is_not_there_is_an_error() {
     let error = load(&served.folder().join("missing")).unwrap_err();
     assert!(matches!(error, StoreError::FolderUnreadable { .. }), "{error}");
 }
+
+#[test]
+fn data_that_goes_with_its_manifest_is_a_warning() {
+    let served = Served::empty();
+    let text = export("orders", "shop", "lake") + "  deletionPolicy: Delete\n";
+    served.write(
+        "all.yaml",
+        &file(&[source("shop", "shop.db"), lake("lake"), text]),
+    );
+    let loaded = load(&served.folder()).unwrap();
+    assert!(
+        !loaded.has_errors() && loaded.problems.len() == 1,
+        "{:?}",
+        loaded.problems
+    );
+    let problem = &loaded.problems[0];
+    assert_eq!((problem.severity, problem.line), (Severity::Warning, 20));
+    assert!(problem.message.contains("for good"), "{problem}");
+}

@@ -248,7 +248,7 @@ fn what_speaks_against_it_keeps_the_table() {
 
 #[test]
 fn a_lake_that_is_away_is_told_once_with_what_to_do() {
-    let mut leaving = leaving();
+    let leaving = leaving();
     let ended = [run(RunState::Complete)];
     let unknown = TableFate::Unknown("there is no DataSource lake".to_owned());
     let observed = |entry| ObservedExport {
@@ -273,8 +273,11 @@ fn a_lake_that_is_away_is_told_once_with_what_to_do() {
     ] {
         assert!(told.message.contains(part), "{}", told.message);
     }
-    leaving.status = Some(first.status.clone());
-    let second = decide_export(observed(&leaving));
+    let told = Entry {
+        status: Some(first.status.clone()),
+        ..leaving.clone()
+    };
+    let second = decide_export(observed(&told));
     assert_eq!((second.status, second.notices), (first.status, Vec::new()));
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use lakegate_crds::{
-    DataSource, Export, ExportRun, ExportRunStatus, FailureStatus, LakegateResource, RetentionPolicy,
-    RunState, View,
+    DataSource, EXPORT_DATA_FINALIZER, Export, ExportRun, ExportRunStatus, FailureStatus, LakegateResource,
+    RetentionPolicy, RunState, View,
     conditions::{Reason, time},
     validation::Problem,
 };
@@ -172,6 +172,20 @@ fn sources(all: &mut Vec<(String, Value)>) {
     put(
         "deleting",
         deleted(says(&source, &[], Some(&healthy)), &json!(["example.com/audit"])),
+    );
+    let mut kept: Sample<DataSource> = sample("lake", 1, &json!({"lake": {"directory": {}}}));
+    kept.entry.is_held = true;
+    kept.entry.deletion = Some(now());
+    let decision = decide_source(ObservedSource {
+        entry: &kept.entry,
+        problems: &[],
+        health: Some(&healthy),
+        needed_by: Some("data/orders"),
+        now: now(),
+    });
+    put(
+        "kept-for-export",
+        deleted(kept.with(decision.status), &json!([EXPORT_DATA_FINALIZER])),
     );
 }
 
@@ -346,8 +360,23 @@ fn exports(all: &mut Vec<(String, Value)>) {
     let mut edited = last_failed;
     edited["metadata"]["generation"] = json!(2);
     put("edited", edited);
-    let finalizers = json!(["lakegate.dev/export-data"]);
-    put("deleting", deleted(says(&export, observe(&export)), &finalizers));
+    let finalizers = json!([EXPORT_DATA_FINALIZER]);
+    let mut leaving: Sample<Export> = sample("orders", 2, &export_spec(&json!({"deletionPolicy": "Delete"})));
+    leaving.entry.is_held = true;
+    leaving.entry.deletion = Some(now());
+    let active = [ended_run(RunState::Running)];
+    let waits = ObservedExport {
+        runs: &active,
+        ..observe(&leaving)
+    };
+    put("deleting", deleted(says(&leaving, waits), &finalizers));
+    let blocked = ObservedExport {
+        runs: &succeeded,
+        fence: &Fence::Clear,
+        table: &TableFate::Unknown("the bucket company-lake does not answer".to_owned()),
+        ..observe(&leaving)
+    };
+    put("deletion-blocked", deleted(says(&leaving, blocked), &finalizers));
 }
 
 fn views(all: &mut Vec<(String, Value)>) {

@@ -9,7 +9,7 @@ use kube::{
 };
 use lakegate_store::kubernetes::{
     fence::Fence,
-    lease::{LeaseOptions, acquire},
+    lease::{LeaseOptions, acquire, take_away},
 };
 use serde_json::json;
 
@@ -185,4 +185,38 @@ async fn nothing_is_written_without_the_lease() {
         names.contains(&"held") && !names.contains(&"before") && !names.contains(&"lost"),
         "{names:?}"
     );
+}
+
+/// Before an operator is taken away for good: nobody decides from here on, for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_that_is_taken_away_is_nobodys_for_a_while() {
+    let client = shared().client().await;
+    let namespace = shared().namespace().await;
+    assert!(
+        !take_away(client.clone(), options(&namespace, "hook"))
+            .await
+            .unwrap(),
+        "there is none"
+    );
+    let first = acquire(client.clone(), options(&namespace, "first"))
+        .await
+        .unwrap();
+    let waiting = tokio::spawn(acquire(client.clone(), options(&namespace, "second")));
+    let standstill = LeaseOptions {
+        duration: Duration::from_secs(14),
+        ..options(&namespace, "hook")
+    };
+    let began = Instant::now();
+    assert!(take_away(client.clone(), standstill).await.unwrap());
+    assert!(!first.is_held(), "it has stopped by now");
+    assert!(began.elapsed() >= Duration::from_secs(8), "{:?}", began.elapsed());
+    first.lost().await;
+    assert!(holder(&client, &namespace).await.starts_with("hook_"));
+    let second = waiting.await.unwrap().unwrap();
+    assert!(
+        began.elapsed() >= Duration::from_secs(13),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(second.is_held());
 }

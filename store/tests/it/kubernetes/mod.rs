@@ -6,6 +6,7 @@
 mod contract;
 mod corpus;
 mod faults;
+mod holding;
 mod lease;
 mod notices;
 mod objects;

@@ -10,7 +10,7 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use lakegate_crds::{ExportRun, Kind, conditions::Reason};
+use lakegate_crds::{EXPORT_DATA_FINALIZER, Export, ExportRun, Kind, conditions::Reason};
 use lakegate_store::{
     KubernetesOptions, KubernetesStore, Notice, NoticeType, Notices, SecretError, Secrets, Store, StoreError,
     kubernetes::{
@@ -29,6 +29,9 @@ fn all_rights() -> Vec<PolicyRule> {
         {"apiGroups": ["lakegate.dev"], "verbs": ["get", "list", "watch"],
          "resources": ["datasources", "exports", "exportruns", "retentionpolicies", "views"]},
         {"apiGroups": ["lakegate.dev"], "verbs": ["create", "delete"], "resources": ["exportruns"]},
+        {"apiGroups": ["lakegate.dev"], "verbs": ["patch"], "resources": ["datasources", "exports"]},
+        {"apiGroups": ["rbac.authorization.k8s.io"], "verbs": ["get", "patch"], "resources": ["rolebindings"],
+         "resourceNames": ["operator"]},
         {"apiGroups": ["lakegate.dev"], "verbs": ["patch"],
          "resources": ["datasources/status", "exports/status", "exportruns/status", "retentionpolicies/status", "views/status"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
@@ -79,7 +82,7 @@ async fn open(client: &Client, namespace: &str) -> KubernetesStore {
     let options = || KubernetesOptions {
         namespaces: vec![namespace.to_owned()],
         component: "lakegate-test".to_owned(),
-        role_binding: None,
+        role_binding: Some("operator".to_owned()),
     };
     for _ in 0..100 {
         if let Ok(store) = KubernetesStore::open(client.clone(), options()).await {
@@ -209,6 +212,24 @@ async fn the_rights_that_are_written_down_are_enough() {
     }
     assert_eq!(store.list_notices().await.unwrap()[0].count, 2);
     runs.delete(&entry.key, &entry.uid).await.unwrap();
+    super::apply(&admin, &super::export(&namespace, "orders", "0 3 * * *")).await;
+    let export = super::wait_for::<Export>(&store, &namespace, "orders", |_| true).await;
+    let exports = &store as &dyn Store<Export>;
+    exports.hold(&export.key, &export.uid).await.unwrap();
+    let bindings = Api::<RoleBinding>::namespaced(admin.clone(), &namespace);
+    let held = bindings.get("operator").await.unwrap().metadata.finalizers;
+    assert_eq!(held, Some(vec![EXPORT_DATA_FINALIZER.to_owned()]));
+    exports.release(&export.key, &export.uid).await.unwrap();
+    super::eventually("the binding is let go of", async || {
+        bindings
+            .get("operator")
+            .await
+            .unwrap()
+            .metadata
+            .finalizers
+            .is_none()
+    })
+    .await;
     // As a file of the Secret is read: without the newline at its end.
     let password = Secrets::get(&store, &namespace, "shop", "password")
         .await
