@@ -31,6 +31,10 @@ class Killer:
         self._victim = process
         self._is_aimed.set()
 
+    def has_killed_at(self, resource):
+        with self._lock:
+            return any(effect[1] == resource for effect in self.effects)
+
     def __call__(self, request):
         if not request.is_write or request.resource == "leases":
             return
@@ -46,25 +50,37 @@ class Killer:
 
 @pytest.mark.essential
 def test_operator_killed_after_each_effect(shop, api):
-    shop.export("orders", schedule=ON_CREATE)
+    shop.export("orders", "gated_orders", schedule=ON_CREATE)
     killer = api.after = Killer()
-    lives = 0
-    while True:
-        lives += 1
-        operator = shop.operator(api, f"operator-{lives}")
-        killer.aim(operator)
-        if lives_in_peace(operator, shop):
-            break
-        assert lives == len(killer.effects), operator.log()
-        assert lives < 40, "it does not come to an end"
-        operator.kill()
-        shop.free_the_lease()
+    lives, is_half_way = 0, True
+    with shop.closed_gate() as open_gate:
+        while True:
+            lives += 1
+            operator = shop.operator(api, f"operator-{lives}")
+            killer.aim(operator)
+            # Operators come and go while the worker is half-way; then it ends, and they come and go while that is told.
+            if is_half_way and killer.has_killed_at("exportruns/status") and decides(operator):
+                eventually("the export is half-way", shop.waits_at_the_gate)
+                open_gate()
+                is_half_way = False
+            if lives_in_peace(operator, shop):
+                break
+            assert lives == len(killer.effects), operator.log()
+            assert lives < 40, "it does not come to an end"
+            operator.kill()
+            shop.free_the_lease()
     killed_at = {f"{verb} {what}" for verb, what, *_ in killer.effects}
     assert {"create exportruns", "create jobs", "patch exportruns/status", "patch exports/status",
             "patch datasources/status"} <= killed_at
     assert_published_once(shop, "orders", shop.runs("orders")[0])
     [job] = shop.jobs()
     assert job["metadata"]["name"].endswith("-1"), "an attempt was lost, although no worker was"
+
+
+def decides(operator):
+    """Waits until it does, or is dead."""
+    eventually("an operator decides or dies", lambda: not operator.is_alive or (operator.answers("readyz") and operator.decides()))
+    return operator.is_alive
 
 
 def lives_in_peace(operator, shop):
