@@ -31,40 +31,65 @@ class Killer:
         self._victim = process
         self._is_aimed.set()
 
-    def __call__(self, request):
-        if not request.is_write or request.resource == "leases":
+    def has_killed_at(self, resource):
+        with self._lock:
+            return any(effect[1] == resource for effect in self.effects)
+
+    def before(self, request):
+        # What it had sent and the API server had not read when it died.
+        if is_effect(request) and not self._is_aimed.is_set():
+            raise Refused
+
+    def after(self, request):
+        if not is_effect(request):
             return
-        self._is_aimed.wait(10)
         effect = (request.verb, request.resource, request.name, self.VARIES.sub(b"#", request.body))
         with self._lock:
-            if self._is_aimed.is_set() and effect not in self.effects:
+            if effect not in self.effects:
                 self.effects[effect] = self._victim.name
                 os.kill(self._victim.pid, signal.SIGKILL)
                 self._is_aimed.clear()
                 raise Refused
 
 
+def is_effect(request):
+    return request.is_write and request.resource != "leases"
+
+
 @pytest.mark.essential
 def test_operator_killed_after_each_effect(shop, api):
-    shop.export("orders", schedule=ON_CREATE)
-    killer = api.after = Killer()
-    lives = 0
-    while True:
-        lives += 1
-        operator = shop.operator(api, f"operator-{lives}")
-        killer.aim(operator)
-        if lives_in_peace(operator, shop):
-            break
-        assert lives == len(killer.effects), operator.log()
-        assert lives < 40, "it does not come to an end"
-        operator.kill()
-        shop.free_the_lease()
+    shop.export("orders", "gated_orders", schedule=ON_CREATE)
+    killer = Killer()
+    api.in_turn, api.before, api.after = True, killer.before, killer.after
+    lives, is_half_way = 0, True
+    with shop.closed_gate() as open_gate:
+        while True:
+            lives += 1
+            operator = shop.operator(api, f"operator-{lives}")
+            killer.aim(operator)
+            # Operators come and go while the worker is half-way; then it ends, and they come and go while that is told.
+            if is_half_way and killer.has_killed_at("exportruns/status") and decides(operator):
+                eventually("the export is half-way", shop.waits_at_the_gate)
+                open_gate()
+                is_half_way = False
+            if lives_in_peace(operator, shop):
+                break
+            assert lives == len(killer.effects), operator.log()
+            assert lives < 40, "it does not come to an end"
+            operator.kill()
+            shop.free_the_lease()
     killed_at = {f"{verb} {what}" for verb, what, *_ in killer.effects}
     assert {"create exportruns", "create jobs", "patch exportruns/status", "patch exports/status",
             "patch datasources/status"} <= killed_at
     assert_published_once(shop, "orders", shop.runs("orders")[0])
     [job] = shop.jobs()
     assert job["metadata"]["name"].endswith("-1"), "an attempt was lost, although no worker was"
+
+
+def decides(operator):
+    """Waits until it does, or is dead."""
+    eventually("an operator decides or dies", lambda: not operator.is_alive or (operator.answers("readyz") and operator.decides()))
+    return operator.is_alive
 
 
 def lives_in_peace(operator, shop):

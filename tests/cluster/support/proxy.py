@@ -4,6 +4,7 @@ Plain HTTP in, TLS out. Every request is known before it is sent on and again wh
 answer goes back: a process that is killed there has had its effect and does not know.
 """
 
+import contextlib
 import dataclasses
 import http.client
 import http.server
@@ -51,14 +52,16 @@ class Refused(Exception):
 
 class ApiProxy:
     """`before(request)` may delay a request or raise `Refused`; `after(request)` sees it done, and may raise `Refused()`
-    so that its answer is lost. Both are called by many threads."""
+    so that its answer is lost. Both are called by many threads, but for one write at a time when `in_turn`."""
 
     def __init__(self, cluster):
         target = urllib.parse.urlsplit(cluster.server)
         self._target = (target.hostname, target.port)
         self._tls = ssl.create_default_context(cafile=str(cluster.authority))
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._streams = set()
+        self.in_turn = False
         self.requests = []
         self.expired = 0
         self.before = lambda request: None
@@ -121,11 +124,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else b""
         request = self._understand(body)
+        is_in_turn = self.api.in_turn and request.is_write and request.resource != "leases"
         try:
-            self.api.before(request)
-            with self.api._lock:
-                self.api.requests.append(request)
-            self._pass_on(request, body)
+            with self.api._turn if is_in_turn else contextlib.nullcontext():
+                self.api.before(request)
+                with self.api._lock:
+                    self.api.requests.append(request)
+                self._pass_on(request, body)
         except Refused as refused:
             self._refuse(refused.status)
         except (OSError, http.client.HTTPException):
