@@ -13,7 +13,6 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
@@ -161,13 +160,14 @@ class Bench:
         # It ends with the API server, or with this process.
         threading.Thread(target=take_in, daemon=True).start()
 
-    def change(self, numbers: range, hands: int, title: str) -> None:
+    def change(self, title: str, numbers: range, hands: int, target: float | None = None) -> None:
         """Edits Exports, each once, by so many hands; how long after each edit its status tells of it."""
         seen = self.seen
         is_suspended = {it["metadata"]["name"]: it["spec"].get("suspend", False) for it in self.exports()}
         self.cluster.audit.news()
 
         def edit(number: int) -> float:
+            asked = time.perf_counter()
             name = f"export-{number}"
             # Each second one stands still or goes on; the others move.
             suspend = {"suspend": not is_suspended[name]}
@@ -178,18 +178,19 @@ class Bench:
             if hands == 1:
                 api.until(f"the status of {name}", lambda: key in seen, pause=0.001)
             edited.append((key, answered))
-            return answered
+            return answered - asked
 
         edited: list[tuple[tuple[str, int], float]] = []
         begin = time.perf_counter()
-        api.all_of(edit, numbers, hands)
+        own = api.all_of(edit, numbers, hands)
         api.until("every status", lambda: all(key in seen for key, _ in edited))
         passed = max(seen[key] for key, _ in edited) - begin
         waits = sorted(max(0.0, seen[key] - answered) for key, answered in edited)
         p99 = waits[min(len(waits) - 1, len(waits) * 99 // 100)]
         print(f"{title}: {len(waits)} in {passed:.2f} s", flush=True)
-        self.tell("  from the edit's answer to the status, p50", statistics.median(waits) * 1000, "ms")
-        self.tell("  p99", p99 * 1000, "ms", 1000)
+        self.tell("  the API server's answer to an edit, p50", statistics.median(own) * 1000, "ms")
+        self.tell("  from there to the status, p50", statistics.median(waits) * 1000, "ms")
+        self.tell("  p99", p99 * 1000, "ms", target)
         self.tell("  at the most", waits[-1] * 1000, "ms")
         writes, _ = self.settle()
         writes.pop(LEASE, None)
@@ -225,9 +226,10 @@ class Bench:
             self.start_again(process, address)
             self.idle(process, address)
             self.follow()
-            self.change(range(CHANGES), 1, "changes one by one")
-            self.change(range(300, 320), 20, "changes at once")
-            self.change(range(400, 400 + CHANGES), CHANGES // 10, "a burst of changes")
+            self.change("changes one by one", range(CHANGES), 1, 1000)
+            self.change("changes at once", range(300, 320), 20, 1000)
+            # What the API server can take in at once, not the operator, says how long this lasts.
+            self.change("a burst of changes", range(400, 400 + CHANGES), 20)
             self.change_source()
             self.tell("resident at the end", memory(process.pid)["VmRSS"], "MiB", 150)
             self.tell("  at the most", memory(process.pid)["VmHWM"], "MiB")
@@ -253,7 +255,7 @@ def is_ready(address: str) -> bool:
     try:
         with urllib.request.urlopen(f"{address}/readyz", timeout=10):
             return True
-    except (urllib.error.URLError, ConnectionError):
+    except OSError:
         return False
 
 
