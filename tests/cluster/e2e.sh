@@ -120,7 +120,7 @@ run=$(k -n $namespace get exportruns -o name | head -1)
 k -n $namespace get jobs -o wide >&2
 
 step "psql through the gateway"
-ask() { PGPASSWORD=$password psql -X -A -t -q -h 127.0.0.1 -p "$gateway_port" -U analyst -d lakegate -v ON_ERROR_STOP=1 -c "$1"; }
+ask() { PGPASSWORD=$password psql -X -A -t -q -h 127.0.0.1 -p "$gateway_port" -U analyst -d lakegate -v ON_ERROR_STOP=1 -c "$@"; }
 eventually 60 "an answer of the gateway" ask 'select 1'
 eventually 60 "the exported table in the gateway" ask 'select 1 from lake.shop.orders limit 1'
 exported=$(ask 'select count(*), sum(total_amount), max(created_at) from lake.shop.orders')
@@ -170,7 +170,7 @@ spec:
 YAML
 }
 is_published() { [[ -n $(k -n $namespace get export copy -o jsonpath='{.status.lastSuccessfulTime}') ]]; }
-is_gone() { [[ $(PGOPTIONS='-c client_min_messages=error' ask 'select 1 from lake.shop.copy limit 1' 2>&1) == *"does not exist"* ]]; }
+is_gone() { [[ $(ask '\set VERBOSITY verbose' -c 'select 1 from lake.shop.copy limit 1' 2>&1) == *42P01* ]]; }
 copied=$work/s3/lake/prod/shop/copy/metadata
 copy
 eventually 120 "the copy's first run" is_published

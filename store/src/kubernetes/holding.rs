@@ -163,11 +163,12 @@ impl KubernetesStore {
             Changed::To(_) | Changed::Leaving(_) | Changed::Gone => self.reflections.delete::<K>(key, uid),
         }
         drop(order);
-        let let_go = Arc::clone(&self.bindings).let_go(key.namespace.clone());
-        self.tasks
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .spawn(let_go);
+        if self.bindings.name.is_some() {
+            let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            // Those that have ended make room.
+            while tasks.try_join_next().is_some() {}
+            tasks.spawn(Arc::clone(&self.bindings).let_go(key.namespace.clone()));
+        }
         Ok(())
     }
 
@@ -209,16 +210,20 @@ impl Bindings {
             if self.is_needed(&namespace) {
                 return;
             }
-            let Err(error) = self.set(&namespace, false).await else {
+            let Err(failure) = self.set(&namespace, false).await else {
                 return;
             };
             drop(order);
-            let error = crate::error::chain(&error);
+            let error = crate::error::chain(&failure);
             tracing::warn!(
                 namespace,
                 error,
-                "the RoleBinding of this process is still held there"
+                "the RoleBinding of this process may still be held there"
             );
+            // Without the right it cannot have been held, and waiting gives none.
+            if matches!(failure, StoreError::Forbidden { .. }) {
+                return;
+            }
             tokio::time::sleep(backoff.next().unwrap_or(LONGEST_PAUSE)).await;
         }
     }

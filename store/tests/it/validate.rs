@@ -132,6 +132,6 @@ fn data_that_goes_with_its_manifest_is_a_warning() {
         loaded.problems
     );
     let problem = &loaded.problems[0];
-    assert_eq!((problem.severity, problem.line), (Severity::Warning, 20));
+    assert_eq!((problem.severity, problem.line), (Severity::Warning, 21));
     assert!(problem.message.contains("for good"), "{problem}");
 }
