@@ -1,7 +1,7 @@
 # What a person types. Needs Rust, make and a C compiler; the tests also need what tests/prepare.sh names.
 CARGO ?= cargo
 PREPARE := bash tests/prepare.sh
-PYTHON := $${LAKEGATE_CACHE:-$$HOME/.cache/lakegate}/venv/bin/python
+TARGET := $${CARGO_TARGET_DIR:-target}
 
 .PHONY: help build release test lint full crds bench bench-cluster fmt cluster
 
@@ -30,29 +30,29 @@ test:          ## lint and every test but the long ones
 	$(CARGO) fmt --all --check
 	$(CARGO) test --workspace --locked
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) build --locked
+	bash tests/cluster/run.sh --essential $(TARGET)/debug/lakegate
 
 cluster:       ## install, export, query, upgrade and uninstall on a real Kubernetes, then its faults (needs root)
 	$(PREPARE)
-	bash tests/cluster/prepare.sh
 	$(CARGO) build --locked
-	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/debug/lakegate bash tests/cluster/e2e.sh
-	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/debug/lakegate $(PYTHON) -m pytest -q tests/cluster
+	bash tests/cluster/run.sh $(TARGET)/debug/lakegate
 
 full: test cluster ## everything: release build, licences and advisories, long fault runs, measurements
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check licenses bans sources
 	$(CARGO) deny check advisories || echo "advisories: see above (not fatal)"
 	$(CARGO) build --release --locked
-	bash image/archive.sh lakegate:release $${CARGO_TARGET_DIR:-target}/release/lakegate 80000000 >/dev/null
-	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
+	bash image/archive.sh lakegate:release $(TARGET)/release/lakegate 80000000 >/dev/null
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
 	$(CARGO) test --locked -p lakegate-store --test it -- --ignored kubernetes::scale
-	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh
-	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/cluster.sh
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/run.sh
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/cluster.sh
 
 bench:         ## measure what README claims (release build)
 	$(CARGO) build --release --locked
-	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/run.sh
 
 bench-cluster: ## measure the operator over a thousand Exports on a real API server (release build)
 	$(CARGO) build --release --locked
-	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/cluster.sh
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/cluster.sh
