@@ -60,10 +60,15 @@ def test_watches_dropped_lose_no_change(shop, api):
     assert 'export="removed"' not in operator.metrics()
 
 
-def lease_is_fresh(api):
-    """Waits for the next renewal, so that the Lease outlasts a restart of the API server."""
-    known = len(api.seen("update", "leases"))
-    eventually("the Lease is renewed", lambda: len(api.seen("update", "leases")) > known, every=0.02)
+def as_its_deployment_would(shop, api, operator):
+    """An operator whose Lease ran out while nobody could renew it has ended; then another one is started."""
+    back = time.monotonic()
+    eventually("its Lease is renewed, or it ends", lambda: not operator.is_alive or any(
+        request.status == 200 for request in api.seen("update", "leases", since=back)))
+    if operator.is_alive:
+        return operator
+    assert operator.process.returncode == 1 and "the Lease" in operator.log(), operator.log()
+    return shop.operator(api, "operator-2").leads()
 
 
 def refuse_reads(request):
@@ -79,16 +84,15 @@ def test_api_server_killed_mid_run(shop, cluster):
         shop.export("gated", "gated_orders", schedule=ON_CREATE)
         eventually("the export is half-way", shop.waits_at_the_gate)
         eventually("its status says so", lambda: shop.states() == ["Running"])
-        lease_is_fresh(api)
         cluster.kill("apiserver")
         # The worker finishes while nobody can be told.
         open_gate()
         eventually("the run has committed", shop.table("gated").versions, every=0.05)
         cluster.start_what_is_down()
+    operator = as_its_deployment_would(shop, api, operator)
     [run] = shop.ended("gated")
     assert_published_once(shop, "gated", run)
     assert run["status"]["attempts"] == 1
-    assert operator.is_alive and operator.decides(), operator.log()
     shop.export("orders", schedule=ON_CREATE)
     [run] = shop.ended("orders")
     assert_published_once(shop, "orders", run)
@@ -114,20 +118,20 @@ def test_versions_compacted_away_lose_no_change(shop, cluster):
         open_gate()
         eventually("the run has committed", shop.table("gated").versions)
         cluster.compact()
-        # The API server remembers what etcd has forgotten; one that begins anew does not.
-        lease_is_fresh(api)
-        cluster.kill("apiserver")
-        cluster.start_what_is_down()
-        assert not api.expired
-        api.before = lambda request: None
-    eventually("a watch is told that its version is gone", lambda: api.expired)
-    for export in ("gated", "made", "again"):
-        [run] = shop.ended(export)
-        assert_published_once(shop, export, run)
-    assert shop.runs("again")[0]["spec"]["exportUid"] != old
-    everything_is_known(shop, ["gated", "made", "again"])
-    assert operator.is_alive and operator.decides(), operator.log()
-    assert 'export="removed"' not in operator.metrics()
+        # The API server remembers what etcd has forgotten; another one does not.
+        with cluster.another_api_server() as address:
+            assert not api.expired
+            api.lead_to(address)
+            api.before = lambda request: None
+            eventually("a watch is told that its version is gone", lambda: api.expired)
+            for export in ("gated", "made", "again"):
+                [run] = shop.ended(export)
+                assert_published_once(shop, export, run)
+            assert shop.runs("again")[0]["spec"]["exportUid"] != old
+            everything_is_known(shop, ["gated", "made", "again"])
+            assert operator.is_alive and operator.decides(), operator.log()
+            assert 'export="removed"' not in operator.metrics()
+            operator.kill()
 
 
 def test_definitions_upgraded_under_load(shop, cluster):

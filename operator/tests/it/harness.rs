@@ -470,7 +470,7 @@ impl World {
 }
 
 /// How long a test waits for what must happen. Only a failing test waits that long.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(3);
 
 pub trait OfKind {
     fn of_kind<K: LakegateResource>(&self) -> &dyn lakegate_store::Store<K>

@@ -1,16 +1,18 @@
 """A cluster of up.sh: what is asked of it, and the faults of its own parts."""
 
 import base64
+import contextlib
 import json
 import os
 import pathlib
 import signal
+import ssl
 import subprocess
 import urllib.request
 
 import yaml
 
-from .common import CLUSTER_TESTS, REPOSITORY, eventually, lakegate_binary, run, tool
+from .common import CLUSTER_TESTS, REPOSITORY, eventually, free_port, lakegate_binary, run, tool
 
 IMAGE = "localhost/lakegate:faults"
 
@@ -94,6 +96,29 @@ class Cluster:
         pid = self.pid(part)
         os.kill(pid, signal.SIGKILL)
         eventually(f"{part} has ended", lambda: not _is_alive(pid))
+
+    @contextlib.contextmanager
+    def another_api_server(self):
+        """The address of one more API server of this cluster, which remembers nothing from before it began."""
+        command = pathlib.Path(f"/proc/{self.pid('apiserver')}/cmdline").read_bytes().decode().split("\0")[:-1]
+        port = free_port()
+        command[command.index("--secure-port") + 1] = str(port)
+        with open(self.directory / "log/another-apiserver.log", "wb") as log:
+            server = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command], stdin=subprocess.DEVNULL, stdout=log,
+                                      stderr=log)
+        try:
+            address = f"https://127.0.0.1:{port}"
+            trust = ssl.create_default_context(cafile=str(self.authority))
+
+            def is_ready():
+                with urllib.request.urlopen(f"{address}/readyz", context=trust, timeout=5) as answer:
+                    return answer.status == 200
+
+            eventually("another API server answers", is_ready, within=120)
+            yield address
+        finally:
+            server.kill()
+            server.wait()
 
     def compact(self):
         """Has etcd forget every version but the newest. Gives back its revision."""

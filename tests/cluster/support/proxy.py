@@ -55,8 +55,7 @@ class ApiProxy:
     so that its answer is lost. Both are called by many threads, but for one write at a time when `in_turn`."""
 
     def __init__(self, cluster):
-        target = urllib.parse.urlsplit(cluster.server)
-        self._target = (target.hostname, target.port)
+        self.lead_to(cluster.server)
         self._tls = ssl.create_default_context(cafile=str(cluster.authority))
         self._lock = threading.Lock()
         self._turn = threading.Lock()
@@ -74,6 +73,11 @@ class ApiProxy:
         self._server = _Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+
+    def lead_to(self, server):
+        """From the next request on; watches go on where they are."""
+        target = urllib.parse.urlsplit(server)
+        self._target = (target.hostname, target.port)
 
     def close(self):
         self._server.shutdown()
