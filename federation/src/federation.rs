@@ -219,10 +219,11 @@ impl Federation {
 }
 
 fn session_config(options: &FederationOptions) -> SessionConfig {
+    let partitions = options.partitions.unwrap_or(options.threads).max(1);
     let mut config = SessionConfig::new()
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(false)
-        .with_target_partitions(options.threads.max(1))
+        .with_target_partitions(partitions)
         .with_batch_size(options.batch_rows);
     let settings = config.options_mut();
     settings.sql_parser.dialect = Dialect::PostgreSQL;
@@ -237,9 +238,9 @@ fn session_config(options: &FederationOptions) -> SessionConfig {
     settings.explain.physical_plan_only = true;
     // statistics of files are read when a table is opened
     settings.execution.collect_statistics = true;
-    // each sorting thread sets this much aside to merge what it spilt: the default of
-    // 10 MiB a thread is more than a small pool has
-    let aside = options.memory_bytes / (options.threads.max(1) * 8);
+    // each sorting partition sets this much aside to merge what it spilt: the default of
+    // 10 MiB each is more than a small pool has
+    let aside = options.memory_bytes / (partitions * 8);
     settings.execution.sort_spill_reservation_bytes = aside.clamp(64 << 10, 10 << 20);
     config
 }

@@ -20,6 +20,8 @@ const STACK_BYTES: usize = 16 * 1024 * 1024;
 pub struct FederationOptions {
     /// Threads that execute queries over data; at least 1.
     pub threads: usize,
+    /// Parts in which a query reads and works, where its source can be read in parts; None is one a thread.
+    pub partitions: Option<usize>,
     /// Bytes that the operators of all queries may hold together.
     pub memory_bytes: usize,
     /// Where spill files go, in `<dir>/spill`; None keeps operators in memory, so that
@@ -35,6 +37,7 @@ impl Default for FederationOptions {
     fn default() -> Self {
         Self {
             threads: available_parallelism().map_or(2, NonZeroUsize::get),
+            partitions: None,
             memory_bytes: 1 << 30,
             spill_dir: None,
             spill_bytes: 100 << 30,

@@ -279,6 +279,8 @@ async fn attempt(
     }
     let federation = Federation::new(FederationOptions {
         threads: order.threads.max(1),
+        // More readers than threads pay where they wait for the store.
+        partitions: Some(order.threads.max(order.spec.effective_parallelism())),
         memory_bytes: order.memory_bytes,
         spill_dir: Some(scratch),
         ..FederationOptions::default()

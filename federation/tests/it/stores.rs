@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
-use lakegate_federation::{Federation, SourceContext};
+use lakegate_federation::{Federation, FederationOptions, SourceContext};
 use lakegate_lake::{CommitInfo, Lake, WriteOptions};
 use lakegate_store::MemoryStore;
 
@@ -104,6 +104,34 @@ async fn a_join_over_three_kinds_of_store() {
     assert_eq!(rows(&session, sql).await, expected);
     session.settings().set("lakegate.pushdown", "off").unwrap();
     assert_eq!(rows(&session, sql).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_read_in_as_many_parts_as_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in 0..6 {
+        std::fs::write(directory.path().join(format!("{file}.csv")), "n\n1\n2\n").unwrap();
+    }
+    let files = serde_json::json!({"objectStore": {
+        "directory": {"path": "."},
+        "tables": [{"name": "numbers", "path": "*.csv", "format": "Csv"}],
+    }});
+    for (partitions, expected) in [(None, "{1 group:"), (Some(3), "{3 groups:")] {
+        let federation = Federation::new(FederationOptions {
+            threads: 1,
+            partitions,
+            ..FederationOptions::default()
+        })
+        .unwrap();
+        attach(&federation, directory.path(), "logs", files.clone()).await;
+        let session = session(&federation, "lakegate");
+        let plan = rows(&session, "explain select n from logs.default.numbers")
+            .await
+            .join("\n");
+        assert!(plan.contains(expected), "{partitions:?}: {plan}");
+        let sum = rows(&session, "select count(*), sum(n) from logs.default.numbers").await;
+        assert_eq!(sum, ["12|18"]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
