@@ -12,8 +12,6 @@ from support.common import eventually
 from support.proxy import Refused
 from support.shop import assert_published_once, is_told
 
-ON_CREATE = {"cron": "0 3 1 1 *", "runOnCreate": True}
-
 
 class Killer:
     """Kills a process as soon as the API server has done a write that has killed none before, and before the process
@@ -58,7 +56,8 @@ def is_effect(request):
 
 @pytest.mark.essential
 def test_operator_killed_after_each_effect(shop, api):
-    shop.export("orders", "gated_orders", schedule=ON_CREATE)
+    shop.export("orders", "gated_orders")
+    shop.run_now("orders")
     killer = Killer()
     api.in_turn, api.before, api.after = True, killer.before, killer.after
     lives, is_half_way = 0, True
