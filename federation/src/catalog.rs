@@ -108,7 +108,7 @@ impl Served {
         digest
             .iter()
             .take(8)
-            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
     }
 
     pub(crate) fn table_count(&self) -> u64 {

@@ -26,6 +26,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// a dead one.
 const WATCH_TIME: u32 = 120;
 
+/// Objects that a list brings at a time. A run has the whole spec that it performs: five hundred, the usual number, are
+/// tens of MiB before they are understood, and memory that was needed once does not all come back.
+const LIST_PAGE: u32 = 100;
+
 /// Follows one kind in one namespace for ever. `synced` is told when everything that is there is known, or why it never
 /// will be.
 pub(super) async fn follow<K: Shelved>(
@@ -48,7 +52,9 @@ pub(super) async fn follow<K: Shelved>(
         // Lists once, then watches from there; tells each interruption, and goes on by itself.
         let mut events = Box::pin(watcher(
             follower.api.clone(),
-            watcher::Config::default().timeout(WATCH_TIME),
+            watcher::Config::default()
+                .timeout(WATCH_TIME)
+                .page_size(LIST_PAGE),
         ));
         while let Some(event) = events.next().await {
             match event {
