@@ -204,7 +204,7 @@ class Bench:
         self.cluster.api.merge(f"{fleet.RESOURCES}/datasources/shop0", {"spec": {"description": f"The shop, {time.time()}."}})
         writes, _ = self.settle()
         writes.pop(LEASE, None)
-        self.tell("a DataSource of 250 Exports is described anew: writes", writes.total(), "", 1)
+        self.tell("a DataSource of 250 Exports is described anew: writes", writes.total(), "")
         print(f"    {told(writes)}; {processor_seconds(self.pid) - before:.2f} s of a core", flush=True)
 
     def gateway(self) -> None:
