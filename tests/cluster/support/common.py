@@ -42,7 +42,7 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def eventually(what, condition, within=60.0, every=0.2):
+def eventually(what, condition, within=120.0, every=0.2):
     """Asks until the answer is true, and gives it back. `what` is what did not happen otherwise."""
     until = time.monotonic() + within
     error = None

@@ -57,7 +57,7 @@ class Process:
         except OSError:
             return False
 
-    def ready(self, within=30):
+    def ready(self, within=90):
         def is_ready():
             if not self.is_alive:
                 raise RuntimeError(f"{self.name} ended:\n{self.log()[-2000:]}")
@@ -89,7 +89,7 @@ class Operator(Process):
     def decides(self):
         return "lakegate_operator_leader 1" in self.metrics()
 
-    def leads(self, within=30):
+    def leads(self, within=90):
         """Waits until it holds the Lease."""
         self.ready(within)
         eventually(f"{self.name} decides", self.decides, within)

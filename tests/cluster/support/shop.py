@@ -136,7 +136,7 @@ class Shop:
     def states(self, export=None):
         return [run.get("status", {}).get("state", "") for run in self.runs(export)]
 
-    def ended(self, export, count=1, within=90):
+    def ended(self, export, count=1, within=180):
         """The runs of an Export, once there are so many and all have ended."""
         def all_ended():
             runs = self.runs(export)
