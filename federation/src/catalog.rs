@@ -171,6 +171,13 @@ pub(crate) fn virtual_schema(catalog: &str, schema: &str) -> String {
 }
 
 impl Snapshot {
+    /// Whether the first look at this DataSource has not ended yet.
+    pub(crate) fn is_being_connected(&self, source_name: &str) -> bool {
+        self.catalogs.values().any(|catalog| {
+            catalog.source_name == source_name && catalog.served.is_none() && catalog.problem.is_none()
+        })
+    }
+
     fn build(
         revision: u64,
         catalogs: BTreeMap<String, Arc<Catalog>>,

@@ -141,6 +141,16 @@ pub(crate) async fn refresh_views(federation: &Arc<Federation>, views: Vec<ViewE
                         Arc::make_mut(definition).columns = columns;
                     }
                 }
+                // Nothing is known of it yet: what was said of it before, in an earlier process, stands until then.
+                Err(error)
+                    if matches!(
+                        error.cause(),
+                        Cause::SourceUnavailable { source_name, .. }
+                            if federation.catalogs().current().is_being_connected(source_name)
+                    ) =>
+                {
+                    continue;
+                }
                 Err(error) => {
                     told.reason = Some(match error.cause() {
                         Cause::SourceUnavailable { .. } => Reason::SourceNotReady,

@@ -280,6 +280,42 @@ async fn views_expand_nest_and_break_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_said_of_a_view_before_its_store_was_looked_at() {
+    let running = Running::start();
+    people(running.path("a.db").as_ref(), &["ann"]).await;
+    // It takes connections and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    running.store.put_secret("default", "slow", "username", "reader");
+    running.store.put_secret("default", "slow", "password", "x");
+    running.store.put(data_source(
+        "slow",
+        serde_json::json!({"postgres": {
+            "primary": {"host": "127.0.0.1", "port": silent.local_addr().unwrap().port()},
+            "database": "shop",
+            "credentials": {"secretRef": {"name": "slow"}},
+            "tls": {"mode": "Disable"},
+        }}),
+    ));
+    running
+        .store
+        .put(view("waits", "select 1 as one from slow.public.orders"));
+    running.store.put(view("plans", "select name from a.main.people"));
+    running.sqlite("a", "a.db");
+    let health = |name: &str| running.federation.view_health(&Key::named(name));
+    eventually("the other view is told of", async || {
+        health("plans").is_some_and(|health| health.reason.is_none())
+    })
+    .await;
+    assert_eq!(health("waits"), None);
+    drop(silent);
+    eventually("its store was looked at", async || {
+        health("waits").is_some_and(|health| health.reason == Some(Reason::SourceNotReady))
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn system_tables_show_resources() {
     let running = Running::start();
     people(running.path("a.db").as_ref(), &["ann"]).await;

@@ -109,15 +109,35 @@ impl Cluster {
             };
             scope.spawn(furnish).join().unwrap();
         });
+        cluster.keep_node_alive();
         cluster
     }
 
+    /// Reports the node as kubelets do, for as long as the process lives: the control plane gives up one that is silent
+    /// for a minute, and all its Pods, and a busy machine takes longer than that for these tests.
+    fn keep_node_alive(&self) {
+        let kubeconfig = self.kubeconfig.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let nodes = Api::<Node>::all(client_of(kubeconfig).await);
+                loop {
+                    let heartbeat = json!({"status": {"conditions": [node_is_ready()]}});
+                    // An API server that is being started again gets the next one.
+                    let _ = nodes
+                        .patch_status(NODE, &PatchParams::default(), &Patch::Strategic(&heartbeat))
+                        .await;
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                }
+            });
+        });
+    }
+
     pub async fn client(&self) -> Client {
-        let options = KubeConfigOptions::default();
-        let config = Config::from_custom_kubeconfig(self.kubeconfig.clone(), &options)
-            .await
-            .unwrap();
-        Client::try_from(config).unwrap()
+        client_of(self.kubeconfig.clone()).await
     }
 
     /// A client that has the rights of this user alone.
@@ -209,16 +229,30 @@ async fn furnish(client: &Client, kubelet: SocketAddr) {
     let node: Node = serde_json::from_value(json!({"metadata": {"name": NODE}})).unwrap();
     let nodes = Api::<Node>::all(client.clone());
     nodes.create(&PostParams::default(), &node).await.unwrap();
-    let now = Timestamp::now().to_string();
     let status = json!({"status": {
         "addresses": [{"type": "Hostname", "address": "127.0.0.1"}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}},
-        "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "it is played", "lastHeartbeatTime": now, "lastTransitionTime": now}],
+        "conditions": [node_is_ready()],
     }});
     nodes
         .patch_status(NODE, &PatchParams::default(), &Patch::Merge(&status))
         .await
         .unwrap();
+}
+
+async fn client_of(kubeconfig: Kubeconfig) -> Client {
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
+    Client::try_from(config).unwrap()
+}
+
+fn node_is_ready() -> serde_json::Value {
+    let now = Timestamp::now().to_string();
+    json!({
+        "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "it is played",
+        "lastHeartbeatTime": now, "lastTransitionTime": now,
+    })
 }
 
 fn options() -> JobOptions {

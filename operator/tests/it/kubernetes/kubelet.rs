@@ -65,7 +65,11 @@ impl Kubelet {
                 .unwrap();
             runtime.block_on(async move {
                 let listener = TcpListener::from_std(listener).unwrap();
-                while let Ok((connection, _)) = listener.accept().await {
+                loop {
+                    // One that is gone before it is taken is no reason to take no other.
+                    let Ok((connection, _)) = listener.accept().await else {
+                        continue;
+                    };
                     let (acceptor, kubelet) = (acceptor.clone(), Arc::clone(&served));
                     tokio::spawn(async move {
                         // Whoever hangs up has had enough.
