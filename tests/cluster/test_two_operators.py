@@ -55,7 +55,8 @@ def test_leader_paused_longer_than_its_lease(shop):
     woke = time.monotonic()
     eventually("the one that was paused begins anew", lambda: not first.is_alive, 15)
     assert first.process.returncode == 1, first.log()
-    assert not proxies[0].writes(since=paused), f"it wrote after it had lost the Lease at {woke - paused:.0f} s"
+    # What it had sent before it was stopped may have been answered after; the Lease was its own for seconds yet.
+    assert not proxies[0].writes(since=paused + 2), f"it wrote after it had lost the Lease at {woke - paused:.0f} s"
     for export in ["gated", *(f"more{number}" for number in range(5))]:
         [run] = shop.runs(export)
         assert shop.table(export).commits() == [run["metadata"]["uid"]]
