@@ -12,6 +12,7 @@ use datafusion::common::ScalarValue;
 
 use super::types::{RemoteColumn, TextForm, Wire, oid};
 use crate::scan::{Comparison, Predicate, Verdict};
+use crate::server::{Spelling, condition};
 
 /// A table as SQL names it, with its columns in the order of its description.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,23 @@ pub(super) struct RemoteShape {
     pub schema: String,
     pub name: String,
     pub columns: Vec<RemoteColumn>,
+}
+
+impl Spelling for RemoteShape {
+    fn column(&self, index: usize) -> String {
+        self.columns
+            .get(index)
+            .map(|column| identifier(&column.name))
+            .unwrap_or_default()
+    }
+
+    fn constant(&self, value: &ScalarValue) -> String {
+        constant(value)
+    }
+
+    fn holds(&self, column: &str) -> String {
+        column.to_owned()
+    }
 }
 
 impl RemoteShape {
@@ -45,7 +63,7 @@ impl RemoteShape {
         sql.push_str(&identifier(&self.name));
         for (position, predicate) in predicates.iter().enumerate() {
             sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            self.condition(predicate, &mut sql);
+            condition(predicate, self, &mut sql);
         }
         if let Some(limit) = limit {
             let _ = write!(sql, " LIMIT {limit}");
@@ -56,73 +74,6 @@ impl RemoteShape {
     /// The statement that streams those rows.
     pub(super) fn copy(select: &str) -> String {
         format!("COPY ({select}) TO STDOUT (FORMAT binary)")
-    }
-
-    fn condition(&self, predicate: &Predicate, sql: &mut String) {
-        match predicate {
-            Predicate::And(parts) => self.joined(parts, " AND ", sql),
-            Predicate::Or(parts) => self.joined(parts, " OR ", sql),
-            Predicate::Not(inner) => {
-                sql.push_str("(NOT ");
-                self.condition(inner, sql);
-                sql.push(')');
-            }
-            Predicate::IsTrue { column } => sql.push_str(&self.name_of(*column)),
-            Predicate::IsNull { column, negated } => {
-                let not = if *negated { "NOT " } else { "" };
-                let _ = write!(sql, "({} IS {not}NULL)", self.name_of(*column));
-            }
-            Predicate::Compare {
-                column,
-                comparison,
-                value,
-            } => {
-                let name = self.name_of(*column);
-                let _ = write!(sql, "({name} {} {})", comparison.sql(), constant(value));
-            }
-            Predicate::In {
-                column,
-                values,
-                negated,
-            } => {
-                let not = if *negated { "NOT " } else { "" };
-                let values = values.iter().map(constant).collect::<Vec<_>>().join(", ");
-                let _ = write!(sql, "({} {not}IN ({values}))", self.name_of(*column));
-            }
-            Predicate::Between {
-                column,
-                low,
-                high,
-                negated,
-            } => {
-                let not = if *negated { "NOT " } else { "" };
-                let _ = write!(
-                    sql,
-                    "({} {not}BETWEEN {} AND {})",
-                    self.name_of(*column),
-                    constant(low),
-                    constant(high)
-                );
-            }
-        }
-    }
-
-    fn joined(&self, parts: &[Predicate], separator: &str, sql: &mut String) {
-        sql.push('(');
-        for (position, part) in parts.iter().enumerate() {
-            if position > 0 {
-                sql.push_str(separator);
-            }
-            self.condition(part, sql);
-        }
-        sql.push(')');
-    }
-
-    fn name_of(&self, column: usize) -> String {
-        self.columns
-            .get(column)
-            .map(|column| identifier(&column.name))
-            .unwrap_or_default()
     }
 
     /// What the server may be asked.

@@ -1,6 +1,7 @@
 //! What connectors to a database server share: where it is, how it is reached,
 //! and how many connections it grants.
 
+mod condition;
 mod pool;
 mod tls;
 
@@ -13,6 +14,7 @@ use lakegate_crds::{
 };
 use lakegate_store::{SecretError, SecretValue, Secrets};
 
+pub(crate) use condition::{Spelling, condition};
 pub(crate) use pool::{Driver, Lease, Pool};
 
 use crate::{ConnectContext, ConnectorError};
