@@ -176,6 +176,17 @@ async fn publish(place: &Place, lake: &FakeSurroundings) {
     .await;
 }
 
+/// An operator in a place of its own, with an Export that has run once under it.
+async fn published(policy: &str) -> (Place, Arc<FakeSurroundings>, Process) {
+    let place = shared().place().await;
+    grant(&place).await;
+    let lake = Arc::<FakeSurroundings>::default();
+    let operator = Process::start(&place, &lake);
+    furnish(&place, &lake, policy).await;
+    publish(&place, &lake).await;
+    (place, lake, operator)
+}
+
 async fn delete_namespace(place: &Place) {
     Api::<Namespace>::all(place.client.clone())
         .delete(&place.namespace, &DeleteParams::default())
@@ -195,12 +206,7 @@ async fn until_namespace_is_gone(place: &Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_with_retained_data_goes_at_once() {
     for operator_is_there in [true, false] {
-        let place = shared().place().await;
-        grant(&place).await;
-        let lake = Arc::<FakeSurroundings>::default();
-        let operator = Process::start(&place, &lake);
-        furnish(&place, &lake, "Retain").await;
-        publish(&place, &lake).await;
+        let (place, lake, operator) = published("Retain").await;
         let finalizers = exports(&place).get("orders").await.unwrap().finalizers().to_vec();
         assert!(finalizers.is_empty(), "{finalizers:?}");
         let operator = Some(operator).filter(|_| operator_is_there);
@@ -213,12 +219,7 @@ async fn a_namespace_with_retained_data_goes_at_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_with_data_that_goes_is_gone_after_it() {
-    let place = shared().place().await;
-    grant(&place).await;
-    let lake = Arc::<FakeSurroundings>::default();
-    let operator = Process::start(&place, &lake);
-    furnish(&place, &lake, "Delete").await;
-    publish(&place, &lake).await;
+    let (place, lake, operator) = published("Delete").await;
     for (what, finalizers) in [
         (
             "the Export",
@@ -257,12 +258,7 @@ async fn a_namespace_with_data_that_goes_is_gone_after_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_waits_for_the_pod_of_a_run_that_is_gone() {
-    let place = shared().place().await;
-    grant(&place).await;
-    let lake = Arc::<FakeSurroundings>::default();
-    let operator = Process::start(&place, &lake);
-    furnish(&place, &lake, "Delete").await;
-    publish(&place, &lake).await;
+    let (place, lake, operator) = published("Delete").await;
     let again = json!({"spec": {"runToken": "again"}});
     exports(&place)
         .patch("orders", &PatchParams::default(), &Patch::Merge(&again))
@@ -339,12 +335,7 @@ async fn clear(client: &Client, namespace: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_operator_a_person_lets_go_and_the_data_stays() {
-    let place = shared().place().await;
-    grant(&place).await;
-    let lake = Arc::<FakeSurroundings>::default();
-    let operator = Process::start(&place, &lake);
-    furnish(&place, &lake, "Delete").await;
-    publish(&place, &lake).await;
+    let (place, lake, operator) = published("Delete").await;
     drop(operator);
     delete_namespace(&place).await;
     until("it waits", async || {
@@ -359,12 +350,7 @@ async fn without_the_operator_a_person_lets_go_and_the_data_stays() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_export_lets_go_of_all_it_held() {
-    let place = shared().place().await;
-    grant(&place).await;
-    let lake = Arc::<FakeSurroundings>::default();
-    let operator = Process::start(&place, &lake);
-    furnish(&place, &lake, "Delete").await;
-    publish(&place, &lake).await;
+    let (place, lake, operator) = published("Delete").await;
     exports(&place)
         .delete("orders", &DeleteParams::foreground())
         .await
