@@ -13,6 +13,7 @@
 mod decode;
 mod discover;
 mod failure;
+mod grouped;
 mod pool;
 mod render;
 mod scan;
@@ -135,6 +136,7 @@ impl Connector for MysqlConnector {
             schema: table.schema.clone(),
             name: table.name.clone(),
             columns,
+            joined: Vec::new(),
             zero_dates: settings.zero_dates,
         };
         let remote = Arc::new(MysqlTable::new(Arc::clone(&self.pool), shape));

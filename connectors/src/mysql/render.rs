@@ -12,36 +12,74 @@ use datafusion::common::ScalarValue;
 use lakegate_crds::ZeroDates;
 
 use super::types::{RemoteColumn, TextRule, Wire};
-use crate::scan::{Comparison, Predicate, Verdict};
+use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
 
 /// A table as SQL names it, with its columns in the order of its description.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct RemoteShape {
     pub schema: String,
     pub name: String,
+    /// Then those of the joined tables.
     pub columns: Vec<RemoteColumn>,
+    pub joined: Vec<JoinedTable>,
     pub zero_dates: ZeroDates,
+}
+
+/// A column of the server's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub sql: String,
+    pub name: String,
+    pub wire: Wire,
 }
 
 /// Longer lists cost the server more than the rows they keep away.
 const MAX_LIST: usize = 1000;
 
 impl RemoteShape {
+    /// What the server answers, by position.
+    pub(super) fn answers(&self, request: &ScanRequest) -> Vec<Answer> {
+        let qualified = self.is_qualified(request);
+        request
+            .projection
+            .iter()
+            .filter_map(|&index| match &request.grouping {
+                None => {
+                    let column = self.columns.get(index)?;
+                    Some(Answer {
+                        sql: selected(column, self.name(index, qualified)),
+                        name: column.name.clone(),
+                        wire: column.wire.clone(),
+                    })
+                }
+                Some(grouping) => {
+                    let name = grouping.schema.field(index).name().clone();
+                    match grouping.outputs.get(index)? {
+                        GroupOutput::Key(key) => self.key(*key, qualified, name),
+                        GroupOutput::Aggregate(call) => self.aggregate(call, qualified, name),
+                    }
+                }
+            })
+            .collect()
+    }
+
     /// The query whose rows a scan reads; without columns, their number.
-    pub(super) fn select(
-        &self,
-        projection: &[usize],
-        predicates: &[Predicate],
-        limit: Option<usize>,
-    ) -> String {
-        let counted = projection.is_empty();
-        let mut sql = match (counted, limit) {
-            (true, None) => "SELECT COUNT(*)".to_owned(),
-            (true, Some(_)) => "SELECT COUNT(*) FROM (SELECT 1".to_owned(),
-            (false, _) => {
-                let columns: Vec<String> = projection
-                    .iter()
-                    .filter_map(|&index| self.columns.get(index).map(selected))
+    pub(super) fn select(&self, request: &ScanRequest) -> String {
+        let qualified = self.is_qualified(request);
+        let counted = request.projection.is_empty();
+        let inside = counted && (request.limit.is_some() || request.grouping.is_some());
+        let mut sql = match &request.grouping {
+            // Nothing else would say that all rows are one group.
+            Some(grouping) if inside && grouping.keys.is_empty() => {
+                "SELECT COUNT(*) FROM (SELECT COUNT(*)".to_owned()
+            }
+            _ if inside => "SELECT COUNT(*) FROM (SELECT 1".to_owned(),
+            _ if counted => "SELECT COUNT(*)".to_owned(),
+            _ => {
+                let columns: Vec<String> = self
+                    .answers(request)
+                    .into_iter()
+                    .map(|answer| answer.sql)
                     .collect();
                 format!("SELECT {}", columns.join(", "))
             }
@@ -52,86 +90,100 @@ impl RemoteShape {
             identifier(&self.schema),
             identifier(&self.name)
         );
-        for (position, predicate) in predicates.iter().enumerate() {
-            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            self.condition(predicate, &mut sql);
+        if qualified {
+            sql.push_str(" AS t");
         }
-        if let Some(limit) = limit {
-            let _ = write!(sql, " LIMIT {limit}");
-            if counted {
-                sql.push_str(") AS t");
+        let column = |index: usize| self.name(index, qualified);
+        for (position, table) in self.joined.iter().enumerate() {
+            let _ = write!(
+                sql,
+                " {}JOIN {}.{} AS t{} ON ",
+                if table.join.outer { "LEFT " } else { "" },
+                identifier(&table.schema),
+                identifier(&table.name),
+                position + 2
+            );
+            for (position, (left, right)) in table.join.on.iter().enumerate() {
+                let and = if position == 0 { "" } else { " AND " };
+                let _ = write!(sql, "{and}({} = {})", column(*left), column(table.first + right));
             }
+            for predicate in &table.join.conditions {
+                sql.push_str(" AND ");
+                condition(&predicate.moved(table.first), &column, &mut sql);
+            }
+        }
+        for (position, predicate) in request.predicates.iter().enumerate() {
+            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
+            condition(predicate, &column, &mut sql);
+        }
+        if let Some(grouping) = &request.grouping {
+            for (position, key) in grouping.keys.iter().enumerate() {
+                sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
+                sql.push_str(&column(*key));
+            }
+            let output = |index: usize| self.output(grouping, index, qualified);
+            for (position, predicate) in grouping.having.iter().enumerate() {
+                sql.push_str(if position == 0 { " HAVING " } else { " AND " });
+                condition(predicate, &output, &mut sql);
+            }
+        }
+        for (position, key) in request.order.iter().enumerate() {
+            sql.push_str(if position == 0 { " ORDER BY " } else { ", " });
+            let name = match &request.grouping {
+                None => column(key.column),
+                Some(grouping) => self.output(grouping, key.column, qualified),
+            };
+            // NULL comes first in MySQL, and last when descending.
+            let nullable = request.columns().field(key.column).is_nullable();
+            if nullable && key.nulls_first == key.descending {
+                let _ = write!(
+                    sql,
+                    "{name} IS NULL{}, ",
+                    if key.descending { " DESC" } else { "" }
+                );
+            }
+            sql.push_str(&name);
+            sql.push_str(if key.descending { " DESC" } else { "" });
+        }
+        if let Some(limit) = request.limit {
+            let _ = write!(sql, " LIMIT {limit}");
+        }
+        if inside {
+            sql.push_str(") AS t");
         }
         sql
     }
 
-    fn condition(&self, predicate: &Predicate, sql: &mut String) {
-        match predicate {
-            Predicate::And(parts) => self.joined(parts, " AND ", sql),
-            Predicate::Or(parts) => self.joined(parts, " OR ", sql),
-            Predicate::Not(inner) => {
-                sql.push_str("(NOT ");
-                self.condition(inner, sql);
-                sql.push(')');
-            }
-            Predicate::IsTrue { column } => {
-                let _ = write!(sql, "({} = 1)", self.name_of(*column));
-            }
-            Predicate::IsNull { column, negated } => {
-                let not = if *negated { "NOT " } else { "" };
-                let _ = write!(sql, "({} IS {not}NULL)", self.name_of(*column));
-            }
-            Predicate::Compare {
-                column,
-                comparison,
-                value,
-            } => {
-                let name = self.name_of(*column);
-                let _ = write!(sql, "({name} {} {})", comparison.sql(), constant(value));
-            }
-            Predicate::In {
-                column,
-                values,
-                negated,
-            } => {
-                let not = if *negated { "NOT " } else { "" };
-                let values = values.iter().map(constant).collect::<Vec<_>>().join(", ");
-                let _ = write!(sql, "({} {not}IN ({values}))", self.name_of(*column));
-            }
-            Predicate::Between {
-                column,
-                low,
-                high,
-                negated,
-            } => {
-                let not = if *negated { "NOT " } else { "" };
-                let _ = write!(
-                    sql,
-                    "({} {not}BETWEEN {} AND {})",
-                    self.name_of(*column),
-                    constant(low),
-                    constant(high)
-                );
-            }
+    /// An output of a group where it is compared or sorted.
+    fn output(&self, grouping: &Grouping, index: usize, qualified: bool) -> String {
+        match grouping.outputs.get(index) {
+            Some(GroupOutput::Key(key)) => self.name(*key, qualified),
+            Some(GroupOutput::Aggregate(call)) => self
+                .aggregate(call, qualified, String::new())
+                .map(|answer| answer.sql)
+                .unwrap_or_default(),
+            None => String::new(),
         }
     }
 
-    fn joined(&self, parts: &[Predicate], separator: &str, sql: &mut String) {
-        sql.push('(');
-        for (position, part) in parts.iter().enumerate() {
-            if position > 0 {
-                sql.push_str(separator);
-            }
-            self.condition(part, sql);
-        }
-        sql.push(')');
-    }
-
-    fn name_of(&self, column: usize) -> String {
-        self.columns
-            .get(column)
+    /// A column as SQL.
+    pub(super) fn name(&self, index: usize, qualified: bool) -> String {
+        let name = self
+            .columns
+            .get(index)
             .map(|column| identifier(&column.name))
-            .unwrap_or_default()
+            .unwrap_or_default();
+        if qualified {
+            format!("{}.{name}", JoinedTable::alias_of(&self.joined, index))
+        } else {
+            name
+        }
+    }
+
+    /// Whether columns need their table's name: several tables have some, and in
+    /// ORDER BY a bare name means an output column first.
+    fn is_qualified(&self, request: &ScanRequest) -> bool {
+        !request.order.is_empty() || !self.joined.is_empty()
     }
 
     /// What the server may be asked.
@@ -206,7 +258,70 @@ impl RemoteShape {
     }
 }
 
-const ZERO_DATE: &str = "a zero date is NULL here and a value in MySQL";
+/// A condition over what `name` calls its columns.
+fn condition(predicate: &Predicate, name: &dyn Fn(usize) -> String, sql: &mut String) {
+    match predicate {
+        Predicate::And(parts) => joined(parts, " AND ", name, sql),
+        Predicate::Or(parts) => joined(parts, " OR ", name, sql),
+        Predicate::Not(inner) => {
+            sql.push_str("(NOT ");
+            condition(inner, name, sql);
+            sql.push(')');
+        }
+        Predicate::IsTrue { column } => {
+            let _ = write!(sql, "({} = 1)", name(*column));
+        }
+        Predicate::IsNull { column, negated } => {
+            let not = if *negated { "NOT " } else { "" };
+            let _ = write!(sql, "({} IS {not}NULL)", name(*column));
+        }
+        Predicate::Compare {
+            column,
+            comparison,
+            value,
+        } => {
+            let name = name(*column);
+            let _ = write!(sql, "({name} {} {})", comparison.sql(), constant(value));
+        }
+        Predicate::In {
+            column,
+            values,
+            negated,
+        } => {
+            let not = if *negated { "NOT " } else { "" };
+            let values = values.iter().map(constant).collect::<Vec<_>>().join(", ");
+            let _ = write!(sql, "({} {not}IN ({values}))", name(*column));
+        }
+        Predicate::Between {
+            column,
+            low,
+            high,
+            negated,
+        } => {
+            let not = if *negated { "NOT " } else { "" };
+            let _ = write!(
+                sql,
+                "({} {not}BETWEEN {} AND {})",
+                name(*column),
+                constant(low),
+                constant(high)
+            );
+        }
+    }
+}
+
+fn joined(parts: &[Predicate], separator: &str, name: &dyn Fn(usize) -> String, sql: &mut String) {
+    sql.push('(');
+    for (position, part) in parts.iter().enumerate() {
+        if position > 0 {
+            sql.push_str(separator);
+        }
+        condition(part, name, sql);
+    }
+    sql.push(')');
+}
+
+pub(super) const ZERO_DATE: &str = "a zero date is NULL here and a value in MySQL";
 
 /// Whether a condition has a NOT of its own.
 fn has_not(predicate: &Predicate) -> bool {
@@ -288,8 +403,7 @@ fn plain(float: f64) -> bool {
 }
 
 /// A column in the select list.
-fn selected(column: &RemoteColumn) -> String {
-    let name = identifier(&column.name);
+fn selected(column: &RemoteColumn, name: String) -> String {
     match column.wire {
         Wire::Cast => format!("CAST({name} AS CHAR)"),
         Wire::Geometry { swapped: false } => format!("ST_AsWKB({name})"),
@@ -310,7 +424,7 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// Only for constants whose verdict was Exact or Inexact, so NULL stands for none.
-fn constant(value: &ScalarValue) -> String {
+pub(super) fn constant(value: &ScalarValue) -> String {
     literal(value).unwrap_or_else(|| "NULL".to_owned())
 }
 
@@ -363,8 +477,11 @@ fn documented_year(year: i32) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::Field;
+
     use super::*;
     use crate::mysql::types::ColumnFacts;
+    use crate::scan::rows_of;
 
     fn shape(zero_dates: ZeroDates) -> RemoteShape {
         let column = |name: &str, data_type: &str, collation: &str| {
@@ -394,8 +511,18 @@ mod tests {
                 column("ip", "inet6", ""),
                 column("made", "year", ""),
             ],
+            joined: Vec::new(),
             zero_dates,
         }
+    }
+
+    fn request(projection: &[usize], predicates: Vec<Predicate>, limit: Option<usize>) -> ScanRequest {
+        let columns = shape(ZeroDates::Fail)
+            .columns
+            .iter()
+            .map(|column| Field::new(&column.name, column.wire.data_type(), true))
+            .collect();
+        rows_of(columns, projection, predicates, limit)
     }
 
     fn compare(column: usize, comparison: Comparison, value: ScalarValue) -> Predicate {
@@ -415,15 +542,15 @@ mod tests {
     #[test]
     fn statements() {
         let shape = shape(ZeroDates::AsNull);
-        insta::assert_snapshot!(shape.select(&[], &[], None), @"SELECT COUNT(*) FROM `shop`.`odd``table`");
+        insta::assert_snapshot!(shape.select(&request(&[], Vec::new(), None)), @"SELECT COUNT(*) FROM `shop`.`odd``table`");
         insta::assert_snapshot!(
-            shape.select(&[], &[Predicate::IsTrue { column: 3 }], Some(4)),
+            shape.select(&request(&[], vec![Predicate::IsTrue { column: 3 }], Some(4))),
             @"SELECT COUNT(*) FROM (SELECT 1 FROM `shop`.`odd``table` WHERE (`flag` = 1) LIMIT 4) AS t"
         );
         insta::assert_snapshot!(
-            shape.select(
+            shape.select(&request(
                 &[5, 8, 0],
-                &[
+                vec![
                     compare(0, Comparison::GreaterOrEqual, ScalarValue::Int64(Some(-5))),
                     Predicate::Or(vec![
                         Predicate::IsTrue { column: 3 },
@@ -437,7 +564,7 @@ mod tests {
                     Predicate::Between { column: 4, low: DAY, high: DAY, negated: false },
                 ],
                 Some(7),
-            ),
+            )),
             @"SELECT ST_AsWKB(`place`), CAST(`ip` AS CHAR), `id` FROM `shop`.`odd``table` WHERE (`id` >= -5) AND ((`flag` = 1) OR (NOT (`code` NOT IN ('it''s', 'a\\b LIMIT 5', '')))) AND (`name` IS NOT NULL) AND (`day` BETWEEN DATE'1970-01-01' AND DATE'1970-01-01') LIMIT 7"
         );
     }

@@ -12,6 +12,7 @@
 mod decode;
 mod discover;
 mod failure;
+mod grouped;
 mod guard;
 mod pool;
 mod render;
@@ -146,6 +147,7 @@ impl Connector for PostgresConnector {
             schema: table.schema.clone(),
             name: table.name.clone(),
             columns,
+            joined: Vec::new(),
         };
         let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape));
         Ok(Arc::new(RemoteTableProvider::new(

@@ -11,118 +11,188 @@ use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use datafusion::common::ScalarValue;
 
 use super::types::{RemoteColumn, TextForm, Wire, oid};
-use crate::scan::{Comparison, Predicate, Verdict};
+use crate::scan::{Comparison, GroupOutput, JoinedTable, Predicate, ScanRequest, Verdict};
 
 /// A table as SQL names it, with its columns in the order of its description.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct RemoteShape {
     pub schema: String,
     pub name: String,
+    /// Then those of the joined tables.
     pub columns: Vec<RemoteColumn>,
+    pub joined: Vec<JoinedTable>,
+}
+
+/// A column of the server's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub sql: String,
+    pub name: String,
+    pub wire: Wire,
 }
 
 impl RemoteShape {
-    /// The query whose rows a scan reads.
-    pub(super) fn select(
-        &self,
-        projection: &[usize],
-        predicates: &[Predicate],
-        limit: Option<usize>,
-    ) -> String {
-        let mut sql = "SELECT".to_owned();
-        for (position, column) in projection
+    /// What the server answers, by position.
+    pub(super) fn answers(&self, request: &ScanRequest) -> Vec<Answer> {
+        let qualified = self.is_qualified(request);
+        request
+            .projection
             .iter()
-            .filter_map(|&index| self.columns.get(index))
-            .enumerate()
-        {
+            .filter_map(|&index| match &request.grouping {
+                None => self.answer(index, qualified),
+                Some(grouping) => match grouping.outputs.get(index)? {
+                    GroupOutput::Key(key) => self.answer(*key, qualified),
+                    GroupOutput::Aggregate(call) => Some(Answer {
+                        sql: self.aggregate(call, qualified),
+                        name: grouping.schema.field(index).name().clone(),
+                        wire: self.aggregate_wire(call)?,
+                    }),
+                },
+            })
+            .collect()
+    }
+
+    fn answer(&self, index: usize, qualified: bool) -> Option<Answer> {
+        let column = self.columns.get(index)?;
+        Some(Answer {
+            sql: format!("{}{}", self.name(index, qualified), column.cast),
+            name: column.name.clone(),
+            wire: column.wire.clone(),
+        })
+    }
+
+    /// The query whose rows a scan reads.
+    pub(super) fn select(&self, request: &ScanRequest) -> String {
+        let qualified = self.is_qualified(request);
+        let answers = self.answers(request);
+        let mut sql = "SELECT".to_owned();
+        for (position, answer) in answers.iter().enumerate() {
             sql.push_str(if position == 0 { " " } else { ", " });
-            sql.push_str(&identifier(&column.name));
-            sql.push_str(&column.cast);
+            sql.push_str(&answer.sql);
         }
         sql.push_str(" FROM ");
         sql.push_str(&identifier(&self.schema));
         sql.push('.');
         sql.push_str(&identifier(&self.name));
-        for (position, predicate) in predicates.iter().enumerate() {
-            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            self.condition(predicate, &mut sql);
+        if qualified {
+            sql.push_str(" AS t");
         }
-        if let Some(limit) = limit {
+        let column = |index: usize| self.name(index, qualified);
+        for (position, table) in self.joined.iter().enumerate() {
+            let _ = write!(
+                sql,
+                " {}JOIN {}.{} AS t{} ON ",
+                if table.join.outer { "LEFT " } else { "" },
+                identifier(&table.schema),
+                identifier(&table.name),
+                position + 2
+            );
+            for (position, (left, right)) in table.join.on.iter().enumerate() {
+                let (left, right) = (*left, table.first + right);
+                // Two columns may have two collations, of which none would win.
+                let collation = match self.columns.get(left).map(|column| &column.wire) {
+                    Some(Wire::Text(_)) => " COLLATE pg_catalog.\"C\"",
+                    _ => "",
+                };
+                let and = if position == 0 { "" } else { " AND " };
+                let _ = write!(
+                    sql,
+                    "{and}({}{collation} = {}{collation})",
+                    column(left),
+                    column(right)
+                );
+            }
+            for predicate in &table.join.conditions {
+                sql.push_str(" AND ");
+                condition(&predicate.moved(table.first), &column, &mut sql);
+            }
+        }
+        for (position, predicate) in request.predicates.iter().enumerate() {
+            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
+            condition(predicate, &column, &mut sql);
+        }
+        if let Some(grouping) = &request.grouping {
+            for (position, key) in grouping.keys.iter().enumerate() {
+                sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
+                sql.push_str(&column(*key));
+            }
+            let output = |index: usize| match grouping.outputs.get(index) {
+                Some(GroupOutput::Aggregate(call)) => self.aggregate(call, qualified),
+                Some(GroupOutput::Key(key)) => column(*key),
+                None => String::new(),
+            };
+            for (position, predicate) in grouping.having.iter().enumerate() {
+                sql.push_str(if position == 0 { " HAVING " } else { " AND " });
+                condition(predicate, &output, &mut sql);
+            }
+            // Nothing else would say that all rows are one group.
+            if grouping.keys.is_empty() && grouping.having.is_empty() && answers.is_empty() {
+                sql.push_str(" HAVING true");
+            }
+        }
+        for (position, key) in request.order.iter().enumerate() {
+            sql.push_str(if position == 0 { " ORDER BY " } else { ", " });
+            sql.push_str(&self.sorted(request, key.column));
+            sql.push_str(if key.descending { " DESC" } else { " ASC" });
+            sql.push_str(if key.nulls_first {
+                " NULLS FIRST"
+            } else {
+                " NULLS LAST"
+            });
+        }
+        if let Some(limit) = request.limit {
             let _ = write!(sql, " LIMIT {limit}");
         }
         sql
     }
 
+    /// A column of the request as it is sorted: text by its bytes, as here.
+    fn sorted(&self, request: &ScanRequest, column: usize) -> String {
+        let index = match &request.grouping {
+            None => column,
+            Some(grouping) => match grouping.outputs.get(column) {
+                Some(GroupOutput::Key(key)) => *key,
+                // Its own text has that order already.
+                Some(GroupOutput::Aggregate(call)) => {
+                    let sql = self.aggregate(call, true);
+                    return match self.aggregate_wire(call) {
+                        Some(Wire::Text(_)) => format!("({sql}) COLLATE pg_catalog.\"C\""),
+                        _ => sql,
+                    };
+                }
+                None => return String::new(),
+            },
+        };
+        let name = self.name(index, true);
+        match self.columns.get(index).map(|column| &column.wire) {
+            Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
+            _ => name,
+        }
+    }
+
+    /// A column as SQL.
+    pub(super) fn name(&self, index: usize, qualified: bool) -> String {
+        let name = self
+            .columns
+            .get(index)
+            .map(|column| identifier(&column.name))
+            .unwrap_or_default();
+        if qualified {
+            format!("{}.{name}", JoinedTable::alias_of(&self.joined, index))
+        } else {
+            name
+        }
+    }
+
+    /// Whether columns need their table's name: several tables have some, and in
+    /// ORDER BY a bare name means an output column first.
+    fn is_qualified(&self, request: &ScanRequest) -> bool {
+        !request.order.is_empty() || !self.joined.is_empty()
+    }
+
     /// The statement that streams those rows.
     pub(super) fn copy(select: &str) -> String {
         format!("COPY ({select}) TO STDOUT (FORMAT binary)")
-    }
-
-    fn condition(&self, predicate: &Predicate, sql: &mut String) {
-        match predicate {
-            Predicate::And(parts) => self.joined(parts, " AND ", sql),
-            Predicate::Or(parts) => self.joined(parts, " OR ", sql),
-            Predicate::Not(inner) => {
-                sql.push_str("(NOT ");
-                self.condition(inner, sql);
-                sql.push(')');
-            }
-            Predicate::IsTrue { column } => sql.push_str(&self.name_of(*column)),
-            Predicate::IsNull { column, negated } => {
-                let not = if *negated { "NOT " } else { "" };
-                let _ = write!(sql, "({} IS {not}NULL)", self.name_of(*column));
-            }
-            Predicate::Compare {
-                column,
-                comparison,
-                value,
-            } => {
-                let name = self.name_of(*column);
-                let _ = write!(sql, "({name} {} {})", comparison.sql(), constant(value));
-            }
-            Predicate::In {
-                column,
-                values,
-                negated,
-            } => {
-                let not = if *negated { "NOT " } else { "" };
-                let values = values.iter().map(constant).collect::<Vec<_>>().join(", ");
-                let _ = write!(sql, "({} {not}IN ({values}))", self.name_of(*column));
-            }
-            Predicate::Between {
-                column,
-                low,
-                high,
-                negated,
-            } => {
-                let not = if *negated { "NOT " } else { "" };
-                let _ = write!(
-                    sql,
-                    "({} {not}BETWEEN {} AND {})",
-                    self.name_of(*column),
-                    constant(low),
-                    constant(high)
-                );
-            }
-        }
-    }
-
-    fn joined(&self, parts: &[Predicate], separator: &str, sql: &mut String) {
-        sql.push('(');
-        for (position, part) in parts.iter().enumerate() {
-            if position > 0 {
-                sql.push_str(separator);
-            }
-            self.condition(part, sql);
-        }
-        sql.push(')');
-    }
-
-    fn name_of(&self, column: usize) -> String {
-        self.columns
-            .get(column)
-            .map(|column| identifier(&column.name))
-            .unwrap_or_default()
     }
 
     /// What the server may be asked.
@@ -168,6 +238,67 @@ impl RemoteShape {
                 .find_map(|value| refusal_of(column(index)?, Comparison::Less, value)),
         }
     }
+}
+
+/// A condition over what `name` calls its columns.
+fn condition(predicate: &Predicate, name: &dyn Fn(usize) -> String, sql: &mut String) {
+    match predicate {
+        Predicate::And(parts) => joined(parts, " AND ", name, sql),
+        Predicate::Or(parts) => joined(parts, " OR ", name, sql),
+        Predicate::Not(inner) => {
+            sql.push_str("(NOT ");
+            condition(inner, name, sql);
+            sql.push(')');
+        }
+        Predicate::IsTrue { column } => sql.push_str(&name(*column)),
+        Predicate::IsNull { column, negated } => {
+            let not = if *negated { "NOT " } else { "" };
+            let _ = write!(sql, "({} IS {not}NULL)", name(*column));
+        }
+        Predicate::Compare {
+            column,
+            comparison,
+            value,
+        } => {
+            let name = name(*column);
+            let _ = write!(sql, "({name} {} {})", comparison.sql(), constant(value));
+        }
+        Predicate::In {
+            column,
+            values,
+            negated,
+        } => {
+            let not = if *negated { "NOT " } else { "" };
+            let values = values.iter().map(constant).collect::<Vec<_>>().join(", ");
+            let _ = write!(sql, "({} {not}IN ({values}))", name(*column));
+        }
+        Predicate::Between {
+            column,
+            low,
+            high,
+            negated,
+        } => {
+            let not = if *negated { "NOT " } else { "" };
+            let _ = write!(
+                sql,
+                "({} {not}BETWEEN {} AND {})",
+                name(*column),
+                constant(low),
+                constant(high)
+            );
+        }
+    }
+}
+
+fn joined(parts: &[Predicate], separator: &str, name: &dyn Fn(usize) -> String, sql: &mut String) {
+    sql.push('(');
+    for (position, part) in parts.iter().enumerate() {
+        if position > 0 {
+            sql.push_str(separator);
+        }
+        condition(part, name, sql);
+    }
+    sql.push(')');
 }
 
 const NO_FORM: &str = "the constant has no certain form in PostgreSQL";
@@ -237,7 +368,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Only for constants whose verdict was Exact, so NULL stands for none.
-fn constant(value: &ScalarValue) -> String {
+pub(super) fn constant(value: &ScalarValue) -> String {
     literal(value).unwrap_or_else(|| "NULL".to_owned())
 }
 
@@ -312,8 +443,11 @@ fn common_year(year: i32) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::Field;
+
     use super::*;
     use crate::postgres::types::ColumnFacts;
+    use crate::scan::rows_of;
 
     fn shape() -> RemoteShape {
         let column = |name: &str, type_oid, modifier, bytewise| {
@@ -331,6 +465,7 @@ mod tests {
         RemoteShape {
             schema: "public".to_owned(),
             name: "odd\"table".to_owned(),
+            joined: Vec::new(),
             columns: vec![
                 column("id", oid::INT8, -1, false),
                 column("name", oid::TEXT, -1, true),
@@ -342,6 +477,15 @@ mod tests {
                 column("padded", oid::BPCHAR, 9, true),
             ],
         }
+    }
+
+    fn request(projection: &[usize], predicates: Vec<Predicate>, limit: Option<usize>) -> ScanRequest {
+        let columns = shape()
+            .columns
+            .iter()
+            .map(|column| Field::new(&column.name, column.wire.data_type(), true))
+            .collect();
+        rows_of(columns, projection, predicates, limit)
     }
 
     fn compare(column: usize, comparison: Comparison, value: ScalarValue) -> Predicate {
@@ -359,11 +503,11 @@ mod tests {
     #[test]
     fn statements() {
         let shape = shape();
-        insta::assert_snapshot!(shape.select(&[], &[], None), @r#"SELECT FROM "public"."odd""table""#);
+        insta::assert_snapshot!(shape.select(&request(&[], Vec::new(), None)), @r#"SELECT FROM "public"."odd""table""#);
         insta::assert_snapshot!(
-            RemoteShape::copy(&shape.select(
+            RemoteShape::copy(&shape.select(&request(
                 &[4, 0],
-                &[
+                vec![
                     compare(0, Comparison::GreaterOrEqual, ScalarValue::Int64(Some(-5))),
                     Predicate::Or(vec![
                         Predicate::IsTrue { column: 3 },
@@ -382,7 +526,7 @@ mod tests {
                     },
                 ],
                 Some(7),
-            )),
+            ))),
             @r#"COPY (SELECT "uuid"::pg_catalog.text, "id" FROM "public"."odd""table" WHERE ("id" >= '-5'::pg_catalog.int8) AND ("flag" OR (NOT ("name" NOT IN ('it''s'::pg_catalog.text, 'a\b LIMIT 5'::pg_catalog.text, ''::pg_catalog.text)))) AND ("ci" IS NOT NULL) AND ("id" BETWEEN '1'::pg_catalog.int8 AND '2'::pg_catalog.int8) LIMIT 7) TO STDOUT (FORMAT binary)"#
         );
     }
