@@ -5,7 +5,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use lakegate_crds::ZeroDates;
 
-use super::render::{Answer, RemoteShape, ZERO_DATE, constant};
+use super::constant::constant;
+use super::render::{Answer, RemoteShape, ZERO_DATE};
 use super::types::{RemoteColumn, TextRule, Wire};
 use crate::scan::{AggregateCall, Arithmetic, Asked, Expression, Function, JoinedTable, Rounding, StoreJoin};
 

@@ -10,6 +10,7 @@
 //! zero month) is an error that names the column, never another value; the date
 //! `0000-00-00` alone is NULL, unless the DataSource says otherwise.
 
+mod constant;
 mod decode;
 mod discover;
 mod failure;

@@ -3,7 +3,8 @@
 
 use arrow::datatypes::DataType;
 
-use super::render::{RemoteShape, constant};
+use super::constant::constant;
+use super::render::RemoteShape;
 use super::types::{TextForm, Wire, oid};
 use crate::scan::{AggregateCall, Asked, Expression, Function, JoinedTable, Rounding, StoreJoin};
 

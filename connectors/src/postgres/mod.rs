@@ -9,6 +9,7 @@
 //! form in its column (an infinite date, NaN in a decimal, 24:00:00, an array
 //! of two dimensions) is an error that names the column, never another value.
 
+mod constant;
 mod decode;
 mod discover;
 mod failure;
