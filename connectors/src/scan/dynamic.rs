@@ -273,7 +273,7 @@ impl Translation<'_> {
         ) {
             return Bound::All;
         }
-        match self.value(literal.value(), &data_type) {
+        match Self::value(literal.value(), &data_type) {
             Some(value) => self.judged(Predicate::Compare {
                 column,
                 comparison,
@@ -327,7 +327,7 @@ impl Translation<'_> {
     fn keys(&self, column: usize, data_type: &DataType, values: impl Iterator<Item = ScalarValue>) -> Bound {
         // NULL is equal to nothing, nor is a key that the column's type cannot hold.
         let mut keys = Vec::new();
-        for key in values.filter_map(|value| self.value(&value, data_type)) {
+        for key in values.filter_map(|value| Self::value(&value, data_type)) {
             if !keys.contains(&key) {
                 keys.push(key);
             }
@@ -370,7 +370,7 @@ impl Translation<'_> {
     }
 
     /// The constant in the column's own type; none if the type has no such value.
-    fn value(&self, value: &ScalarValue, data_type: &DataType) -> Option<ScalarValue> {
+    fn value(value: &ScalarValue, data_type: &DataType) -> Option<ScalarValue> {
         if let Ok(value) = constant(value, data_type) {
             return Some(value);
         }

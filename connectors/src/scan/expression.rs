@@ -128,7 +128,8 @@ impl Typed {
             )
         };
         let integers = is_integer(&self.data_type) && self.data_type == right.data_type;
-        if !integers && !(is_decimal(&self.data_type) && is_decimal(&right.data_type)) {
+        let decimals = is_decimal(&self.data_type) && is_decimal(&right.data_type);
+        if !integers && !decimals {
             return Err(refused());
         }
         let sql_operator = match operator {

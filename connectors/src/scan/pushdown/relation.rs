@@ -83,7 +83,7 @@ pub(super) fn describe(plan: &LogicalPlan, above: Above) -> Result<Described> {
             Err(stop) => Err(stop),
         }),
         LogicalPlan::Aggregate(aggregate) => match describe(&aggregate.input, Above::Less)? {
-            Ok(relation) => relation.grouped(aggregate),
+            Ok(relation) => Ok(relation.grouped(aggregate)),
             Err(stop) => Ok(Err(stop)),
         },
         _ => Ok(Err(Stop::silent())),
@@ -328,16 +328,16 @@ impl Relation {
     }
 
     /// Put together into groups.
-    fn grouped(mut self, aggregate_node: &Aggregate) -> Result<Described> {
+    fn grouped(mut self, aggregate_node: &Aggregate) -> Described {
         if self.request.limit.is_some() {
-            return Ok(Err(Stop::because("a limit is below")));
+            return Err(Stop::because("a limit is below"));
         }
         if self.request.grouping.is_some() {
-            return Ok(Err(Stop::because("groups are grouped again here")));
+            return Err(Stop::because("groups are grouped again here"));
         }
         let (keys, outputs) = match self.outputs(aggregate_node) {
             Ok(outputs) => outputs,
-            Err(reason) => return Ok(Err(Stop::because(reason))),
+            Err(reason) => return Err(Stop::because(reason)),
         };
         let mut fields: Vec<Field> = Vec::with_capacity(outputs.len());
         for (_, field) in aggregate_node.schema.iter() {
@@ -345,7 +345,7 @@ impl Relation {
             fields.push(Field::new(name, field.data_type().clone(), field.is_nullable()));
         }
         if fields.len() != outputs.len() {
-            return Ok(Err(Stop::because("grouping sets are made here")));
+            return Err(Stop::because("grouping sets are made here"));
         }
         self.columns = fields
             .iter()
@@ -358,7 +358,7 @@ impl Relation {
             schema: Arc::new(Schema::new(fields)),
             having: Vec::new(),
         });
-        Ok(Ok(self))
+        Ok(self)
     }
 
     /// The keys and the columns of an aggregate, each of which the store answers
