@@ -455,6 +455,6 @@ async fn groups_and_orders_answer_alike() {
     let columns: Vec<String> = constants().iter().map(|(name, _)| (*name).to_owned()).collect();
     let chance = tokio::task::block_in_place(|| harness.by_chance(&columns, predicate()));
     println!("postgres: matrix {matrix:?}, by chance {chance:?}");
-    assert!(matrix.cases > 500 && matrix.pushed > 250, "{matrix:?}");
+    assert!(matrix.cases > 300 && matrix.pushed > 250, "{matrix:?}");
     assert!(chance.cases > 60 && chance.pushed > 20, "{chance:?}");
 }
