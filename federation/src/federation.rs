@@ -10,6 +10,7 @@ use datafusion::config::Dialect;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
+use lakegate_connectors::scan::{AwaitJoinKeys, optimizer_rules};
 use lakegate_store::{Key, ResourceStore};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -61,6 +62,8 @@ impl Federation {
         let base = SessionStateBuilder::new()
             .with_default_features()
             .with_config(session_config(&options))
+            .with_optimizer_rules(optimizer_rules())
+            .with_physical_optimizer_rule(Arc::new(AwaitJoinKeys))
             .with_runtime_env(Arc::clone(&environment))
             .build();
         Ok(Arc::new(Self {
@@ -236,6 +239,8 @@ fn session_config(options: &FederationOptions) -> SessionConfig {
     settings.sql_parser.enable_subquery_sort_elimination = false;
     settings.execution.time_zone = Some("UTC".into());
     settings.explain.physical_plan_only = true;
+    // For some inputs it panics: a branch of its hash table that was thought unreachable.
+    settings.optimizer.enable_topk_aggregation = false;
     // statistics of files are read when a table is opened
     settings.execution.collect_statistics = true;
     // each sorting partition sets this much aside to merge what it spilt: the default of

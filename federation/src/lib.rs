@@ -16,6 +16,7 @@ mod metadata;
 mod parameters;
 mod planner;
 mod query_log;
+mod remote;
 mod resolve;
 mod runtime;
 mod session;
@@ -43,6 +44,7 @@ pub use parameters::{
     PARAMETERS, Parameter, ParameterKind, SERVER_VERSION, SERVER_VERSION_NUM, find_parameter,
 };
 pub use query_log::{QueryLog, QueryRecord, QueryState};
+pub use remote::RemoteWork;
 pub use runtime::FederationOptions;
 pub use session::{Session, SessionIdentity};
 pub use settings::{Settings, quote_identifier};

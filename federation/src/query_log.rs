@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::FederationError;
+use crate::remote::{RemoteWork, RunningPlan};
 
 /// Ended queries that are remembered.
 const KEPT: usize = 1000;
@@ -53,6 +54,8 @@ pub struct QueryRecord {
     pub ended: Option<Timestamp>,
     /// Rows produced so far.
     pub rows: u64,
+    /// What it asked of the stores so far.
+    pub remote: RemoteWork,
     pub error: Option<String>,
     pub sqlstate: Option<&'static str>,
 }
@@ -61,6 +64,7 @@ pub struct QueryRecord {
 struct Active {
     record: QueryRecord,
     rows: Arc<AtomicU64>,
+    plan: RunningPlan,
     cancel: CancellationToken,
 }
 
@@ -107,12 +111,15 @@ impl QueryLog {
             started: now,
             ended: None,
             rows: 0,
+            remote: RemoteWork::default(),
             error: None,
             sqlstate: None,
         };
+        let plan = RunningPlan::default();
         let active = Active {
             record,
             rows: Arc::clone(&rows),
+            plan: plan.clone(),
             cancel,
         };
         self.lock().active.insert(id, active);
@@ -120,6 +127,7 @@ impl QueryLog {
             log: Arc::clone(self),
             id,
             rows,
+            plan,
         }
     }
 
@@ -129,6 +137,7 @@ impl QueryLog {
         let running = inner.active.values().rev().map(|active| {
             let mut record = active.record.clone();
             record.rows = active.rows.load(Ordering::Relaxed);
+            record.remote = active.plan.work();
             record
         });
         running.chain(inner.ended.iter().rev().cloned()).collect()
@@ -170,11 +179,17 @@ pub(crate) struct QueryHandle {
     log: Arc<QueryLog>,
     id: u64,
     rows: Arc<AtomicU64>,
+    plan: RunningPlan,
 }
 
 impl QueryHandle {
     pub(crate) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Where its plan is to be put.
+    pub(crate) fn plan(&self) -> RunningPlan {
+        self.plan.clone()
     }
 
     pub(crate) fn rows(&self) -> Arc<AtomicU64> {
@@ -188,6 +203,7 @@ impl QueryHandle {
         };
         let mut record = active.record;
         record.rows = active.rows.load(Ordering::Relaxed);
+        record.remote = active.plan.work();
         record.state = state;
         record.ended = Some(Timestamp::now());
         record.error = error.map(ToString::to_string);

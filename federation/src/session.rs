@@ -27,6 +27,7 @@ use crate::error::{Cause, FederationError};
 use crate::extension::SchemaContext;
 use crate::interrupt::interruptible;
 use crate::planner::Planner;
+use crate::remote::RunningPlan;
 use crate::resolve::{Scope, match_name};
 use crate::settings::Settings;
 use crate::source::schemas_equal;
@@ -321,6 +322,7 @@ impl Session {
             Timestamp::now(),
             cancel.clone(),
         );
+        let running = query.plan();
         let supervision = Supervision {
             worker,
             supervisor: runtimes.light()?,
@@ -330,7 +332,10 @@ impl Session {
             stopped: stopped.clone(),
             query,
         };
-        Ok(supervise(supervision, run(state, plan, pushdown, stopped)))
+        Ok(supervise(
+            supervision,
+            run(state, plan, pushdown, stopped, running),
+        ))
     }
 
     /// Parses, plans and runs one statement.
@@ -429,12 +434,14 @@ async fn run(
     plan: LogicalPlan,
     pushdown: bool,
     stopped: CancellationToken,
+    running: RunningPlan,
 ) -> Result<SendableRecordBatchStream, FederationError> {
     let explains = matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
     let plan = open_tables(plan, pushdown).await?;
     let plan = state.optimize(&plan)?;
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
     let physical = interruptible(physical, &stopped)?;
+    running.set(&physical);
     let context = Arc::new(TaskContext::from(&state));
     let stream = execute_stream(physical, context)?;
     Ok(if explains { explain_lines(stream) } else { stream })

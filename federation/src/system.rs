@@ -166,6 +166,12 @@ impl SystemTables {
             ];
             row.push(Cell::Float(Some(elapsed)));
             row.extend(cells![query.rows, query.error, query.sqlstate.map(str::to_owned)]);
+            let requests = query.remote.requests;
+            row.extend(cells![
+                (!requests.is_empty()).then(|| requests.join("\n")),
+                query.remote.rows,
+                query.remote.bytes,
+            ]);
             row
         };
         self.log.queries().into_iter().map(row).collect()

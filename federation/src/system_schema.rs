@@ -195,6 +195,9 @@ pub(crate) static TABLES: LazyLock<Vec<Definition>> = LazyLock::new(|| {
                 ("rows", 'n'),
                 ("error", 's'),
                 ("sqlstate", 's'),
+                ("remote_requests", 's'),
+                ("remote_rows", 'n'),
+                ("remote_bytes", 'n'),
             ]),
         },
     ]

@@ -127,14 +127,24 @@ impl TableProvider for RawTable {
 /// A scan that shows the optimizer no child, so that no rule pushes a dynamic filter,
 /// a sort or a limit into it.
 #[derive(Debug)]
-struct RawScan {
+pub(crate) struct RawScan {
     inner: Arc<dyn ExecutionPlan>,
+}
+
+impl RawScan {
+    pub(crate) fn inner(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.inner
+    }
 }
 
 impl DisplayAs for RawScan {
     fn fmt_as(&self, _: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = displayable(self.inner.as_ref()).indent(false).to_string();
-        write!(formatter, "RawScan: {}", inner.trim_end().replace('\n', "; "))
+        write!(
+            formatter,
+            "RawScan: lakegate.pushdown=off, {}",
+            inner.trim_end().replace('\n', "; ")
+        )
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use lakegate_crds::{DiscoverySpec, ZeroDates};
 
+use super::constant::quoted;
 use super::pool::Connection;
-use super::render::quoted;
 use super::settings::Settings;
 use super::types::{ColumnFacts, RemoteColumn};
 use super::wire::{Client, WireError};

@@ -10,9 +10,11 @@
 //! zero month) is an error that names the column, never another value; the date
 //! `0000-00-00` alone is NULL, unless the DataSource says otherwise.
 
+mod constant;
 mod decode;
 mod discover;
 mod failure;
+mod grouped;
 mod pool;
 mod render;
 mod scan;
@@ -135,6 +137,7 @@ impl Connector for MysqlConnector {
             schema: table.schema.clone(),
             name: table.name.clone(),
             columns,
+            joined: Vec::new(),
             zero_dates: settings.zero_dates,
         };
         let remote = Arc::new(MysqlTable::new(Arc::clone(&self.pool), shape));

@@ -6,35 +6,37 @@
 
 use std::fmt::Write as _;
 
-use arrow::datatypes::{Decimal128Type, Decimal256Type, DecimalType};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use datafusion::common::ScalarValue;
 use lakegate_crds::ZeroDates;
 
+use super::constant::{constant, identifier, literal};
 use super::types::{RemoteColumn, TextRule, Wire};
-use crate::scan::{Comparison, Predicate, Verdict};
+use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
 use crate::server::{Spelling, condition};
 
 /// A table as SQL names it, with its columns in the order of its description.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct RemoteShape {
     pub schema: String,
     pub name: String,
+    /// Then those of the joined tables.
     pub columns: Vec<RemoteColumn>,
+    pub joined: Vec<JoinedTable>,
     pub zero_dates: ZeroDates,
+}
+
+/// A column of the server's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub sql: String,
+    pub name: String,
+    pub wire: Wire,
 }
 
 /// Longer lists cost the server more than the rows they keep away.
 const MAX_LIST: usize = 1000;
 
 impl Spelling for RemoteShape {
-    fn column(&self, index: usize) -> String {
-        self.columns
-            .get(index)
-            .map(|column| identifier(&column.name))
-            .unwrap_or_default()
-    }
-
     fn constant(&self, value: &ScalarValue) -> String {
         constant(value)
     }
@@ -45,21 +47,49 @@ impl Spelling for RemoteShape {
 }
 
 impl RemoteShape {
+    /// What the server answers, by position.
+    pub(super) fn answers(&self, request: &ScanRequest) -> Vec<Answer> {
+        let qualified = self.is_qualified(request);
+        request
+            .projection
+            .iter()
+            .filter_map(|&index| match &request.grouping {
+                None => {
+                    let column = self.columns.get(index)?;
+                    Some(Answer {
+                        sql: selected(column, self.name(index, qualified)),
+                        name: column.name.clone(),
+                        wire: column.wire.clone(),
+                    })
+                }
+                Some(grouping) => {
+                    let name = grouping.schema.field(index).name().clone();
+                    match grouping.outputs.get(index)? {
+                        GroupOutput::Key(key) => self.key(*key, qualified, name),
+                        GroupOutput::Aggregate(call) => self.aggregate(call, qualified, name),
+                    }
+                }
+            })
+            .collect()
+    }
+
     /// The query whose rows a scan reads; without columns, their number.
-    pub(super) fn select(
-        &self,
-        projection: &[usize],
-        predicates: &[Predicate],
-        limit: Option<usize>,
-    ) -> String {
-        let counted = projection.is_empty();
-        let mut sql = match (counted, limit) {
-            (true, None) => "SELECT COUNT(*)".to_owned(),
-            (true, Some(_)) => "SELECT COUNT(*) FROM (SELECT 1".to_owned(),
-            (false, _) => {
-                let columns: Vec<String> = projection
-                    .iter()
-                    .filter_map(|&index| self.columns.get(index).map(selected))
+    pub(super) fn select(&self, request: &ScanRequest) -> String {
+        let qualified = self.is_qualified(request);
+        let counted = request.projection.is_empty();
+        let inside = counted && (request.limit.is_some() || request.grouping.is_some());
+        let mut sql = match &request.grouping {
+            // Nothing else would say that all rows are one group.
+            Some(grouping) if inside && grouping.keys.is_empty() => {
+                "SELECT COUNT(*) FROM (SELECT COUNT(*)".to_owned()
+            }
+            _ if inside => "SELECT COUNT(*) FROM (SELECT 1".to_owned(),
+            _ if counted => "SELECT COUNT(*)".to_owned(),
+            _ => {
+                let columns: Vec<String> = self
+                    .answers(request)
+                    .into_iter()
+                    .map(|answer| answer.sql)
                     .collect();
                 format!("SELECT {}", columns.join(", "))
             }
@@ -70,17 +100,100 @@ impl RemoteShape {
             identifier(&self.schema),
             identifier(&self.name)
         );
-        for (position, predicate) in predicates.iter().enumerate() {
-            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            condition(predicate, self, &mut sql);
+        if qualified {
+            sql.push_str(" AS t");
         }
-        if let Some(limit) = limit {
-            let _ = write!(sql, " LIMIT {limit}");
-            if counted {
-                sql.push_str(") AS t");
+        let column = |index: usize| self.name(index, qualified);
+        for (position, table) in self.joined.iter().enumerate() {
+            let _ = write!(
+                sql,
+                " {}JOIN {}.{} AS t{} ON ",
+                if table.join.outer { "LEFT " } else { "" },
+                identifier(&table.schema),
+                identifier(&table.name),
+                position + 2
+            );
+            for (position, (left, right)) in table.join.on.iter().enumerate() {
+                let and = if position == 0 { "" } else { " AND " };
+                let _ = write!(sql, "{and}({} = {})", column(*left), column(table.first + right));
+            }
+            for predicate in &table.join.conditions {
+                sql.push_str(" AND ");
+                condition(&predicate.moved(table.first), self, &column, &mut sql);
             }
         }
+        for (position, predicate) in request.predicates.iter().enumerate() {
+            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
+            condition(predicate, self, &column, &mut sql);
+        }
+        if let Some(grouping) = &request.grouping {
+            for (position, key) in grouping.keys.iter().enumerate() {
+                sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
+                sql.push_str(&column(*key));
+            }
+            let output = |index: usize| self.output(grouping, index, qualified);
+            for (position, predicate) in grouping.having.iter().enumerate() {
+                sql.push_str(if position == 0 { " HAVING " } else { " AND " });
+                condition(predicate, self, &output, &mut sql);
+            }
+        }
+        for (position, key) in request.order.iter().enumerate() {
+            sql.push_str(if position == 0 { " ORDER BY " } else { ", " });
+            let name = match &request.grouping {
+                None => column(key.column),
+                Some(grouping) => self.output(grouping, key.column, qualified),
+            };
+            // NULL comes first in MySQL, and last when descending.
+            let nullable = request.columns().field(key.column).is_nullable();
+            if nullable && key.nulls_first == key.descending {
+                let _ = write!(
+                    sql,
+                    "{name} IS NULL{}, ",
+                    if key.descending { " DESC" } else { "" }
+                );
+            }
+            sql.push_str(&name);
+            sql.push_str(if key.descending { " DESC" } else { "" });
+        }
+        if let Some(limit) = request.limit {
+            let _ = write!(sql, " LIMIT {limit}");
+        }
+        if inside {
+            sql.push_str(") AS t");
+        }
         sql
+    }
+
+    /// An output of a group where it is compared or sorted.
+    fn output(&self, grouping: &Grouping, index: usize, qualified: bool) -> String {
+        match grouping.outputs.get(index) {
+            Some(GroupOutput::Key(key)) => self.name(*key, qualified),
+            Some(GroupOutput::Aggregate(call)) => self
+                .aggregate(call, qualified, String::new())
+                .map(|answer| answer.sql)
+                .unwrap_or_default(),
+            None => String::new(),
+        }
+    }
+
+    /// A column as SQL.
+    pub(super) fn name(&self, index: usize, qualified: bool) -> String {
+        let name = self
+            .columns
+            .get(index)
+            .map(|column| identifier(&column.name))
+            .unwrap_or_default();
+        if qualified {
+            format!("{}.{name}", JoinedTable::alias_of(&self.joined, index))
+        } else {
+            name
+        }
+    }
+
+    /// Whether columns need their table's name: several tables have some, and in
+    /// ORDER BY a bare name means an output column first.
+    fn is_qualified(&self, request: &ScanRequest) -> bool {
+        !request.order.is_empty() || !self.joined.is_empty()
     }
 
     /// What the server may be asked.
@@ -155,7 +268,7 @@ impl RemoteShape {
     }
 }
 
-const ZERO_DATE: &str = "a zero date is NULL here and a value in MySQL";
+pub(super) const ZERO_DATE: &str = "a zero date is NULL here and a value in MySQL";
 
 /// Whether a condition has a NOT of its own.
 fn has_not(predicate: &Predicate) -> bool {
@@ -237,8 +350,7 @@ fn plain(float: f64) -> bool {
 }
 
 /// A column in the select list.
-fn selected(column: &RemoteColumn) -> String {
-    let name = identifier(&column.name);
+fn selected(column: &RemoteColumn, name: String) -> String {
     match column.wire {
         Wire::Cast => format!("CAST({name} AS CHAR)"),
         Wire::Geometry { swapped: false } => format!("ST_AsWKB({name})"),
@@ -247,73 +359,13 @@ fn selected(column: &RemoteColumn) -> String {
     }
 }
 
-/// A name, quoted.
-pub(super) fn identifier(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
-/// Text as a constant; `NO_BACKSLASH_ESCAPES` is pinned, so only the quote is
-/// special.
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// Only for constants whose verdict was Exact or Inexact, so NULL stands for none.
-fn constant(value: &ScalarValue) -> String {
-    literal(value).unwrap_or_else(|| "NULL".to_owned())
-}
-
-/// A constant that means the same whatever the server's settings are.
-fn literal(value: &ScalarValue) -> Option<String> {
-    Some(match value {
-        ScalarValue::Boolean(Some(value)) => u8::from(*value).to_string(),
-        ScalarValue::Int16(Some(value)) => value.to_string(),
-        ScalarValue::Int32(Some(value)) => value.to_string(),
-        ScalarValue::Int64(Some(value)) => value.to_string(),
-        // Rust prints the shortest digits that read back as the same value; the
-        // exponent makes it a float, not a decimal.
-        ScalarValue::Float32(Some(value)) if value.is_finite() => format!("{:e}", f64::from(*value)),
-        ScalarValue::Float64(Some(value)) if value.is_finite() => format!("{value:e}"),
-        ScalarValue::Decimal128(Some(value), precision, scale) => {
-            Decimal128Type::format_decimal(*value, *precision, *scale)
-        }
-        ScalarValue::Decimal256(Some(value), precision, scale) => {
-            Decimal256Type::format_decimal(*value, *precision, *scale)
-        }
-        ScalarValue::Utf8(Some(text)) if !text.contains('\0') => quoted(text),
-        ScalarValue::Binary(Some(bytes)) => {
-            let mut hex = String::with_capacity(bytes.len() * 2);
-            for byte in bytes {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            format!("x'{hex}'")
-        }
-        ScalarValue::Date32(Some(days)) => {
-            /// Days from 0000-12-31, chrono's day zero, to 1970-01-01.
-            const COMMON_ERA_DAYS: i32 = 719_163;
-            let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(COMMON_ERA_DAYS)?)?;
-            documented_year(date.year())?;
-            format!("DATE'{}'", date.format("%Y-%m-%d"))
-        }
-        // The session's time zone is UTC, so both kinds are spelled alike.
-        ScalarValue::TimestampMicrosecond(Some(micros), _) => {
-            let instant: NaiveDateTime = DateTime::from_timestamp_micros(*micros)?.naive_utc();
-            documented_year(instant.year())?;
-            format!("TIMESTAMP'{}'", instant.format("%Y-%m-%d %H:%M:%S%.6f"))
-        }
-        _ => return None,
-    })
-}
-
-/// Years that MySQL says it supports.
-fn documented_year(year: i32) -> Option<()> {
-    (1000..=9999).contains(&year).then_some(())
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::Field;
+
     use super::*;
     use crate::mysql::types::ColumnFacts;
+    use crate::scan::rows_of;
 
     fn shape(zero_dates: ZeroDates) -> RemoteShape {
         let column = |name: &str, data_type: &str, collation: &str| {
@@ -343,8 +395,18 @@ mod tests {
                 column("ip", "inet6", ""),
                 column("made", "year", ""),
             ],
+            joined: Vec::new(),
             zero_dates,
         }
+    }
+
+    fn request(projection: &[usize], predicates: Vec<Predicate>, limit: Option<usize>) -> ScanRequest {
+        let columns = shape(ZeroDates::Fail)
+            .columns
+            .iter()
+            .map(|column| Field::new(&column.name, column.wire.data_type(), true))
+            .collect();
+        rows_of(columns, projection, predicates, limit)
     }
 
     fn compare(column: usize, comparison: Comparison, value: ScalarValue) -> Predicate {
@@ -364,15 +426,15 @@ mod tests {
     #[test]
     fn statements() {
         let shape = shape(ZeroDates::AsNull);
-        insta::assert_snapshot!(shape.select(&[], &[], None), @"SELECT COUNT(*) FROM `shop`.`odd``table`");
+        insta::assert_snapshot!(shape.select(&request(&[], Vec::new(), None)), @"SELECT COUNT(*) FROM `shop`.`odd``table`");
         insta::assert_snapshot!(
-            shape.select(&[], &[Predicate::IsTrue { column: 3 }], Some(4)),
+            shape.select(&request(&[], vec![Predicate::IsTrue { column: 3 }], Some(4))),
             @"SELECT COUNT(*) FROM (SELECT 1 FROM `shop`.`odd``table` WHERE (`flag` = 1) LIMIT 4) AS t"
         );
         insta::assert_snapshot!(
-            shape.select(
+            shape.select(&request(
                 &[5, 8, 0],
-                &[
+                vec![
                     compare(0, Comparison::GreaterOrEqual, ScalarValue::Int64(Some(-5))),
                     Predicate::Or(vec![
                         Predicate::IsTrue { column: 3 },
@@ -386,38 +448,9 @@ mod tests {
                     Predicate::Between { column: 4, low: DAY, high: DAY, negated: false },
                 ],
                 Some(7),
-            ),
+            )),
             @"SELECT ST_AsWKB(`place`), CAST(`ip` AS CHAR), `id` FROM `shop`.`odd``table` WHERE (`id` >= -5) AND ((`flag` = 1) OR (NOT (`code` NOT IN ('it''s', 'a\\b LIMIT 5', '')))) AND (`name` IS NOT NULL) AND (`day` BETWEEN DATE'1970-01-01' AND DATE'1970-01-01') LIMIT 7"
         );
-    }
-
-    #[test]
-    fn constants() {
-        let cases = [
-            (ScalarValue::Date32(Some(2_932_896)), Some("DATE'9999-12-31'")),
-            (ScalarValue::Date32(Some(2_932_897)), None),
-            (ScalarValue::Date32(Some(-719_162)), None),
-            (
-                ScalarValue::TimestampMicrosecond(Some(-1), None),
-                Some("TIMESTAMP'1969-12-31 23:59:59.999999'"),
-            ),
-            (
-                ScalarValue::TimestampMicrosecond(Some(0), Some("UTC".into())),
-                Some("TIMESTAMP'1970-01-01 00:00:00.000000'"),
-            ),
-            (ScalarValue::TimestampMicrosecond(Some(i64::MAX), None), None),
-            (ScalarValue::Decimal128(Some(-5), 10, 2), Some("-0.05")),
-            (ScalarValue::Float64(Some(1e300)), Some("1e300")),
-            (ScalarValue::Float32(Some(0.5)), Some("5e-1")),
-            (ScalarValue::Float64(Some(f64::NAN)), None),
-            (ScalarValue::Binary(Some(vec![0, 255])), Some("x'00ff'")),
-            (text("a\0b"), None),
-            (text("it's"), Some("'it''s'")),
-            (ScalarValue::Int64(None), None),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(literal(&value).as_deref(), expected, "{value:?}");
-        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Reading one table by a prepared statement.
 
+use std::any::Any;
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -14,11 +17,13 @@ use tokio::time::Instant;
 use super::decode::{DecodeFailure, MAX_VALUE_BYTES, Problem, RowDecoder};
 use super::failure::{code, failure, is_connection_lost};
 use super::pool::{Lease, Pool};
-use super::render::RemoteShape;
+use super::render::{Answer, RemoteShape};
 use super::settings::BEGIN;
 use super::types::Wire;
 use super::wire::{MAX_ROW_BYTES, Step, WireError};
-use crate::scan::{Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Verdict};
+use crate::scan::{
+    Asked, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, StoreJoin, Verdict,
+};
 use crate::{ConnectorError, RefusedValue};
 
 /// One table of a MySQL server.
@@ -46,9 +51,27 @@ impl RemoteTable for MysqlTable {
         self.shape.verdict(predicate)
     }
 
+    fn refusal(&self, asked: Asked<'_>) -> Option<Cow<'static, str>> {
+        self.shape.refusal_of(asked).map(Cow::Borrowed)
+    }
+
+    fn joined(
+        &self,
+        other: &dyn RemoteTable,
+        join: &StoreJoin,
+    ) -> Result<Arc<dyn RemoteTable>, &'static str> {
+        let other = (other as &dyn Any).downcast_ref::<Self>().ok_or("")?;
+        if !Arc::ptr_eq(&self.pool, &other.pool) {
+            return Err("");
+        }
+        Ok(Arc::new(Self {
+            pool: Arc::clone(&self.pool),
+            shape: Arc::new(self.shape.joined(&other.shape, join)?),
+        }))
+    }
+
     fn render(&self, request: &ScanRequest) -> String {
-        self.shape
-            .select(&request.projection, &request.predicates, request.limit)
+        self.shape.select(request)
     }
 
     fn execute(
@@ -59,35 +82,29 @@ impl RemoteTable for MysqlTable {
         let counts = request.projection.is_empty();
         let answer = if counts {
             vec![Answer {
+                sql: String::new(),
                 name: "count".to_owned(),
                 wire: Wire::Big { unsigned: false },
             }]
         } else {
-            request
-                .projection
-                .iter()
-                .map(|&index| {
-                    let column = self.shape.columns.get(index).ok_or_else(|| {
-                        DataFusionError::Internal(format!("there is no column {index} to read"))
-                    })?;
-                    Ok(Answer {
-                        name: column.name.clone(),
-                        wire: column.wire.clone(),
-                    })
-                })
-                .collect::<DataFusionResult<Vec<_>>>()?
+            self.shape.answers(&request)
         };
+        if !counts && answer.len() != request.projection.len() {
+            return Err(DataFusionError::Internal(
+                "a column was asked for that the table does not have".to_owned(),
+            ));
+        }
         let schema = request.schema();
         let scan = Scan {
             pool: Arc::clone(&self.pool),
             shape: Arc::clone(&self.shape),
             select: self.render(&request),
-            answer_schema: if counts {
-                let count = Field::new("count", DataType::Int64, true);
-                Arc::new(Schema::new(vec![count]))
-            } else {
-                SchemaRef::clone(&schema)
-            },
+            answer_schema: Arc::new(Schema::new(
+                answer
+                    .iter()
+                    .map(|column| Field::new(&column.name, column.wire.data_type(), true))
+                    .collect::<Vec<_>>(),
+            )),
             schema,
             answer,
             counts,
@@ -114,12 +131,6 @@ struct Scan {
     counts: bool,
     batch_rows: usize,
     metrics: RemoteMetrics,
-}
-
-/// A column of the server's answer.
-struct Answer {
-    name: String,
-    wire: Wire,
 }
 
 /// A scan under way. Dropped at any point, it drops its [`Lease`], which stops
@@ -312,6 +323,29 @@ impl Scan {
         self.unreadable(format!("{error}{remedy}"))
     }
 
+    /// The rows in the types of the plan: an aggregate arrives in the one type that
+    /// certainly holds it.
+    fn planned(&self, batch: &RecordBatch) -> Result<RecordBatch, ConnectorError> {
+        let exactly = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        self.schema
+            .fields()
+            .iter()
+            .zip(batch.columns())
+            .map(|(field, column)| {
+                if field.data_type() == column.data_type() {
+                    Ok(Arc::clone(column))
+                } else {
+                    cast_with_options(column, field.data_type(), &exactly)
+                }
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|columns| RecordBatch::try_new(SchemaRef::clone(&self.schema), columns))
+            .map_err(|error| self.unreadable(format!("an aggregate does not fit its type: {error}")))
+    }
+
     fn unreadable(&self, message: String) -> ConnectorError {
         ConnectorError::TableUnreadable {
             catalog: self.pool.server().catalog.clone(),
@@ -398,9 +432,14 @@ impl Reading {
             }
         }
         self.scan.metrics.rows.add(self.decoder.rows());
-        self.decoder
+        let batch = self
+            .decoder
             .take()
-            .map_err(|problem| self.scan.undecodable(problem))
+            .map_err(|problem| self.scan.undecodable(problem))?;
+        match batch {
+            Some(batch) if !self.scan.counts => self.scan.planned(&batch).map(Some),
+            batch => Ok(batch),
+        }
     }
 }
 

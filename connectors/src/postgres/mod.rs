@@ -9,9 +9,11 @@
 //! form in its column (an infinite date, NaN in a decimal, 24:00:00, an array
 //! of two dimensions) is an error that names the column, never another value.
 
+mod constant;
 mod decode;
 mod discover;
 mod failure;
+mod grouped;
 mod guard;
 mod pool;
 mod render;
@@ -146,6 +148,7 @@ impl Connector for PostgresConnector {
             schema: table.schema.clone(),
             name: table.name.clone(),
             columns,
+            joined: Vec::new(),
         };
         let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape));
         Ok(Arc::new(RemoteTableProvider::new(

@@ -6,30 +6,32 @@
 
 use std::fmt::Write as _;
 
-use arrow::datatypes::{Decimal128Type, Decimal256Type, DecimalType};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use datafusion::common::ScalarValue;
 
+use super::constant::{constant, identifier, literal};
 use super::types::{RemoteColumn, TextForm, Wire, oid};
-use crate::scan::{Comparison, Predicate, Verdict};
+use crate::scan::{Comparison, GroupOutput, JoinedTable, Predicate, ScanRequest, Verdict};
 use crate::server::{Spelling, condition};
 
 /// A table as SQL names it, with its columns in the order of its description.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct RemoteShape {
     pub schema: String,
     pub name: String,
+    /// Then those of the joined tables.
     pub columns: Vec<RemoteColumn>,
+    pub joined: Vec<JoinedTable>,
+}
+
+/// A column of the server's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub sql: String,
+    pub name: String,
+    pub wire: Wire,
 }
 
 impl Spelling for RemoteShape {
-    fn column(&self, index: usize) -> String {
-        self.columns
-            .get(index)
-            .map(|column| identifier(&column.name))
-            .unwrap_or_default()
-    }
-
     fn constant(&self, value: &ScalarValue) -> String {
         constant(value)
     }
@@ -40,35 +42,162 @@ impl Spelling for RemoteShape {
 }
 
 impl RemoteShape {
-    /// The query whose rows a scan reads.
-    pub(super) fn select(
-        &self,
-        projection: &[usize],
-        predicates: &[Predicate],
-        limit: Option<usize>,
-    ) -> String {
-        let mut sql = "SELECT".to_owned();
-        for (position, column) in projection
+    /// What the server answers, by position.
+    pub(super) fn answers(&self, request: &ScanRequest) -> Vec<Answer> {
+        let qualified = self.is_qualified(request);
+        request
+            .projection
             .iter()
-            .filter_map(|&index| self.columns.get(index))
-            .enumerate()
-        {
+            .filter_map(|&index| match &request.grouping {
+                None => self.answer(index, qualified),
+                Some(grouping) => match grouping.outputs.get(index)? {
+                    GroupOutput::Key(key) => self.answer(*key, qualified),
+                    GroupOutput::Aggregate(call) => Some(Answer {
+                        sql: self.aggregate(call, qualified),
+                        name: grouping.schema.field(index).name().clone(),
+                        wire: self.aggregate_wire(call)?,
+                    }),
+                },
+            })
+            .collect()
+    }
+
+    fn answer(&self, index: usize, qualified: bool) -> Option<Answer> {
+        let column = self.columns.get(index)?;
+        Some(Answer {
+            sql: format!("{}{}", self.name(index, qualified), column.cast),
+            name: column.name.clone(),
+            wire: column.wire.clone(),
+        })
+    }
+
+    /// The query whose rows a scan reads.
+    pub(super) fn select(&self, request: &ScanRequest) -> String {
+        let qualified = self.is_qualified(request);
+        let answers = self.answers(request);
+        let mut sql = "SELECT".to_owned();
+        for (position, answer) in answers.iter().enumerate() {
             sql.push_str(if position == 0 { " " } else { ", " });
-            sql.push_str(&identifier(&column.name));
-            sql.push_str(&column.cast);
+            sql.push_str(&answer.sql);
         }
         sql.push_str(" FROM ");
         sql.push_str(&identifier(&self.schema));
         sql.push('.');
         sql.push_str(&identifier(&self.name));
-        for (position, predicate) in predicates.iter().enumerate() {
-            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            condition(predicate, self, &mut sql);
+        if qualified {
+            sql.push_str(" AS t");
         }
-        if let Some(limit) = limit {
+        let column = |index: usize| self.name(index, qualified);
+        for (position, table) in self.joined.iter().enumerate() {
+            let _ = write!(
+                sql,
+                " {}JOIN {}.{} AS t{} ON ",
+                if table.join.outer { "LEFT " } else { "" },
+                identifier(&table.schema),
+                identifier(&table.name),
+                position + 2
+            );
+            for (position, (left, right)) in table.join.on.iter().enumerate() {
+                let (left, right) = (*left, table.first + right);
+                // Two columns may have two collations, of which none would win.
+                let collation = match self.columns.get(left).map(|column| &column.wire) {
+                    Some(Wire::Text(_)) => " COLLATE pg_catalog.\"C\"",
+                    _ => "",
+                };
+                let and = if position == 0 { "" } else { " AND " };
+                let _ = write!(
+                    sql,
+                    "{and}({}{collation} = {}{collation})",
+                    column(left),
+                    column(right)
+                );
+            }
+            for predicate in &table.join.conditions {
+                sql.push_str(" AND ");
+                condition(&predicate.moved(table.first), self, &column, &mut sql);
+            }
+        }
+        for (position, predicate) in request.predicates.iter().enumerate() {
+            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
+            condition(predicate, self, &column, &mut sql);
+        }
+        if let Some(grouping) = &request.grouping {
+            for (position, key) in grouping.keys.iter().enumerate() {
+                sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
+                sql.push_str(&column(*key));
+            }
+            let output = |index: usize| match grouping.outputs.get(index) {
+                Some(GroupOutput::Aggregate(call)) => self.aggregate(call, qualified),
+                Some(GroupOutput::Key(key)) => column(*key),
+                None => String::new(),
+            };
+            for (position, predicate) in grouping.having.iter().enumerate() {
+                sql.push_str(if position == 0 { " HAVING " } else { " AND " });
+                condition(predicate, self, &output, &mut sql);
+            }
+            // Nothing else would say that all rows are one group.
+            if grouping.keys.is_empty() && grouping.having.is_empty() && answers.is_empty() {
+                sql.push_str(" HAVING true");
+            }
+        }
+        for (position, key) in request.order.iter().enumerate() {
+            sql.push_str(if position == 0 { " ORDER BY " } else { ", " });
+            sql.push_str(&self.sorted(request, key.column));
+            sql.push_str(if key.descending { " DESC" } else { " ASC" });
+            sql.push_str(if key.nulls_first {
+                " NULLS FIRST"
+            } else {
+                " NULLS LAST"
+            });
+        }
+        if let Some(limit) = request.limit {
             let _ = write!(sql, " LIMIT {limit}");
         }
         sql
+    }
+
+    /// A column of the request as it is sorted: text by its bytes, as here.
+    fn sorted(&self, request: &ScanRequest, column: usize) -> String {
+        let index = match &request.grouping {
+            None => column,
+            Some(grouping) => match grouping.outputs.get(column) {
+                Some(GroupOutput::Key(key)) => *key,
+                // Its own text has that order already.
+                Some(GroupOutput::Aggregate(call)) => {
+                    let sql = self.aggregate(call, true);
+                    return match self.aggregate_wire(call) {
+                        Some(Wire::Text(_)) => format!("({sql}) COLLATE pg_catalog.\"C\""),
+                        _ => sql,
+                    };
+                }
+                None => return String::new(),
+            },
+        };
+        let name = self.name(index, true);
+        match self.columns.get(index).map(|column| &column.wire) {
+            Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
+            _ => name,
+        }
+    }
+
+    /// A column as SQL.
+    pub(super) fn name(&self, index: usize, qualified: bool) -> String {
+        let name = self
+            .columns
+            .get(index)
+            .map(|column| identifier(&column.name))
+            .unwrap_or_default();
+        if qualified {
+            format!("{}.{name}", JoinedTable::alias_of(&self.joined, index))
+        } else {
+            name
+        }
+    }
+
+    /// Whether columns need their table's name: several tables have some, and in
+    /// ORDER BY a bare name means an output column first.
+    fn is_qualified(&self, request: &ScanRequest) -> bool {
+        !request.order.is_empty() || !self.joined.is_empty()
     }
 
     /// The statement that streams those rows.
@@ -176,95 +305,13 @@ fn plain(float: f64) -> bool {
     float.is_finite() && float != 0.0
 }
 
-/// A name, quoted. Names hold no NUL, by the server's own rule.
-pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Text as a constant; `standard_conforming_strings` is pinned on, so only the
-/// quote is special.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// Only for constants whose verdict was Exact, so NULL stands for none.
-fn constant(value: &ScalarValue) -> String {
-    literal(value).unwrap_or_else(|| "NULL".to_owned())
-}
-
-/// A constant that means the same whatever the server's settings are.
-fn literal(value: &ScalarValue) -> Option<String> {
-    Some(match value {
-        ScalarValue::Boolean(Some(value)) => if *value { "true" } else { "false" }.to_owned(),
-        ScalarValue::Int16(Some(value)) => format!("'{value}'::pg_catalog.int2"),
-        ScalarValue::Int32(Some(value)) => format!("'{value}'::pg_catalog.int4"),
-        ScalarValue::Int64(Some(value)) => format!("'{value}'::pg_catalog.int8"),
-        // Rust prints the shortest digits that read back as the same value.
-        ScalarValue::Float32(Some(value)) if value.is_finite() => {
-            format!("'{value:e}'::pg_catalog.float4")
-        }
-        ScalarValue::Float64(Some(value)) if value.is_finite() => {
-            format!("'{value:e}'::pg_catalog.float8")
-        }
-        ScalarValue::Decimal128(Some(value), precision, scale) => format!(
-            "'{}'::pg_catalog.numeric",
-            Decimal128Type::format_decimal(*value, *precision, *scale)
-        ),
-        ScalarValue::Decimal256(Some(value), precision, scale) => format!(
-            "'{}'::pg_catalog.numeric",
-            Decimal256Type::format_decimal(*value, *precision, *scale)
-        ),
-        ScalarValue::Utf8(Some(text)) if !text.contains('\0') => {
-            format!("{}::pg_catalog.text", quoted(text))
-        }
-        ScalarValue::Binary(Some(bytes)) => {
-            let mut hex = String::with_capacity(bytes.len() * 2);
-            for byte in bytes {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            format!("'\\x{hex}'::pg_catalog.bytea")
-        }
-        ScalarValue::Date32(Some(days)) => {
-            /// Days from 0000-12-31, chrono's day zero, to 1970-01-01.
-            const COMMON_ERA_DAYS: i32 = 719_163;
-            let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(COMMON_ERA_DAYS)?)?;
-            common_year(date.year())?;
-            format!("'{}'::pg_catalog.date", date.format("%Y-%m-%d"))
-        }
-        ScalarValue::TimestampMicrosecond(Some(micros), None) => {
-            format!("'{}'::pg_catalog.timestamp", date_time(*micros)?)
-        }
-        ScalarValue::TimestampMicrosecond(Some(micros), Some(_)) => {
-            format!("'{}+00'::pg_catalog.timestamptz", date_time(*micros)?)
-        }
-        ScalarValue::Time64Microsecond(Some(micros)) => {
-            let micros = u32::try_from(micros.div_euclid(1_000_000))
-                .ok()
-                .zip(u32::try_from(micros.rem_euclid(1_000_000)).ok())
-                .and_then(|(seconds, micros)| {
-                    chrono::NaiveTime::from_num_seconds_from_midnight_opt(seconds, micros * 1000)
-                })?;
-            format!("'{}'::pg_catalog.time", micros.format("%H:%M:%S%.6f"))
-        }
-        _ => return None,
-    })
-}
-
-fn date_time(micros: i64) -> Option<String> {
-    let instant: NaiveDateTime = DateTime::from_timestamp_micros(micros)?.naive_utc();
-    common_year(instant.year())?;
-    Some(instant.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
-}
-
-/// Years whose spelling nobody doubts.
-fn common_year(year: i32) -> Option<()> {
-    (1..=9999).contains(&year).then_some(())
-}
-
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::Field;
+
     use super::*;
     use crate::postgres::types::ColumnFacts;
+    use crate::scan::rows_of;
 
     fn shape() -> RemoteShape {
         let column = |name: &str, type_oid, modifier, bytewise| {
@@ -282,6 +329,7 @@ mod tests {
         RemoteShape {
             schema: "public".to_owned(),
             name: "odd\"table".to_owned(),
+            joined: Vec::new(),
             columns: vec![
                 column("id", oid::INT8, -1, false),
                 column("name", oid::TEXT, -1, true),
@@ -293,6 +341,15 @@ mod tests {
                 column("padded", oid::BPCHAR, 9, true),
             ],
         }
+    }
+
+    fn request(projection: &[usize], predicates: Vec<Predicate>, limit: Option<usize>) -> ScanRequest {
+        let columns = shape()
+            .columns
+            .iter()
+            .map(|column| Field::new(&column.name, column.wire.data_type(), true))
+            .collect();
+        rows_of(columns, projection, predicates, limit)
     }
 
     fn compare(column: usize, comparison: Comparison, value: ScalarValue) -> Predicate {
@@ -310,11 +367,11 @@ mod tests {
     #[test]
     fn statements() {
         let shape = shape();
-        insta::assert_snapshot!(shape.select(&[], &[], None), @r#"SELECT FROM "public"."odd""table""#);
+        insta::assert_snapshot!(shape.select(&request(&[], Vec::new(), None)), @r#"SELECT FROM "public"."odd""table""#);
         insta::assert_snapshot!(
-            RemoteShape::copy(&shape.select(
+            RemoteShape::copy(&shape.select(&request(
                 &[4, 0],
-                &[
+                vec![
                     compare(0, Comparison::GreaterOrEqual, ScalarValue::Int64(Some(-5))),
                     Predicate::Or(vec![
                         Predicate::IsTrue { column: 3 },
@@ -333,62 +390,9 @@ mod tests {
                     },
                 ],
                 Some(7),
-            )),
+            ))),
             @r#"COPY (SELECT "uuid"::pg_catalog.text, "id" FROM "public"."odd""table" WHERE ("id" >= '-5'::pg_catalog.int8) AND ("flag" OR (NOT ("name" NOT IN ('it''s'::pg_catalog.text, 'a\b LIMIT 5'::pg_catalog.text, ''::pg_catalog.text)))) AND ("ci" IS NOT NULL) AND ("id" BETWEEN '1'::pg_catalog.int8 AND '2'::pg_catalog.int8) LIMIT 7) TO STDOUT (FORMAT binary)"#
         );
-    }
-
-    #[test]
-    fn constants() {
-        let cases = [
-            (
-                ScalarValue::Date32(Some(-719_162)),
-                Some("'0001-01-01'::pg_catalog.date"),
-            ),
-            (ScalarValue::Date32(Some(-719_163)), None),
-            (
-                ScalarValue::Date32(Some(2_932_896)),
-                Some("'9999-12-31'::pg_catalog.date"),
-            ),
-            (ScalarValue::Date32(Some(2_932_897)), None),
-            (
-                ScalarValue::TimestampMicrosecond(Some(-1), None),
-                Some("'1969-12-31 23:59:59.999999'::pg_catalog.timestamp"),
-            ),
-            (
-                ScalarValue::TimestampMicrosecond(Some(0), Some("Asia/Seoul".into())),
-                Some("'1970-01-01 00:00:00.000000+00'::pg_catalog.timestamptz"),
-            ),
-            (ScalarValue::TimestampMicrosecond(Some(i64::MAX), None), None),
-            (
-                ScalarValue::Time64Microsecond(Some(86_399_999_999)),
-                Some("'23:59:59.999999'::pg_catalog.time"),
-            ),
-            (ScalarValue::Time64Microsecond(Some(86_400_000_000)), None),
-            (
-                ScalarValue::Decimal128(Some(-5), 10, 2),
-                Some("'-0.05'::pg_catalog.numeric"),
-            ),
-            (
-                ScalarValue::Decimal128(Some(12345), 10, 2),
-                Some("'123.45'::pg_catalog.numeric"),
-            ),
-            (
-                ScalarValue::Float64(Some(1e300)),
-                Some("'1e300'::pg_catalog.float8"),
-            ),
-            (ScalarValue::Float32(Some(0.1)), Some("'1e-1'::pg_catalog.float4")),
-            (ScalarValue::Float64(Some(f64::NAN)), None),
-            (
-                ScalarValue::Binary(Some(vec![0, 255])),
-                Some("'\\x00ff'::pg_catalog.bytea"),
-            ),
-            (text("a\0b"), None),
-            (ScalarValue::Int64(None), None),
-        ];
-        for (value, expected) in cases {
-            assert_eq!(literal(&value).as_deref(), expected, "{value:?}");
-        }
     }
 
     #[test]

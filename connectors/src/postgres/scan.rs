@@ -1,5 +1,7 @@
 //! Reading one table by binary COPY.
 
+use std::any::Any;
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +20,10 @@ use super::decode::{CopyDecoder, DecodeFailure, MAX_VALUE_BYTES, Problem};
 use super::failure::{answer_text, failure, is_connection_lost};
 use super::guard::MAX_ROW_BYTES;
 use super::pool::{Lease, Pool};
-use super::render::RemoteShape;
-use super::types::RemoteColumn;
-use crate::scan::{Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Verdict};
+use super::render::{Answer, RemoteShape};
+use crate::scan::{
+    Asked, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, StoreJoin, Verdict,
+};
 use crate::{ConnectorError, RefusedValue};
 
 /// One table of a PostgreSQL database.
@@ -37,11 +40,6 @@ impl PostgresTable {
             shape: Arc::new(shape),
         }
     }
-
-    fn select(&self, request: &ScanRequest) -> String {
-        self.shape
-            .select(&request.projection, &request.predicates, request.limit)
-    }
 }
 
 impl RemoteTable for PostgresTable {
@@ -53,8 +51,27 @@ impl RemoteTable for PostgresTable {
         self.shape.verdict(predicate)
     }
 
+    fn refusal(&self, asked: Asked<'_>) -> Option<Cow<'static, str>> {
+        self.shape.refusal_of(asked).map(Cow::Borrowed)
+    }
+
+    fn joined(
+        &self,
+        other: &dyn RemoteTable,
+        join: &StoreJoin,
+    ) -> Result<Arc<dyn RemoteTable>, &'static str> {
+        let other = (other as &dyn Any).downcast_ref::<Self>().ok_or("")?;
+        if !Arc::ptr_eq(&self.pool, &other.pool) {
+            return Err("");
+        }
+        Ok(Arc::new(Self {
+            pool: Arc::clone(&self.pool),
+            shape: Arc::new(self.shape.joined(&other.shape, join)?),
+        }))
+    }
+
     fn render(&self, request: &ScanRequest) -> String {
-        RemoteShape::copy(&self.select(request))
+        RemoteShape::copy(&self.shape.select(request))
     }
 
     fn execute(
@@ -62,20 +79,16 @@ impl RemoteTable for PostgresTable {
         request: ScanRequest,
         context: ScanContext,
     ) -> DataFusionResult<SendableRecordBatchStream> {
-        let columns =
-            request
-                .projection
-                .iter()
-                .map(|&index| {
-                    self.shape.columns.get(index).cloned().ok_or_else(|| {
-                        DataFusionError::Internal(format!("there is no column {index} to read"))
-                    })
-                })
-                .collect::<Result<Vec<_>, _>>()?;
+        let columns = self.shape.answers(&request);
+        if columns.len() != request.projection.len() {
+            return Err(DataFusionError::Internal(
+                "a column was asked for that the table does not have".to_owned(),
+            ));
+        }
         let scan = Scan {
             pool: Arc::clone(&self.pool),
             shape: Arc::clone(&self.shape),
-            select: self.select(&request),
+            select: self.shape.select(&request),
             schema: request.schema(),
             columns,
             batch_rows: context.batch_size,
@@ -95,7 +108,7 @@ struct Scan {
     shape: Arc<RemoteShape>,
     select: String,
     schema: SchemaRef,
-    columns: Vec<RemoteColumn>,
+    columns: Vec<Answer>,
     batch_rows: usize,
     metrics: RemoteMetrics,
 }

@@ -1,34 +1,44 @@
 //! The leaf of a plan that reads from a store.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result, Statistics};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::DynamicFilterPhysicalExpr;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::coop::make_cooperative;
 use datafusion::physical_plan::execution_plan::{
     Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
+use datafusion::physical_plan::filter_pushdown::{
+    ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation,
+};
 use datafusion::physical_plan::metrics::{
     BaselineMetrics, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
 };
 use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::stream::{EmptyRecordBatchStream, RecordBatchStreamAdapter};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 
+use super::dynamic::{takes_keys, with_keys};
+use super::estimate::estimated_rows;
 use super::{RemoteMetrics, RemoteTable, ScanContext, ScanRequest};
 
-/// A filter that is evaluated here, with the reason: shown in `EXPLAIN`.
-#[derive(Debug, Clone)]
-pub(super) struct LocalFilter {
-    pub filter: String,
+/// A filter, order or aggregate that is evaluated here, with the reason: shown in
+/// `EXPLAIN`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Local {
+    pub what: String,
     pub reason: String,
 }
 
@@ -42,15 +52,31 @@ pub(super) struct LocalFilter {
 pub struct RemoteScanExec {
     remote: Arc<dyn RemoteTable>,
     request: ScanRequest,
-    local: Vec<LocalFilter>,
+    /// Filters that are also evaluated here, between this leaf and any limit.
+    filters: Vec<Local>,
+    /// What else the plan does here though the store might have been asked.
+    notes: Vec<Local>,
     fetch: Option<usize>,
+    /// The limit of the request itself, which no limit above may widen.
+    bound: Option<usize>,
     schema: SchemaRef,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
+    /// Filters that fill while the query runs, as they were offered.
+    offered: Vec<Arc<dyn PhysicalExpr>>,
+    /// Those of them that are keys of a join, which this scan waits for.
+    awaited: Vec<Arc<DynamicFilterPhysicalExpr>>,
+    /// The request as it went out, where keys were added to it.
+    sent: Arc<OnceLock<String>>,
 }
 
 impl RemoteScanExec {
-    pub(super) fn new(remote: Arc<dyn RemoteTable>, request: ScanRequest, local: Vec<LocalFilter>) -> Self {
+    pub(super) fn new(
+        remote: Arc<dyn RemoteTable>,
+        request: ScanRequest,
+        filters: Vec<Local>,
+        notes: Vec<Local>,
+    ) -> Self {
         let schema = request.schema();
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&schema)),
@@ -62,12 +88,60 @@ impl RemoteScanExec {
         Self {
             remote,
             fetch: request.limit,
+            bound: request.limit,
             request,
-            local,
+            filters,
+            notes,
             schema,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
+            offered: Vec::new(),
+            awaited: Vec::new(),
+            sent: Arc::default(),
         }
+    }
+
+    /// The same scan, waiting for the keys of those of these joins that offered them;
+    /// none if that changes nothing.
+    pub(super) fn awaiting(&self, joins: &HashSet<u64>) -> Option<Self> {
+        if self.offered.is_empty() {
+            return None;
+        }
+        let mut awaiting = self.clone();
+        awaiting.offered.clear();
+        for filter in &self.offered {
+            if filter.expression_id().is_some_and(|id| joins.contains(&id))
+                && let Ok(filter) = downcast_filter(filter)
+            {
+                awaiting.awaited.push(filter);
+            }
+        }
+        Some(awaiting)
+    }
+
+    /// The request that went out, with the keys of joins; none before it ran.
+    pub fn sent(&self) -> Option<&str> {
+        self.sent.get().map(String::as_str)
+    }
+
+    /// Waits for keys when the first row is asked for, before any connection is
+    /// taken: a scan that waits keeps no other from running.
+    fn execute_with_keys(&self, context: ScanContext) -> SendableRecordBatchStream {
+        let (remote, request) = (Arc::clone(&self.remote), self.request.clone());
+        let (awaited, sent) = (self.awaited.clone(), Arc::clone(&self.sent));
+        let started = async move {
+            let request = with_keys(request, &awaited, remote.as_ref()).await?;
+            // The first execution is the one that is shown.
+            let _ = sent.set(remote.render(&request));
+            if request.limit == Some(0) {
+                let nothing: SendableRecordBatchStream =
+                    Box::pin(EmptyRecordBatchStream::new(request.schema()));
+                return Ok(nothing);
+            }
+            remote.execute(request, context)
+        };
+        let batches = futures::stream::once(started).try_flatten();
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }
 
     /// The request as it is sent to the store.
@@ -94,18 +168,24 @@ impl DisplayAs for RemoteScanExec {
             f,
             "source={}{separator}request={}",
             self.remote.source(),
-            self.rendered()
+            self.sent().map_or_else(|| self.rendered(), str::to_owned)
         )?;
+        if self.sent().is_none() && !self.awaited.is_empty() {
+            let filters = self.awaited.iter().flat_map(|filter| filter.children());
+            let columns: Vec<String> = filters.map(ToString::to_string).collect();
+            write!(f, "{separator}awaits=[keys of {}]", columns.join(", "))?;
+        }
         if self.request.limit.is_none()
             && let Some(fetch) = self.fetch
         {
             write!(f, "{separator}fetch={fetch}")?;
         }
-        if !self.local.is_empty() {
+        if !self.filters.is_empty() || !self.notes.is_empty() {
             let local = self
-                .local
+                .filters
                 .iter()
-                .map(|local| format!("{} ({})", local.filter, local.reason))
+                .chain(&self.notes)
+                .map(|local| format!("{} ({})", local.what, local.reason))
                 .collect::<Vec<_>>();
             write!(f, "{separator}local=[{}]", local.join("; "))?;
         }
@@ -128,9 +208,42 @@ impl ExecutionPlan for RemoteScanExec {
 
     fn apply_expressions(
         &self,
-        _visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+        visit: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
+        // A join makes its filter only if it finds it here.
+        let awaited = self
+            .awaited
+            .iter()
+            .map(|filter| Arc::clone(filter) as Arc<dyn PhysicalExpr>);
+        for filter in self.offered.iter().cloned().chain(awaited) {
+            if visit(&filter)? == TreeNodeRecursion::Stop {
+                return Ok(TreeNodeRecursion::Stop);
+            }
+        }
         Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// Takes filters that fill while the query runs. They are answered No: their join
+    /// looks at every row itself, and what other filter there is stays above.
+    fn handle_child_pushdown_result(
+        &self,
+        phase: FilterPushdownPhase,
+        offers: ChildPushdownResult,
+        _: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
+        let offered: Vec<_> = offers
+            .parent_filters
+            .iter()
+            .map(|offer| Arc::clone(&offer.filter))
+            .filter(|filter| filter.downcast_ref::<DynamicFilterPhysicalExpr>().is_some())
+            .collect();
+        let answer = FilterPushdownPropagation::all_unsupported(offers);
+        if phase != FilterPushdownPhase::Post || offered.is_empty() || !takes_keys(&self.request) {
+            return Ok(answer);
+        }
+        let mut scan = self.clone();
+        scan.offered.extend(offered);
+        Ok(answer.with_updated_node(Arc::new(scan)))
     }
 
     fn replace_children(
@@ -160,14 +273,16 @@ impl ExecutionPlan for RemoteScanExec {
             time: MetricBuilder::new(&self.metrics).subset_time("remote_time", partition),
         };
         let batch_size = context.session_config().batch_size();
-        let stream = self.remote.execute(
-            self.request.clone(),
-            ScanContext {
-                task: context,
-                metrics,
-                batch_size,
-            },
-        )?;
+        let context = ScanContext {
+            task: context,
+            metrics,
+            batch_size,
+        };
+        let stream = if self.awaited.is_empty() {
+            self.remote.execute(self.request.clone(), context)?
+        } else {
+            self.execute_with_keys(context)
+        };
         Ok(make_cooperative(Box::pin(ScanStream {
             inner: Some(stream),
             source: self.remote.source(),
@@ -188,12 +303,7 @@ impl ExecutionPlan for RemoteScanExec {
     ) -> Result<Arc<Statistics>> {
         let mut statistics = Statistics::new_unknown(&self.schema);
         // Never exact: the store goes on changing after its catalog was read.
-        let rows = self
-            .request
-            .table
-            .rows
-            .filter(|_| self.request.predicates.is_empty())
-            .and_then(|rows| usize::try_from(rows).ok());
+        let rows = estimated_rows(&self.request);
         statistics.num_rows = match (rows, self.fetch) {
             (Some(rows), Some(fetch)) => Precision::Inexact(rows.min(fetch)),
             (Some(rows), None) => Precision::Inexact(rows),
@@ -210,17 +320,30 @@ impl ExecutionPlan for RemoteScanExec {
     fn with_fetch(&self, limit: Option<usize>) -> Option<Arc<dyn ExecutionPlan>> {
         let mut scan = self.clone();
         scan.metrics = ExecutionPlanMetricsSet::new();
+        let limit = match (limit, scan.bound) {
+            (Some(limit), Some(bound)) => Some(limit.min(bound)),
+            (limit, bound) => limit.or(bound),
+        };
         scan.fetch = limit;
         // A filter that also runs here sits between the limit and this leaf, so
-        // the store must not cut; a limit directly above may still end the
+        // the store must not cut there; a limit directly above may still end the
         // stream early.
-        scan.request.limit = limit.filter(|_| scan.local.is_empty());
+        scan.request.limit = if scan.filters.is_empty() {
+            limit
+        } else {
+            scan.bound
+        };
         Some(Arc::new(scan))
     }
 
     fn fetch(&self) -> Option<usize> {
         self.fetch
     }
+}
+
+fn downcast_filter(filter: &Arc<dyn PhysicalExpr>) -> Result<Arc<DynamicFilterPhysicalExpr>, ()> {
+    let filter: Arc<dyn std::any::Any + Send + Sync> = Arc::clone(filter) as _;
+    filter.downcast::<DynamicFilterPhysicalExpr>().map_err(|_| ())
 }
 
 /// Counts, checks and cuts the rows of a store.

@@ -5,10 +5,17 @@
 //! not be left to the store, and show both in `EXPLAIN`. A remote request is a
 //! structured [`ScanRequest`], rendered once per dialect, never edited as text.
 
+mod aggregate;
+mod dynamic;
+mod estimate;
 mod exec;
+mod expression;
 mod predicate;
 mod provider;
+mod pushdown;
+mod request;
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -18,9 +25,16 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::{Count, Time};
 
+pub use dynamic::AwaitJoinKeys;
 pub use exec::RemoteScanExec;
 pub use predicate::{Comparison, Predicate};
 pub use provider::RemoteTableProvider;
+pub use pushdown::{PushDown, optimizer_rules};
+pub(crate) use request::JoinedTable;
+pub use request::{
+    AggregateCall, Arithmetic, Asked, Expression, Function, GroupOutput, Grouping, Rounding, SortKey,
+    StoreJoin,
+};
 
 use crate::TableDescription;
 
@@ -46,23 +60,37 @@ impl Verdict {
     }
 }
 
-/// What is asked of a store: rows of one table.
+/// What is asked of a store: rows of one table, or groups of them.
 #[derive(Debug, Clone)]
 pub struct ScanRequest {
     pub table: Arc<TableDescription>,
-    /// Indexes into `table.columns`, in output order; empty when only the
+    /// Indexes into [`Self::columns`], in output order; empty when only the
     /// number of rows matters.
     pub projection: Vec<usize>,
-    /// All must hold. Only predicates whose verdict was Exact or Inexact.
+    /// All must hold, before rows are grouped. Only predicates whose verdict was
+    /// Exact or Inexact, and with `grouping`, `order` or `limit` only Exact ones.
     pub predicates: Vec<Predicate>,
+    /// None asks for the rows themselves.
+    pub grouping: Option<Grouping>,
+    /// Which rows come first; only with a limit.
+    pub order: Vec<SortKey>,
     /// At most this many rows; set only if every filter of the query is Exact.
     pub limit: Option<usize>,
 }
 
 impl ScanRequest {
+    /// What the projection and the order choose from: the columns of the table, or
+    /// the outputs of the groups.
+    pub fn columns(&self) -> &SchemaRef {
+        match &self.grouping {
+            Some(grouping) => &grouping.schema,
+            None => &self.table.columns,
+        }
+    }
+
     /// The schema of the answer: the projected columns, in order.
     pub fn schema(&self) -> SchemaRef {
-        let fields = self.table.columns.fields();
+        let fields = self.columns().fields();
         Arc::new(Schema::new(
             self.projection
                 .iter()
@@ -98,12 +126,30 @@ pub struct ScanContext {
 }
 
 /// One table of a store, able to answer a [`ScanRequest`].
-pub trait RemoteTable: Debug + Send + Sync + 'static {
+pub trait RemoteTable: Any + Debug + Send + Sync + 'static {
     /// The catalog and kind, as `EXPLAIN` names them: `shop (postgres)`.
     fn source(&self) -> String;
 
     /// What the store may be asked about this predicate. Pure: no I/O.
     fn verdict(&self, predicate: &Predicate) -> Verdict;
+
+    /// Why the store is not asked for this; none if its answer is the one that
+    /// would be computed here. Default in doubt: a reason. Pure: no I/O.
+    fn refusal(&self, asked: Asked<'_>) -> Option<Cow<'static, str>>;
+
+    /// This table and another as one, joined by the store: the columns of this one,
+    /// then those of the other. Pure: no I/O.
+    ///
+    /// # Errors
+    /// The reason why the store is not asked to; empty where it is another store.
+    fn joined(
+        &self,
+        other: &dyn RemoteTable,
+        join: &StoreJoin,
+    ) -> Result<Arc<dyn RemoteTable>, &'static str> {
+        let _ = (other, join);
+        Err("")
+    }
 
     /// The exact request that [`Self::execute`] sends, with its constants.
     fn render(&self, request: &ScanRequest) -> String;
@@ -118,4 +164,32 @@ pub trait RemoteTable: Debug + Send + Sync + 'static {
         request: ScanRequest,
         context: ScanContext,
     ) -> DataFusionResult<SendableRecordBatchStream>;
+}
+
+/// Rows of a table of these columns, for the dialects' tests.
+#[cfg(test)]
+pub(crate) fn rows_of(
+    columns: Vec<arrow::datatypes::Field>,
+    projection: &[usize],
+    predicates: Vec<Predicate>,
+    limit: Option<usize>,
+) -> ScanRequest {
+    ScanRequest {
+        table: Arc::new(TableDescription {
+            schema: "shop".to_owned(),
+            name: "t".to_owned(),
+            kind: crate::TableKind::Table,
+            columns: Arc::new(Schema::new(columns)),
+            details: Vec::new(),
+            comment: None,
+            rows: None,
+            primary_key: Vec::new(),
+            facts: std::collections::BTreeMap::new(),
+        }),
+        projection: projection.to_vec(),
+        predicates,
+        grouping: None,
+        order: Vec::new(),
+        limit,
+    }
 }

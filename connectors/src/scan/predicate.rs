@@ -4,7 +4,7 @@
 //! Every variant has SQL's three-valued meaning, so that `NOT` keeps it.
 
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::ScalarValue;
+use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::{Between, BinaryExpr, InList};
 use datafusion::logical_expr::{Expr, Operator};
 
@@ -108,10 +108,21 @@ impl Predicate {
     /// The reason why the expression has no equivalent here, as `EXPLAIN`
     /// shows it.
     pub fn from_expr(expr: &Expr, schema: &Schema) -> Result<Self, String> {
+        Self::resolved(expr, &|column| {
+            let (index, data_type) = resolve(&column.name, schema)?;
+            Ok((index, data_type.clone()))
+        })
+    }
+
+    /// As [`Self::from_expr`], with the index and type of each column from `resolve`.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn resolved(expr: &Expr, resolve: &ResolveColumn<'_>) -> Result<Self, String> {
         match expr {
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => match op {
-                Operator::And => Ok(Self::And(Self::both(left, right, schema)?)),
-                Operator::Or => Ok(Self::Or(Self::both(left, right, schema)?)),
+                Operator::And => Ok(Self::And(Self::both(left, right, resolve)?)),
+                Operator::Or => Ok(Self::Or(Self::both(left, right, resolve)?)),
                 op => {
                     let comparison = Comparison::of(*op).ok_or_else(|| format!("operator {op} is local"))?;
                     let (column, value, comparison) = match (as_column(left), as_column(right)) {
@@ -119,19 +130,19 @@ impl Predicate {
                         (None, Some(name)) => (name, left, comparison.flipped()),
                         _ => return Err(not_simple()),
                     };
-                    let (column, data_type) = resolve(column, schema)?;
+                    let (column, data_type) = resolve(column)?;
                     Ok(Self::Compare {
                         column,
                         comparison,
-                        value: literal(value, data_type)?,
+                        value: literal(value, &data_type)?,
                     })
                 }
             },
-            Expr::Not(inner) => Ok(Self::Not(Box::new(Self::from_expr(inner, schema)?))),
+            Expr::Not(inner) => Ok(Self::Not(Box::new(Self::resolved(inner, resolve)?))),
             Expr::IsNull(inner) | Expr::IsNotNull(inner) => {
                 let name = as_column(inner).ok_or_else(not_simple)?;
                 Ok(Self::IsNull {
-                    column: resolve(name, schema)?.0,
+                    column: resolve(name)?.0,
                     negated: matches!(expr, Expr::IsNotNull(_)),
                 })
             }
@@ -142,17 +153,17 @@ impl Predicate {
                 high,
             }) => {
                 let name = as_column(expr).ok_or_else(not_simple)?;
-                let (column, data_type) = resolve(name, schema)?;
+                let (column, data_type) = resolve(name)?;
                 Ok(Self::Between {
                     column,
-                    low: literal(low, data_type)?,
-                    high: literal(high, data_type)?,
+                    low: literal(low, &data_type)?,
+                    high: literal(high, &data_type)?,
                     negated: *negated,
                 })
             }
             Expr::InList(InList { expr, list, negated }) => {
                 let name = as_column(expr).ok_or_else(not_simple)?;
-                let (column, data_type) = resolve(name, schema)?;
+                let (column, data_type) = resolve(name)?;
                 if list.is_empty() {
                     return Err("an empty list is local".to_owned());
                 }
@@ -160,14 +171,14 @@ impl Predicate {
                     column,
                     values: list
                         .iter()
-                        .map(|value| literal(value, data_type))
+                        .map(|value| literal(value, &data_type))
                         .collect::<Result<_, _>>()?,
                     negated: *negated,
                 })
             }
             Expr::Column(column) => {
-                let (column, data_type) = resolve(&column.name, schema)?;
-                if *data_type == DataType::Boolean {
+                let (column, data_type) = resolve(column)?;
+                if data_type == DataType::Boolean {
                     Ok(Self::IsTrue { column })
                 } else {
                     Err(not_simple())
@@ -177,10 +188,10 @@ impl Predicate {
         }
     }
 
-    fn both(left: &Expr, right: &Expr, schema: &Schema) -> Result<Vec<Self>, String> {
+    fn both(left: &Expr, right: &Expr, resolve: &ResolveColumn<'_>) -> Result<Vec<Self>, String> {
         Ok(vec![
-            Self::from_expr(left, schema)?,
-            Self::from_expr(right, schema)?,
+            Self::resolved(left, resolve)?,
+            Self::resolved(right, resolve)?,
         ])
     }
 
@@ -224,13 +235,16 @@ impl Predicate {
     }
 }
 
+/// The index and type of a column of the planner, or why it has none.
+pub(super) type ResolveColumn<'a> = dyn Fn(&Column) -> Result<(usize, DataType), String> + 'a;
+
 fn not_simple() -> String {
     "not a comparison of a column with a constant".to_owned()
 }
 
-fn as_column(expr: &Expr) -> Option<&str> {
+fn as_column(expr: &Expr) -> Option<&Column> {
     match expr {
-        Expr::Column(column) => Some(&column.name),
+        Expr::Column(column) => Some(column),
         _ => None,
     }
 }
@@ -248,6 +262,11 @@ fn literal(expr: &Expr, column_type: &DataType) -> Result<ScalarValue, String> {
     let Expr::Literal(value, _) = expr else {
         return Err(not_simple());
     };
+    constant(value, column_type)
+}
+
+/// As [`literal`], of a value.
+pub(super) fn constant(value: &ScalarValue, column_type: &DataType) -> Result<ScalarValue, String> {
     if value.is_null() {
         return Err("a comparison with NULL is local".to_owned());
     }

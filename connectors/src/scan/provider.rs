@@ -10,25 +10,78 @@ use datafusion::common::{DataFusionError, Result, Statistics};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::exec::LocalFilter;
+use super::estimate::estimated_rows;
+use super::exec::Local;
 use super::{Predicate, RemoteScanExec, RemoteTable, ScanRequest, Verdict};
 use crate::{TableDescription, TableKind};
 
-/// Reads one table of a store through [`RemoteTable`]. Read only: inserts and
-/// deletes are not implemented on purpose.
-#[derive(Debug)]
+/// Reads one table of a store through [`RemoteTable`], or what [`super::PushDown`]
+/// made of it. Read only: inserts and deletes are not implemented on purpose.
+#[derive(Debug, Clone)]
 pub struct RemoteTableProvider {
-    description: Arc<TableDescription>,
     remote: Arc<dyn RemoteTable>,
+    /// What every scan asks for; each adds its projection, filters and limit.
+    base: ScanRequest,
+    /// What stays above this table though the store might have been asked.
+    notes: Vec<Local>,
 }
 
 impl RemoteTableProvider {
     pub fn new(description: Arc<TableDescription>, remote: Arc<dyn RemoteTable>) -> Self {
-        Self { description, remote }
+        Self::asking(
+            remote,
+            ScanRequest {
+                table: description,
+                projection: Vec::new(),
+                predicates: Vec::new(),
+                grouping: None,
+                order: Vec::new(),
+                limit: None,
+            },
+        )
     }
 
-    fn judge(&self, filter: &Expr) -> (Option<Predicate>, Verdict) {
-        match Predicate::from_expr(filter, &self.description.columns) {
+    /// The answer to a request as a table of all its columns.
+    pub(super) fn asking(remote: Arc<dyn RemoteTable>, base: ScanRequest) -> Self {
+        Self {
+            remote,
+            base,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(super) fn remote(&self) -> &Arc<dyn RemoteTable> {
+        &self.remote
+    }
+
+    pub(super) fn base(&self) -> &ScanRequest {
+        &self.base
+    }
+
+    /// The same table with one more thing to say in `EXPLAIN`; none if it says so
+    /// already.
+    pub(super) fn noting(&self, note: Local) -> Option<Self> {
+        if self.notes.contains(&note) {
+            return None;
+        }
+        let mut noting = self.clone();
+        noting.notes.push(note);
+        Some(noting)
+    }
+
+    /// Whether rows may still be filtered: not once they are grouped or cut.
+    fn is_plain(&self) -> bool {
+        self.base.grouping.is_none() && self.base.limit.is_none()
+    }
+
+    pub(super) fn judge(&self, filter: &Expr) -> (Option<Predicate>, Verdict) {
+        if !self.is_plain() {
+            return (
+                None,
+                Verdict::unsupported("it is above groups or a limit of the store's"),
+            );
+        }
+        match Predicate::from_expr(filter, &self.base.table.columns) {
             Ok(predicate) => {
                 let verdict = self.remote.verdict(&predicate);
                 (Some(predicate), verdict)
@@ -41,11 +94,11 @@ impl RemoteTableProvider {
 #[async_trait]
 impl TableProvider for RemoteTableProvider {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.description.columns)
+        Arc::clone(self.base.columns())
     }
 
     fn table_type(&self) -> TableType {
-        match self.description.kind {
+        match self.base.table.kind {
             TableKind::View | TableKind::MaterializedView => TableType::View,
             _ => TableType::Base,
         }
@@ -58,21 +111,21 @@ impl TableProvider for RemoteTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut predicates = Vec::new();
+        let mut request = self.base.clone();
         let mut local = Vec::new();
         for filter in filters {
             let (predicate, verdict) = self.judge(filter);
             match (predicate, verdict) {
-                (Some(predicate), Verdict::Exact) => predicates.push(predicate),
+                (Some(predicate), Verdict::Exact) => request.predicates.push(predicate),
                 (Some(predicate), Verdict::Inexact(reason)) => {
-                    predicates.push(predicate);
-                    local.push(LocalFilter {
-                        filter: filter.to_string(),
+                    request.predicates.push(predicate);
+                    local.push(Local {
+                        what: filter.to_string(),
                         reason: reason.into_owned(),
                     });
                 }
-                (_, Verdict::Unsupported(reason)) => local.push(LocalFilter {
-                    filter: filter.to_string(),
+                (_, Verdict::Unsupported(reason)) => local.push(Local {
+                    what: filter.to_string(),
                     reason: reason.into_owned(),
                 }),
                 (None, _) => {
@@ -82,19 +135,20 @@ impl TableProvider for RemoteTableProvider {
                 }
             }
         }
-        let columns = self.description.columns.fields().len();
-        let request = ScanRequest {
-            table: Arc::clone(&self.description),
-            projection: projection.map_or_else(|| (0..columns).collect(), Clone::clone),
-            predicates,
-            // Below a filter that is (also) local a LIMIT would cut rows the
-            // filter has yet to see.
-            limit: limit.filter(|_| local.is_empty()),
+        let columns = request.columns().fields().len();
+        request.projection = projection.map_or_else(|| (0..columns).collect(), Clone::clone);
+        // Below a filter that is (also) local a LIMIT would cut rows the filter
+        // has yet to see.
+        let limit = limit.filter(|_| local.is_empty());
+        request.limit = match (limit, request.limit) {
+            (Some(limit), Some(bound)) => Some(limit.min(bound)),
+            (limit, bound) => limit.or(bound),
         };
         Ok(Arc::new(RemoteScanExec::new(
             Arc::clone(&self.remote),
             request,
             local,
+            self.notes.clone(),
         )))
     }
 
@@ -112,8 +166,8 @@ impl TableProvider for RemoteTableProvider {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let rows = usize::try_from(self.description.rows?).ok()?;
-        let mut statistics = Statistics::new_unknown(&self.description.columns);
+        let rows = estimated_rows(&self.base)?;
+        let mut statistics = Statistics::new_unknown(&self.schema());
         statistics.num_rows = Precision::Inexact(rows);
         Some(statistics)
     }

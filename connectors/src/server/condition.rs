@@ -8,9 +8,6 @@ use crate::scan::Predicate;
 
 /// How a dialect spells what is in a condition.
 pub(crate) trait Spelling {
-    /// A column of the table, quoted, by its index.
-    fn column(&self, index: usize) -> String;
-
     /// A constant that the dialect's verdict admits.
     fn constant(&self, value: &ScalarValue) -> String;
 
@@ -20,38 +17,45 @@ pub(crate) trait Spelling {
 
 /// Appends a predicate whose verdict was Exact or Inexact. Every part is in parentheses, so that no precedence of a
 /// dialect decides what it means.
-pub(crate) fn condition(predicate: &Predicate, spelling: &impl Spelling, sql: &mut String) {
+///
+/// `column` says what a column is called in the statement, quoted, by its index in the predicate.
+pub(crate) fn condition(
+    predicate: &Predicate,
+    spelling: &impl Spelling,
+    column: &dyn Fn(usize) -> String,
+    sql: &mut String,
+) {
     let not = |negated: bool| if negated { "NOT " } else { "" };
     // Writing to a string does not fail.
     let _ = match predicate {
-        Predicate::And(parts) => return joined(parts, " AND ", spelling, sql),
-        Predicate::Or(parts) => return joined(parts, " OR ", spelling, sql),
+        Predicate::And(parts) => return joined(parts, " AND ", spelling, column, sql),
+        Predicate::Or(parts) => return joined(parts, " OR ", spelling, column, sql),
         Predicate::Not(inner) => {
             sql.push_str("(NOT ");
-            condition(inner, spelling, sql);
+            condition(inner, spelling, column, sql);
             sql.push(')');
             return;
         }
-        Predicate::IsTrue { column } => {
-            sql.push_str(&spelling.holds(&spelling.column(*column)));
+        Predicate::IsTrue { column: index } => {
+            sql.push_str(&spelling.holds(&column(*index)));
             return;
         }
-        Predicate::IsNull { column, negated } => {
-            write!(sql, "({} IS {}NULL)", spelling.column(*column), not(*negated))
+        Predicate::IsNull { column: index, negated } => {
+            write!(sql, "({} IS {}NULL)", column(*index), not(*negated))
         }
         Predicate::Compare {
-            column,
+            column: index,
             comparison,
             value,
         } => write!(
             sql,
             "({} {} {})",
-            spelling.column(*column),
+            column(*index),
             comparison.sql(),
             spelling.constant(value)
         ),
         Predicate::In {
-            column,
+            column: index,
             values,
             negated,
         } => {
@@ -59,20 +63,20 @@ pub(crate) fn condition(predicate: &Predicate, spelling: &impl Spelling, sql: &m
             write!(
                 sql,
                 "({} {}IN ({}))",
-                spelling.column(*column),
+                column(*index),
                 not(*negated),
                 values.join(", ")
             )
         }
         Predicate::Between {
-            column,
+            column: index,
             low,
             high,
             negated,
         } => write!(
             sql,
             "({} {}BETWEEN {} AND {})",
-            spelling.column(*column),
+            column(*index),
             not(*negated),
             spelling.constant(low),
             spelling.constant(high)
@@ -80,13 +84,19 @@ pub(crate) fn condition(predicate: &Predicate, spelling: &impl Spelling, sql: &m
     };
 }
 
-fn joined(parts: &[Predicate], separator: &str, spelling: &impl Spelling, sql: &mut String) {
+fn joined(
+    parts: &[Predicate],
+    separator: &str,
+    spelling: &impl Spelling,
+    column: &dyn Fn(usize) -> String,
+    sql: &mut String,
+) {
     sql.push('(');
     for (position, part) in parts.iter().enumerate() {
         if position > 0 {
             sql.push_str(separator);
         }
-        condition(part, spelling, sql);
+        condition(part, spelling, column, sql);
     }
     sql.push(')');
 }

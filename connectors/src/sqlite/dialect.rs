@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use datafusion::common::ScalarValue;
 
 use super::types::ColumnKind;
-use crate::scan::{Comparison, Predicate, ScanRequest, Verdict};
+use crate::scan::{Asked, Comparison, Expression, Function, GroupOutput, Predicate, ScanRequest, Verdict};
 
 /// A constant, bound as a parameter: SQLite's own reading of a decimal literal is
 /// not always the nearest float.
@@ -105,6 +105,63 @@ impl SqliteLayout {
         }
     }
 
+    /// Why SQLite is not asked. A column may hold values of any class, which reading
+    /// refuses: only where SQLite itself keeps them out does it put them together.
+    pub fn refusal(&self, asked: Asked<'_>) -> Option<&'static str> {
+        match asked {
+            Asked::Order(column) | Asked::Distinct(column) => self.sort_refusal(column),
+            Asked::Aggregate(call) => match (call.function, &call.argument) {
+                (Function::Count, None | Some(Expression::Column(_))) => None,
+                (Function::Sum, Some(Expression::Column(column)))
+                    if self.kind(*column) == Some(ColumnKind::Integer) =>
+                {
+                    self.sort_refusal(*column)
+                }
+                (Function::Minimum | Function::Maximum, Some(Expression::Column(column))) => {
+                    self.sort_refusal(*column)
+                }
+                _ => Some("SQLite computes this by its own rules"),
+            },
+        }
+    }
+
+    fn kind(&self, column: usize) -> Option<ColumnKind> {
+        self.columns.get(column).map(|column| column.kind)
+    }
+
+    fn sort_refusal(&self, column: usize) -> Option<&'static str> {
+        let enforced = !self.view && self.columns.get(column).is_some_and(|column| column.enforced);
+        match self.kind(column) {
+            Some(ColumnKind::Integer | ColumnKind::Text { .. }) if !enforced => {
+                Some("the column may hold values that are not of its type")
+            }
+            Some(ColumnKind::Integer) => None,
+            Some(ColumnKind::Text { .. }) if self.utf8 => None,
+            Some(ColumnKind::Text { .. }) => Some("a UTF-16 database orders text differently"),
+            _ => Some("SQLite stores this type in more than one form"),
+        }
+    }
+
+    /// What each column of the answer is read as, by position.
+    pub fn answers(&self, request: &ScanRequest) -> Vec<ColumnKind> {
+        request
+            .projection
+            .iter()
+            .filter_map(|&index| match &request.grouping {
+                None => self.kind(index),
+                Some(grouping) => match grouping.outputs.get(index)? {
+                    GroupOutput::Key(key) => self.kind(*key),
+                    GroupOutput::Aggregate(call) => match (call.function, &call.argument) {
+                        (Function::Minimum | Function::Maximum, Some(Expression::Column(column))) => {
+                            self.kind(*column)
+                        }
+                        _ => Some(ColumnKind::Integer),
+                    },
+                },
+            })
+            .collect()
+    }
+
     /// The request as SQL with `?` for its constants.
     pub fn statement(&self, request: &ScanRequest) -> (String, Vec<Parameter>) {
         let mut writer = Writer::new(self, request, true);
@@ -125,6 +182,8 @@ struct Writer<'a> {
     request: &'a ScanRequest,
     sql: String,
     bind: bool,
+    /// Columns are outputs of the groups, not of the table.
+    of_groups: bool,
     parameters: Vec<Parameter>,
 }
 
@@ -135,6 +194,7 @@ impl<'a> Writer<'a> {
             request,
             sql: String::new(),
             bind,
+            of_groups: false,
             parameters: Vec::new(),
         }
     }
@@ -143,14 +203,22 @@ impl<'a> Writer<'a> {
         let request = self.request;
         let counted = request.projection.is_empty();
         if counted {
-            self.sql.push_str("SELECT count(*) FROM (SELECT 1");
+            self.sql.push_str("SELECT count(*) FROM (SELECT ");
+            // Nothing else would say that all rows are one group.
+            let one_group = request
+                .grouping
+                .as_ref()
+                .is_some_and(|grouping| grouping.keys.is_empty());
+            self.sql.push_str(if one_group { "count(*)" } else { "1" });
         } else {
             self.sql.push_str("SELECT ");
             for (position, &column) in request.projection.iter().enumerate() {
                 self.separate(position, ", ");
-                self.column(column);
+                self.output(column);
             }
-            if let Some(rowid) = &self.layout.rowid {
+            if let Some(rowid) = &self.layout.rowid
+                && request.grouping.is_none()
+            {
                 let _ = write!(self.sql, ", t.{rowid}");
             }
         }
@@ -159,12 +227,87 @@ impl<'a> Writer<'a> {
             self.sql.push_str(if position == 0 { " WHERE " } else { " AND " });
             self.predicate(predicate, false);
         }
+        for (position, &key) in request
+            .grouping
+            .iter()
+            .flat_map(|grouping| &grouping.keys)
+            .enumerate()
+        {
+            self.sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
+            self.compared(key);
+        }
+        self.of_groups = true;
+        let having = request.grouping.iter().flat_map(|grouping| &grouping.having);
+        for (position, predicate) in having.enumerate() {
+            self.sql
+                .push_str(if position == 0 { " HAVING " } else { " AND " });
+            self.predicate(predicate, false);
+        }
+        self.of_groups = false;
+        for (position, key) in request.order.iter().enumerate() {
+            self.sql.push_str(if position == 0 { " ORDER BY " } else { ", " });
+            self.output(key.column);
+            if self.is_text(key.column) {
+                self.sql.push_str(" COLLATE BINARY");
+            }
+            self.sql.push_str(if key.descending { " DESC" } else { " ASC" });
+            self.sql.push_str(if key.nulls_first {
+                " NULLS FIRST"
+            } else {
+                " NULLS LAST"
+            });
+        }
         if let Some(limit) = request.limit {
             let _ = write!(self.sql, " LIMIT {limit}");
         }
         if counted {
             self.sql.push(')');
         }
+    }
+
+    /// A column of the request: of the table, or of its groups.
+    fn output(&mut self, index: usize) {
+        let Some(grouping) = &self.request.grouping else {
+            return self.column(index);
+        };
+        match grouping.outputs.get(index) {
+            Some(GroupOutput::Key(key)) => self.column(*key),
+            Some(GroupOutput::Aggregate(call)) => {
+                let name = match call.function {
+                    Function::Sum => "sum",
+                    Function::Minimum => "min",
+                    Function::Maximum => "max",
+                    _ => "count",
+                };
+                let _ = write!(
+                    self.sql,
+                    "{name}({}",
+                    if call.distinct { "DISTINCT " } else { "" }
+                );
+                match call.argument {
+                    Some(Expression::Column(column))
+                        if call.function == Function::Count && !call.distinct =>
+                    {
+                        self.column(column);
+                    }
+                    Some(Expression::Column(column)) => self.compared(column),
+                    _ => self.sql.push('*'),
+                }
+                self.sql.push(')');
+            }
+            None => {}
+        }
+    }
+
+    fn is_text(&self, index: usize) -> bool {
+        let kind = match &self.request.grouping {
+            None => self.layout.kind(index),
+            Some(grouping) => match grouping.outputs.get(index) {
+                Some(GroupOutput::Key(key)) => self.layout.kind(*key),
+                _ => return false,
+            },
+        };
+        matches!(kind, Some(ColumnKind::Text { .. }))
     }
 
     fn separate(&mut self, position: usize, separator: &str) {
@@ -175,6 +318,12 @@ impl<'a> Writer<'a> {
 
     /// Always qualified: a bare `"name"` that is no column is a text constant to SQLite.
     fn column(&mut self, column: usize) {
+        if self.of_groups {
+            self.of_groups = false;
+            self.output(column);
+            self.of_groups = true;
+            return;
+        }
         let name = identifier(self.request.column_name(column));
         let _ = write!(self.sql, "t.{name}");
     }
@@ -213,6 +362,10 @@ impl<'a> Writer<'a> {
     }
 
     fn guarded(&mut self, column: usize, leaf: &Predicate, negated: bool) {
+        // An aggregate has one class.
+        if self.of_groups {
+            return self.leaf(leaf, negated);
+        }
         let facts = &self.layout.columns[column];
         if facts.enforced {
             self.leaf(leaf, negated);
@@ -282,7 +435,7 @@ impl<'a> Writer<'a> {
     /// table declares.
     fn compared(&mut self, column: usize) {
         self.column(column);
-        if matches!(self.layout.columns[column].kind, ColumnKind::Text { .. }) {
+        if !self.of_groups && matches!(self.layout.columns[column].kind, ColumnKind::Text { .. }) {
             self.sql.push_str(" COLLATE BINARY");
         }
     }

@@ -1,5 +1,6 @@
 //! Runs one request on a SQLite file.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -16,7 +17,7 @@ use tokio::sync::mpsc::Sender;
 use super::Database;
 use super::decode::ColumnBuilder;
 use super::dialect::{Parameter, SqliteLayout};
-use crate::scan::{Predicate, RemoteTable, ScanContext, ScanRequest, Verdict};
+use crate::scan::{Asked, Predicate, RemoteTable, ScanContext, ScanRequest, Verdict};
 use crate::{ConnectorError, RefusedValue};
 
 /// Batches waiting for a slow reader.
@@ -51,6 +52,10 @@ impl RemoteTable for SqliteTable {
 
     fn verdict(&self, predicate: &Predicate) -> Verdict {
         self.layout.verdict(predicate)
+    }
+
+    fn refusal(&self, asked: Asked<'_>) -> Option<Cow<'static, str>> {
+        self.layout.refusal(asked).map(Cow::Borrowed)
     }
 
     fn render(&self, request: &ScanRequest) -> String {
@@ -158,10 +163,10 @@ impl Run {
     }
 
     fn builders(&self) -> Vec<ColumnBuilder> {
-        self.request
-            .projection
-            .iter()
-            .map(|&column| ColumnBuilder::new(self.layout.columns[column].kind, !self.layout.view))
+        self.layout
+            .answers(&self.request)
+            .into_iter()
+            .map(|kind| ColumnBuilder::new(kind, !self.layout.view))
             .collect()
     }
 
@@ -193,16 +198,14 @@ impl Run {
             .layout
             .rowid
             .as_ref()
+            .filter(|_| self.request.grouping.is_none())
             .and_then(|_| row.try_get::<i64, _>(self.request.projection.len()).ok())
             .map(|rowid| format!("of rowid {rowid}"));
         ConnectorError::ValueRefused(Box::new(RefusedValue {
             catalog: self.database.catalog.clone(),
             schema: self.request.table.schema.clone(),
             table: self.request.table.name.clone(),
-            column: self
-                .request
-                .column_name(self.request.projection[position])
-                .to_owned(),
+            column: self.request.schema().field(position).name().clone(),
             row: place.unwrap_or_else(|| "of some row".to_owned()),
             message,
         }))

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod common;
+mod differential;
 mod files;
 mod loopback;
 mod mysql;

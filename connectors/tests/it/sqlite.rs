@@ -12,8 +12,9 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
 use crate::common::{columns, connector, failure, lines, plan, rows, sessions, table, try_rows};
+use crate::differential::Harness;
 
-async fn create(path: &Path, sql: &str) {
+pub async fn create(path: &Path, sql: &str) {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let mut connection = options.connect().await.unwrap();
     connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
@@ -412,4 +413,32 @@ async fn dropping_the_stream_stops_the_statement() {
         .unwrap();
     assert!(futures::poll!(counting.next()).is_pending());
     drop(counting);
+}
+
+/// Groups, aggregates and first rows: every type, in a table that SQLite keeps to
+/// its types and in one that it does not.
+#[tokio::test]
+async fn groups_and_orders_answer_alike() {
+    let directory = tempfile::tempdir().unwrap();
+    let shop = over(
+        directory.path(),
+        &format!(
+            "{ODD}
+             CREATE TABLE strict (id INTEGER PRIMARY KEY, n INT, t TEXT COLLATE NOCASE, r REAL, b BLOB) STRICT;
+             INSERT INTO strict SELECT id, n, t, r, b FROM odd;
+             INSERT INTO strict SELECT id + 20, id % 3, upper(t), r, b FROM odd;"
+        ),
+    )
+    .await;
+    let (pushing, raw) = sessions(&shop).await;
+    for (table, pushed) in [("odd", 10), ("strict", 40)] {
+        let harness = Harness {
+            pushing: &pushing,
+            raw: &raw,
+            table,
+        };
+        let matrix = harness.matrix().await;
+        println!("sqlite {table}: matrix {matrix:?}");
+        assert!(matrix.cases > 60 && matrix.pushed > pushed, "{matrix:?}");
+    }
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::common::{plan, rows, sessions, try_rows};
+use crate::differential::Harness;
 
 /// A column, its type, the values its rows take in turn, and the constants it is
 /// compared with, as SQL of the local dialect.
@@ -521,4 +522,24 @@ async fn every_constant_compares_alike() {
         }
     }
     assert!(compared > 600, "only {compared} comparisons were possible");
+}
+
+/// Groups, aggregates and first rows: every type, then by chance.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_and_orders_answer_alike() {
+    let server = MariaDbServer::shared();
+    server.database("groups", &typed());
+    let connector = connector_of(&server, "groups", json!({})).await;
+    let (pushing, raw) = sessions(&connector).await;
+    let harness = Harness {
+        pushing: &pushing,
+        raw: &raw,
+        table: "typed",
+    };
+    let matrix = harness.matrix().await;
+    let columns: Vec<String> = COLUMNS.iter().map(|column| column.name.to_owned()).collect();
+    let chance = tokio::task::block_in_place(|| harness.by_chance(&columns, predicate()));
+    println!("mariadb: matrix {matrix:?}, by chance {chance:?}");
+    assert!(matrix.cases > 500 && matrix.pushed > 200, "{matrix:?}");
+    assert!(chance.cases > 60 && chance.pushed > 20, "{chance:?}");
 }

@@ -2,9 +2,12 @@
 
 mod connection;
 mod discovery;
+mod joins;
+mod keys;
 mod pushdown;
 mod server;
 mod sizes;
+mod tpch;
 mod values;
 
 use std::fmt;
@@ -20,7 +23,7 @@ use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, connect};
 use lakegate_store::MemoryStore;
 use serde_json::{Value, json};
@@ -77,7 +80,10 @@ async fn table_of(connector: &Arc<dyn Connector>, name: &str) -> TableDescriptio
 /// Two sessions over every table of the database, by name: one that pushes
 /// down, one that reads raw rows.
 async fn sessions(connector: &Arc<dyn Connector>) -> (SessionContext, SessionContext) {
-    let (pushing, raw) = (SessionContext::new(), SessionContext::new());
+    let (pushing, raw) = (
+        crate::common::pushing(SessionConfig::new()),
+        SessionContext::new(),
+    );
     for table in connector.discover().await.unwrap() {
         let provider = connector.open(&table).await.unwrap();
         let name = TableReference::bare(table.name);

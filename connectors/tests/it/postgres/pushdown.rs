@@ -7,6 +7,7 @@ use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
 use super::*;
+use crate::differential::Harness;
 
 const TYPED: &str = r"
 CREATE COLLATION anycase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
@@ -435,4 +436,25 @@ async fn limits_offsets_and_no_columns() {
         rows(&pushing, "SELECT count(*) FROM t").await.1,
         [[Some("30".to_owned())]]
     );
+}
+
+/// Groups, aggregates and first rows: every type, then by chance.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_and_orders_answer_alike() {
+    let server = PostgresServer::shared();
+    let admin = server.database("groups").await;
+    admin.batch_execute(TYPED).await.unwrap();
+    let connector = connector_of(&server, "groups", json!({})).await;
+    let (pushing, raw) = sessions(&connector).await;
+    let harness = Harness {
+        pushing: &pushing,
+        raw: &raw,
+        table: "typed",
+    };
+    let matrix = harness.matrix().await;
+    let columns: Vec<String> = constants().iter().map(|(name, _)| (*name).to_owned()).collect();
+    let chance = tokio::task::block_in_place(|| harness.by_chance(&columns, predicate()));
+    println!("postgres: matrix {matrix:?}, by chance {chance:?}");
+    assert!(matrix.cases > 300 && matrix.pushed > 250, "{matrix:?}");
+    assert!(chance.cases > 60 && chance.pushed > 20, "{chance:?}");
 }

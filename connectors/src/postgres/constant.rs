@@ -1,0 +1,154 @@
+//! Names and constants in PostgreSQL's SQL.
+
+use std::fmt::Write as _;
+
+use arrow::datatypes::{Decimal128Type, Decimal256Type, DecimalType};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
+use datafusion::common::ScalarValue;
+
+/// A name, quoted. Names hold no NUL, by the server's own rule.
+pub(super) fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Text as a constant; `standard_conforming_strings` is pinned on, so only the
+/// quote is special.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// Only for constants whose verdict was Exact, so NULL stands for none.
+pub(super) fn constant(value: &ScalarValue) -> String {
+    literal(value).unwrap_or_else(|| "NULL".to_owned())
+}
+
+/// A constant that means the same whatever the server's settings are.
+pub(super) fn literal(value: &ScalarValue) -> Option<String> {
+    Some(match value {
+        ScalarValue::Boolean(Some(value)) => if *value { "true" } else { "false" }.to_owned(),
+        ScalarValue::Int16(Some(value)) => format!("'{value}'::pg_catalog.int2"),
+        ScalarValue::Int32(Some(value)) => format!("'{value}'::pg_catalog.int4"),
+        ScalarValue::Int64(Some(value)) => format!("'{value}'::pg_catalog.int8"),
+        // Rust prints the shortest digits that read back as the same value.
+        ScalarValue::Float32(Some(value)) if value.is_finite() => {
+            format!("'{value:e}'::pg_catalog.float4")
+        }
+        ScalarValue::Float64(Some(value)) if value.is_finite() => {
+            format!("'{value:e}'::pg_catalog.float8")
+        }
+        ScalarValue::Decimal128(Some(value), precision, scale) => format!(
+            "'{}'::pg_catalog.numeric",
+            Decimal128Type::format_decimal(*value, *precision, *scale)
+        ),
+        ScalarValue::Decimal256(Some(value), precision, scale) => format!(
+            "'{}'::pg_catalog.numeric",
+            Decimal256Type::format_decimal(*value, *precision, *scale)
+        ),
+        ScalarValue::Utf8(Some(text)) if !text.contains('\0') => {
+            format!("{}::pg_catalog.text", quoted(text))
+        }
+        ScalarValue::Binary(Some(bytes)) => {
+            let mut hex = String::with_capacity(bytes.len() * 2);
+            for byte in bytes {
+                let _ = write!(hex, "{byte:02x}");
+            }
+            format!("'\\x{hex}'::pg_catalog.bytea")
+        }
+        ScalarValue::Date32(Some(days)) => {
+            /// Days from 0000-12-31, chrono's day zero, to 1970-01-01.
+            const COMMON_ERA_DAYS: i32 = 719_163;
+            let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(COMMON_ERA_DAYS)?)?;
+            common_year(date.year())?;
+            format!("'{}'::pg_catalog.date", date.format("%Y-%m-%d"))
+        }
+        ScalarValue::TimestampMicrosecond(Some(micros), None) => {
+            format!("'{}'::pg_catalog.timestamp", date_time(*micros)?)
+        }
+        ScalarValue::TimestampMicrosecond(Some(micros), Some(_)) => {
+            format!("'{}+00'::pg_catalog.timestamptz", date_time(*micros)?)
+        }
+        ScalarValue::Time64Microsecond(Some(micros)) => {
+            let micros = u32::try_from(micros.div_euclid(1_000_000))
+                .ok()
+                .zip(u32::try_from(micros.rem_euclid(1_000_000)).ok())
+                .and_then(|(seconds, micros)| {
+                    chrono::NaiveTime::from_num_seconds_from_midnight_opt(seconds, micros * 1000)
+                })?;
+            format!("'{}'::pg_catalog.time", micros.format("%H:%M:%S%.6f"))
+        }
+        _ => return None,
+    })
+}
+
+fn date_time(micros: i64) -> Option<String> {
+    let instant: NaiveDateTime = DateTime::from_timestamp_micros(micros)?.naive_utc();
+    common_year(instant.year())?;
+    Some(instant.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
+}
+
+/// Years whose spelling nobody doubts.
+fn common_year(year: i32) -> Option<()> {
+    (1..=9999).contains(&year).then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &str) -> ScalarValue {
+        ScalarValue::Utf8(Some(value.to_owned()))
+    }
+
+    #[test]
+    fn constants() {
+        let cases = [
+            (
+                ScalarValue::Date32(Some(-719_162)),
+                Some("'0001-01-01'::pg_catalog.date"),
+            ),
+            (ScalarValue::Date32(Some(-719_163)), None),
+            (
+                ScalarValue::Date32(Some(2_932_896)),
+                Some("'9999-12-31'::pg_catalog.date"),
+            ),
+            (ScalarValue::Date32(Some(2_932_897)), None),
+            (
+                ScalarValue::TimestampMicrosecond(Some(-1), None),
+                Some("'1969-12-31 23:59:59.999999'::pg_catalog.timestamp"),
+            ),
+            (
+                ScalarValue::TimestampMicrosecond(Some(0), Some("Asia/Seoul".into())),
+                Some("'1970-01-01 00:00:00.000000+00'::pg_catalog.timestamptz"),
+            ),
+            (ScalarValue::TimestampMicrosecond(Some(i64::MAX), None), None),
+            (
+                ScalarValue::Time64Microsecond(Some(86_399_999_999)),
+                Some("'23:59:59.999999'::pg_catalog.time"),
+            ),
+            (ScalarValue::Time64Microsecond(Some(86_400_000_000)), None),
+            (
+                ScalarValue::Decimal128(Some(-5), 10, 2),
+                Some("'-0.05'::pg_catalog.numeric"),
+            ),
+            (
+                ScalarValue::Decimal128(Some(12345), 10, 2),
+                Some("'123.45'::pg_catalog.numeric"),
+            ),
+            (
+                ScalarValue::Float64(Some(1e300)),
+                Some("'1e300'::pg_catalog.float8"),
+            ),
+            (ScalarValue::Float32(Some(0.1)), Some("'1e-1'::pg_catalog.float4")),
+            (ScalarValue::Float64(Some(f64::NAN)), None),
+            (
+                ScalarValue::Binary(Some(vec![0, 255])),
+                Some("'\\x00ff'::pg_catalog.bytea"),
+            ),
+            (text("a\0b"), None),
+            (ScalarValue::Int64(None), None),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(literal(&value).as_deref(), expected, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Orders, groups and aggregates in PostgreSQL's SQL, and which of them it answers
+//! as they are answered here.
+
+use arrow::datatypes::DataType;
+
+use super::constant::constant;
+use super::render::RemoteShape;
+use super::types::{TextForm, Wire, oid};
+use crate::scan::{AggregateCall, Asked, Expression, Function, JoinedTable, Rounding, StoreJoin};
+
+impl RemoteShape {
+    /// Why the server is not asked.
+    pub(super) fn refusal_of(&self, asked: Asked<'_>) -> Option<&'static str> {
+        match asked {
+            Asked::Order(column) => self.order_refusal(column),
+            Asked::Distinct(column) => self.distinct_refusal(column),
+            Asked::Aggregate(call) => self.aggregate_refusal(call),
+        }
+    }
+
+    /// The two tables as one.
+    pub(super) fn joined(&self, other: &Self, join: &StoreJoin) -> Result<Self, &'static str> {
+        if !other.joined.is_empty() {
+            return Err("tables are joined one after the other");
+        }
+        for (left, right) in &join.on {
+            let refusal = self.distinct_refusal(*left).or(other.distinct_refusal(*right));
+            if let Some(reason) = refusal {
+                return Err(reason);
+            }
+        }
+        let mut shape = self.clone();
+        shape.joined.push(JoinedTable {
+            schema: other.schema.clone(),
+            name: other.name.clone(),
+            first: self.columns.len(),
+            join: join.clone(),
+        });
+        shape.columns.extend(other.columns.iter().cloned());
+        Ok(shape)
+    }
+
+    fn order_refusal(&self, column: usize) -> Option<&'static str> {
+        let column = self.columns.get(column)?;
+        match &column.wire {
+            Wire::Int2
+            | Wire::Int4
+            | Wire::Int8
+            | Wire::Numeric128 { .. }
+            | Wire::Numeric256 { .. }
+            | Wire::Bool
+            | Wire::Bytea
+            | Wire::Date
+            | Wire::Timestamp
+            | Wire::TimestampTz
+            | Wire::Time => None,
+            Wire::Float4 | Wire::Float8 => {
+                Some("zero has two forms, which are sorted here and one in PostgreSQL")
+            }
+            // Sorted with COLLATE "C": by the bytes, as here.
+            Wire::Text(TextForm::Native(oid::TEXT | oid::VARCHAR)) if column.bytewise => None,
+            Wire::Text(TextForm::Native(oid::TEXT | oid::VARCHAR)) => {
+                Some("the column's collation, encoding or origin may sort texts otherwise")
+            }
+            Wire::Text(_) | Wire::Oid | Wire::List(_) => Some("PostgreSQL sorts this type by its own rules"),
+        }
+    }
+
+    fn distinct_refusal(&self, column: usize) -> Option<&'static str> {
+        match &self.columns.get(column)?.wire {
+            Wire::Float4 | Wire::Float8 => {
+                Some("zero has two forms, which are different here and one in PostgreSQL")
+            }
+            Wire::Text(_) => self
+                .order_refusal(column)
+                .map(|_| "the column's collation, encoding, type or origin may call different texts equal"),
+            _ => self.order_refusal(column),
+        }
+    }
+
+    fn aggregate_refusal(&self, call: &AggregateCall) -> Option<&'static str> {
+        let Some(argument) = &call.argument else {
+            return None;
+        };
+        let wire = |column: &usize| self.columns.get(*column).map(|column| &column.wire);
+        match call.function {
+            Function::Count => argument
+                .columns()
+                .iter()
+                .any(|column| self.columns.get(*column).is_none_or(|column| column.composite))
+                .then_some("a row of NULLs is itself NULL in PostgreSQL"),
+            Function::Sum | Function::Average(_) | Function::Mean => argument
+                .columns()
+                .iter()
+                .any(|column| {
+                    !matches!(
+                        wire(column),
+                        Some(
+                            Wire::Int2
+                                | Wire::Int4
+                                | Wire::Int8
+                                | Wire::Numeric128 { .. }
+                                | Wire::Numeric256 { .. }
+                        )
+                    )
+                })
+                .then_some("PostgreSQL adds this type up by its own rules"),
+            Function::Minimum | Function::Maximum => match argument {
+                Expression::Column(column) => match wire(column) {
+                    Some(Wire::Bool | Wire::Bytea) => Some("PostgreSQL has no minimum of this type"),
+                    _ => self.order_refusal(*column),
+                },
+                _ => Some("the minimum of an expression is computed here"),
+            },
+            Function::Every | Function::Any => match argument {
+                Expression::Column(column) if wire(column) == Some(&Wire::Bool) => None,
+                _ => Some("not a boolean column"),
+            },
+        }
+    }
+
+    /// The form in which an aggregate's values arrive; none for a type that no
+    /// aggregate has.
+    pub(super) fn aggregate_wire(&self, call: &AggregateCall) -> Option<Wire> {
+        if let (Function::Minimum | Function::Maximum, Some(Expression::Column(column))) =
+            (call.function, &call.argument)
+        {
+            return Some(match &self.columns.get(*column)?.wire {
+                // The minimum of varchar is text.
+                Wire::Text(_) => Wire::Text(TextForm::Native(oid::TEXT)),
+                wire => wire.clone(),
+            });
+        }
+        Some(match call.result {
+            DataType::Int64 => Wire::Int8,
+            DataType::Float64 => Wire::Float8,
+            DataType::Boolean => Wire::Bool,
+            DataType::Decimal128(precision, scale) => Wire::Numeric128 { precision, scale },
+            DataType::Decimal256(precision, scale) => Wire::Numeric256 { precision, scale },
+            _ => return None,
+        })
+    }
+
+    /// An aggregate with the type of its result.
+    pub(super) fn aggregate(&self, call: &AggregateCall, qualified: bool) -> String {
+        let distinct = if call.distinct { "DISTINCT " } else { "" };
+        let Some(argument) = &call.argument else {
+            return "pg_catalog.count(*)".to_owned();
+        };
+        let value = self.expression(argument, qualified);
+        let sum = format!("pg_catalog.sum({distinct}{value})");
+        let count = format!("pg_catalog.count({distinct}{value})");
+        match call.function {
+            Function::Count => count,
+            // An error where it does not fit.
+            Function::Sum if call.result == DataType::Int64 => format!("{sum}::pg_catalog.int8"),
+            Function::Sum => format!("{sum}::pg_catalog.numeric"),
+            // The quotient of numerics is rounded somewhere; that of whole numbers,
+            // by div, is not.
+            Function::Average(rounding) => {
+                let places = match call.result {
+                    DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => scale,
+                    _ => 0,
+                };
+                let (large, small) = (
+                    format!("'1e{places}'::pg_catalog.numeric"),
+                    format!("'1e-{places}'::pg_catalog.numeric"),
+                );
+                let quotient = match rounding {
+                    Rounding::Truncate => format!("pg_catalog.div({sum} * {large}, {count})"),
+                    Rounding::HalfAwayFromZero => format!(
+                        "pg_catalog.div({sum} * {large} * 2 + pg_catalog.sign({sum}::pg_catalog.numeric) * {count}, \
+                         {count} * 2)"
+                    ),
+                };
+                format!("({quotient} * {small})")
+            }
+            Function::Mean => {
+                format!("({sum}::pg_catalog.float8 / {count}::pg_catalog.float8)")
+            }
+            Function::Minimum | Function::Maximum => {
+                let name = if call.function == Function::Minimum {
+                    "min"
+                } else {
+                    "max"
+                };
+                let collation = match self.aggregate_wire(call) {
+                    Some(Wire::Text(_)) => " COLLATE pg_catalog.\"C\"",
+                    _ => "",
+                };
+                format!("pg_catalog.{name}({value}{collation})")
+            }
+            Function::Every => format!("pg_catalog.bool_and({value})"),
+            Function::Any => format!("pg_catalog.bool_or({value})"),
+        }
+    }
+
+    /// An exact computation. Numeric has room for every digit of it.
+    fn expression(&self, expression: &Expression, qualified: bool) -> String {
+        match expression {
+            Expression::Column(column) => self.name(*column, qualified),
+            Expression::Constant(value) => constant(value),
+            Expression::Arithmetic {
+                operator,
+                left,
+                right,
+            } => format!(
+                "({} {} {})",
+                self.expression(left, qualified),
+                operator.sql(),
+                self.expression(right, qualified)
+            ),
+            Expression::Convert { inner, data_type } => {
+                let inner = self.expression(inner, qualified);
+                match data_type {
+                    DataType::Int16 => format!("{inner}::pg_catalog.int2"),
+                    DataType::Int32 => format!("{inner}::pg_catalog.int4"),
+                    DataType::Int64 => format!("{inner}::pg_catalog.int8"),
+                    DataType::Decimal128(..) | DataType::Decimal256(..) => {
+                        format!("{inner}::pg_catalog.numeric")
+                    }
+                    // Of a mean, whose sum is exact before it becomes a float.
+                    _ => inner,
+                }
+            }
+        }
+    }
+}
