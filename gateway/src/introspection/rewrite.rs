@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+        BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
         FunctionArgumentList, FunctionArguments, Ident, LambdaFunction, LambdaFunctionParameter,
         LambdaSyntax, ObjectName, ObjectNamePart, OneOrManyWithParens, OrderByKind, Query, Select,
         SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
@@ -338,11 +338,6 @@ fn plain_type(name: &str) -> Option<DataType> {
 }
 
 fn cast_rule(expression: &Expr, data_type: &mut DataType) -> Option<Expr> {
-    // `"char"` and `char`: text, without the one-character cut that nobody asks of a catalog.
-    if let DataType::Char(None | Some(CharacterLength::IntegerLength { length: 1, .. })) = data_type {
-        *data_type = DataType::Text;
-        return None;
-    }
     let name = custom_name(data_type)?;
     match &name[..] {
         "regclass" | "regtype" | "regnamespace" => {

@@ -8,8 +8,13 @@ mod ending;
 mod errors;
 mod http;
 mod protocol;
+// the connectors' tests start the same server
+#[allow(dead_code)]
+#[path = "../../../connectors/tests/it/postgres/server.rs"]
+mod postgres;
 mod psql;
 mod raw;
+mod semantics;
 mod sessions;
 mod streaming;
 mod support;

@@ -1,0 +1,26 @@
+//! Aggregates whose results PostgreSQL types, rounds or bounds in its own way.
+//!
+//! Others are DataFusion's; those that PostgreSQL alone has are functions of `array_agg` (see
+//! [`crate::dialect`]).
+
+mod distinct;
+mod interval;
+mod number;
+mod sum;
+mod variance;
+
+use std::sync::Arc;
+
+use datafusion::functions_aggregate::regr::regr_count_udaf;
+use datafusion::logical_expr::AggregateUDF;
+
+/// The aggregates, by name.
+pub(crate) fn aggregates() -> Vec<(&'static str, Arc<AggregateUDF>)> {
+    let mut all = vec![
+        ("sum", Arc::new(AggregateUDF::new_from_impl(sum::Summing::sum()))),
+        ("avg", Arc::new(AggregateUDF::new_from_impl(sum::Summing::average()))),
+        ("lakegate_regr_count", regr_count_udaf()),
+    ];
+    all.extend(variance::aggregates());
+    all
+}

@@ -1,0 +1,721 @@
+//! Scalar functions by their PostgreSQL signatures.
+//!
+//! A function is a list of overloads. Which one a call means follows from the types of its arguments as in
+//! PostgreSQL: an exact match, else implicit promotions, and text counts as a literal whose type is still open.
+//! Arguments arrive in the Arrow type of their parameter; the planner inserts no casts of its own.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, PrimitiveArray, PrimitiveBuilder, StringArray,
+    StringBuilder,
+};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, i256};
+use datafusion::common::{Result as DataFusionResult, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
+};
+
+use crate::cast::{self, Context, Target};
+use crate::error::{Cause, FederationError};
+use crate::types::{self, BaseType, PgType};
+
+/// What a parameter takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Anything, as it is.
+    Any,
+    /// Any array.
+    Array,
+    /// A value of the type.
+    Type(&'static BaseType),
+    /// An array of the type.
+    ArrayOf(&'static BaseType),
+}
+
+pub(crate) const BOOL: Kind = Kind::Type(&types::BOOL);
+pub(crate) const BYTEA: Kind = Kind::Type(&types::BYTEA);
+pub(crate) const DATE: Kind = Kind::Type(&types::DATE);
+pub(crate) const FLOAT8: Kind = Kind::Type(&types::FLOAT8);
+pub(crate) const INT2: Kind = Kind::Type(&types::INT2);
+pub(crate) const INT4: Kind = Kind::Type(&types::INT4);
+pub(crate) const INT8: Kind = Kind::Type(&types::INT8);
+pub(crate) const INTERVAL: Kind = Kind::Type(&types::INTERVAL);
+pub(crate) const JSON: Kind = Kind::Type(&types::JSON);
+pub(crate) const JSONB: Kind = Kind::Type(&types::JSONB);
+pub(crate) const NUMERIC: Kind = Kind::Type(&types::NUMERIC);
+pub(crate) const TEXT: Kind = Kind::Type(&types::TEXT);
+pub(crate) const TEXTS: Kind = Kind::ArrayOf(&types::TEXT);
+pub(crate) const TIME: Kind = Kind::Type(&types::TIME);
+pub(crate) const TIMESTAMP: Kind = Kind::Type(&types::TIMESTAMP);
+pub(crate) const TIMESTAMPTZ: Kind = Kind::Type(&types::TIMESTAMPTZ);
+
+/// What an overload returns.
+#[derive(Clone, Copy)]
+pub(crate) enum Returns {
+    /// A value of the type.
+    Type(&'static BaseType),
+    /// An array of the type.
+    ArrayOf(&'static BaseType),
+    /// The type of an argument, after its conversion.
+    Same(usize),
+    /// What follows from the arguments' fields, after their conversion.
+    From(fn(&[FieldRef]) -> Result<Field, FederationError>),
+    /// As [`Returns::From`], and from the number in the function's name.
+    With(fn(&[FieldRef], i32) -> Result<Field, FederationError>),
+}
+
+pub(crate) type Outcome = Result<ArrayRef, FederationError>;
+
+/// One signature of a function.
+#[derive(Clone, Copy)]
+pub(crate) struct Overload {
+    params: &'static [Kind],
+    /// How many of the last parameters may be absent.
+    optional: usize,
+    /// Whether the last parameter may be repeated.
+    variadic: bool,
+    /// Whether NULL in any argument is NULL; the body then sees rows without one.
+    strict: bool,
+    returns: Returns,
+    body: fn(&Call<'_>) -> Outcome,
+}
+
+/// A strict signature.
+pub(crate) const fn overload(params: &'static [Kind], returns: Returns, body: fn(&Call<'_>) -> Outcome) -> Overload {
+    Overload {
+        params,
+        optional: 0,
+        variadic: false,
+        strict: true,
+        returns,
+        body,
+    }
+}
+
+impl Overload {
+    pub(crate) const fn optional(mut self, count: usize) -> Self {
+        self.optional = count;
+        self
+    }
+
+    pub(crate) const fn variadic(mut self) -> Self {
+        self.variadic = true;
+        self
+    }
+
+    /// The body sees NULLs.
+    pub(crate) const fn nullable(mut self) -> Self {
+        self.strict = false;
+        self
+    }
+
+    fn param(&self, index: usize) -> Kind {
+        self.params
+            .get(index)
+            .or(self.params.last())
+            .copied()
+            .unwrap_or(Kind::Any)
+    }
+
+    /// How far the arguments are from the parameters; None when they do not fit.
+    fn distance(&self, arguments: &[PgType], nulls: &[bool]) -> Option<u32> {
+        let least = self.params.len() - self.optional - usize::from(self.variadic);
+        if arguments.len() < least || (!self.variadic && arguments.len() > self.params.len()) {
+            return None;
+        }
+        let mut total = 0;
+        for (index, argument) in arguments.iter().enumerate() {
+            total += distance(*argument, nulls[index], self.param(index))?;
+        }
+        Some(total)
+    }
+}
+
+/// The steps of an implicit conversion.
+fn distance(from: PgType, null: bool, to: Kind) -> Option<u32> {
+    let to = match to {
+        Kind::Any => return Some(0),
+        Kind::Array => {
+            return match (from.array, from.base.oid) {
+                (true, _) => Some(0),
+                // nested lists, and literals
+                (false, 114) => Some(1),
+                (false, 25) if null => Some(1),
+                _ => None,
+            };
+        }
+        Kind::Type(base) => PgType::scalar(base),
+        Kind::ArrayOf(base) => PgType {
+            array: true,
+            ..PgType::scalar(base)
+        },
+    };
+    let text = |oid: u32| matches!(oid, 18 | 19 | 25 | 705 | 1042 | 1043);
+    if null {
+        return Some(5);
+    }
+    if from.array != to.array {
+        return (!from.array && text(from.base.oid)).then_some(20);
+    }
+    let (from, to) = (from.base.oid, to.base.oid);
+    if from == to {
+        return Some(0);
+    }
+    if text(from) && text(to) {
+        return Some(1);
+    }
+    // numbers promote in this order; of two that fit PostgreSQL prefers double precision
+    let number = |oid: u32| match oid {
+        21 => Some(0_u32),
+        23 => Some(1),
+        20 => Some(2),
+        701 => Some(4),
+        700 => Some(3),
+        1700 => Some(5),
+        _ => None,
+    };
+    match (from, to) {
+        // a numeric is no real, and a float is no numeric
+        (1700, 700) | (700 | 701, 1700) => None,
+        (1700, 701) => Some(6),
+        (1082, 1114) => Some(2),
+        (1082, 1184) => Some(1),
+        (1114, 1184) => Some(3),
+        (1083, 1186) => Some(3),
+        // a literal, preferred as text
+        _ if text(from) => Some(if matches!(to, 114 | 3802) { 9 } else { 10 }),
+        // json and uuid columns may be text in all but name
+        (114 | 3802 | 2950, 25) => Some(8),
+        (114, 3802) | (3802, 114) => Some(4),
+        _ => {
+            let (from, to) = (number(from)?, number(to)?);
+            (from < to).then(|| to - from)
+        }
+    }
+}
+
+/// A function of PostgreSQL.
+pub(crate) struct Function {
+    name: String,
+    overloads: Vec<Overload>,
+    signature: Signature,
+    /// How EXPLAIN and column names show the function, where that differs.
+    shown: Option<String>,
+    /// A number that is part of the name: `round(x, 2)` is a function of its own.
+    number: i32,
+}
+
+/// An immutable function.
+pub(crate) fn function(name: impl Into<String>, overloads: impl Into<Vec<Overload>>) -> Function {
+    Function {
+        name: name.into(),
+        overloads: overloads.into(),
+        signature: Signature::new(TypeSignature::UserDefined, Volatility::Immutable),
+        shown: None,
+        number: 0,
+    }
+}
+
+impl Function {
+    pub(crate) fn number(mut self, number: i32) -> Self {
+        self.number = number;
+        self
+    }
+
+    /// Its result depends on the session's zone or the statement's start.
+    pub(crate) fn stable(mut self) -> Self {
+        self.signature.volatility = Volatility::Stable;
+        self
+    }
+
+    pub(crate) fn volatile(mut self) -> Self {
+        self.signature.volatility = Volatility::Volatile;
+        self
+    }
+
+    pub(crate) fn shown(mut self, name: impl Into<String>) -> Self {
+        self.shown = Some(name.into());
+        self
+    }
+
+    pub(crate) fn build(self) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::new_from_impl(self))
+    }
+
+    fn resolve(&self, fields: &[FieldRef]) -> Result<&Overload, FederationError> {
+        let arguments: Vec<PgType> = fields.iter().map(|field| types::of_field(field)).collect();
+        let nulls: Vec<bool> = fields.iter().map(|field| field.data_type().is_null()).collect();
+        let mut best: Option<(u32, &Overload)> = None;
+        for overload in &self.overloads {
+            if let Some(distance) = overload.distance(&arguments, &nulls)
+                && best.is_none_or(|(least, _)| distance < least)
+            {
+                best = Some((distance, overload));
+            }
+        }
+        best.map(|(_, overload)| overload)
+            .ok_or_else(|| no_such_overload(self.shown.as_deref().unwrap_or(&self.name), fields))
+    }
+}
+
+/// `function upper(integer) does not exist`.
+pub(crate) fn no_such_overload(name: &str, fields: &[FieldRef]) -> FederationError {
+    let types: Vec<String> = fields
+        .iter()
+        .map(|field| {
+            if field.data_type().is_null() {
+                return "unknown".to_owned();
+            }
+            let pg_type = types::of_field(field);
+            PgType {
+                typmod: -1,
+                ..pg_type
+            }
+            .sql_name()
+        })
+        .collect();
+    FederationError::from(Cause::NoSuchOverload {
+        message: format!("function {name}({}) does not exist", types.join(", ")),
+    })
+    .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}
+
+/// The parameter's field for an argument.
+fn converted(argument: &FieldRef, kind: Kind) -> Result<FieldRef, FederationError> {
+    let target = match kind {
+        Kind::Any | Kind::Array => {
+            let canonical = cast::canonical(argument.data_type());
+            if canonical == *argument.data_type() {
+                return Ok(Arc::clone(argument));
+            }
+            return Ok(Arc::new(argument.as_ref().clone().with_data_type(canonical)));
+        }
+        Kind::Type(base) => Target::of(PgType::scalar(base)),
+        Kind::ArrayOf(base) => Target::of(PgType {
+            array: true,
+            ..PgType::scalar(base)
+        }),
+    };
+    // a json is known as such by its field alone
+    let own = types::of_field(argument);
+    if own.base.oid == target.pg_type.base.oid && own.array == target.pg_type.array {
+        let canonical = cast::canonical(argument.data_type());
+        return Ok(Arc::new(argument.as_ref().clone().with_data_type(canonical)));
+    }
+    Ok(Arc::new(target.field(argument.name(), argument)?))
+}
+
+fn convert(array: &ArrayRef, argument: &FieldRef, kind: Kind, context: &Context) -> Outcome {
+    let target = match kind {
+        Kind::Any | Kind::Array => return cast::normalize(array),
+        Kind::Type(base) => Target::of(PgType::scalar(base)),
+        Kind::ArrayOf(base) => Target::of(PgType {
+            array: true,
+            ..PgType::scalar(base)
+        }),
+    };
+    let own = types::of_field(argument);
+    if own.base.oid == target.pg_type.base.oid && own.array == target.pg_type.array && !array.data_type().is_null() {
+        return cast::normalize(array);
+    }
+    cast::cast(array, argument, &target, context)
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Function")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+// A name is one function.
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn display_name(&self, args: &[datafusion::logical_expr::Expr]) -> DataFusionResult<String> {
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        let name = self.shown.as_deref().unwrap_or(&self.name);
+        Ok(format!("{name}({})", args.join(",")))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, arguments: &[DataType]) -> DataFusionResult<Vec<DataType>> {
+        let fields: Vec<FieldRef> = arguments
+            .iter()
+            .map(|data_type| Arc::new(Field::new("", data_type.clone(), true)))
+            .collect();
+        self.resolve(&fields)?;
+        Ok(arguments.to_vec())
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
+        let fields: Vec<FieldRef> = arguments
+            .iter()
+            .map(|data_type| Arc::new(Field::new("", data_type.clone(), true)))
+            .collect();
+        let scalars = vec![None; fields.len()];
+        let field = self.return_field_from_args(ReturnFieldArgs {
+            arg_fields: &fields,
+            scalar_arguments: &scalars,
+        })?;
+        Ok(field.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let overload = self.resolve(args.arg_fields)?;
+        let fields = args
+            .arg_fields
+            .iter()
+            .enumerate()
+            .map(|(index, field)| converted(field, overload.param(index)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let of = |base: &'static BaseType, array: bool| {
+            let pg_type = PgType {
+                array,
+                ..PgType::scalar(base)
+            };
+            Target::of(pg_type)
+                .data_type(&DataType::Null)
+                .map(|data_type| types::field(&self.name, pg_type, data_type, true))
+        };
+        let field = match overload.returns {
+            Returns::Type(base) => of(base, false)?,
+            Returns::ArrayOf(base) => of(base, true)?,
+            Returns::Same(index) => fields[index.min(fields.len().saturating_sub(1))].as_ref().clone(),
+            Returns::From(field) => field(&fields)?,
+            Returns::With(field) => field(&fields, self.number)?,
+        };
+        Ok(Arc::new(field.with_name(&self.name).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let overload = self.resolve(&args.arg_fields)?;
+        let context = Context::of(&args.config_options);
+        let all_scalar = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+        // a function without arguments may be volatile: each row has its own value
+        let constant = all_scalar && (!args.args.is_empty() || self.signature.volatility != Volatility::Volatile);
+        let rows = if constant { 1 } else { args.number_rows };
+        let mut arguments = Vec::with_capacity(args.args.len());
+        for (index, value) in args.args.iter().enumerate() {
+            let (array, scalar) = match value {
+                ColumnarValue::Array(array) => (Arc::clone(array), false),
+                ColumnarValue::Scalar(value) => (value.to_array()?, true),
+            };
+            let field = &args.arg_fields[index];
+            let array = convert(&array, field, overload.param(index), &context)?;
+            arguments.push(Argument {
+                field: converted(field, overload.param(index))?,
+                array,
+                scalar,
+            });
+        }
+        let call = Call {
+            arguments,
+            rows,
+            strict: overload.strict,
+            returns: &args.return_field,
+            context: &context,
+            number: self.number,
+        };
+        let result = (overload.body)(&call)?;
+        if constant {
+            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
+        } else {
+            Ok(ColumnarValue::Array(result))
+        }
+    }
+}
+
+/// One argument of a call.
+pub(crate) struct Argument {
+    pub(crate) field: FieldRef,
+    pub(crate) array: ArrayRef,
+    scalar: bool,
+}
+
+impl Argument {
+    /// Where a row's value is.
+    pub(crate) fn at(&self, row: usize) -> usize {
+        if self.scalar { 0 } else { row }
+    }
+
+    pub(crate) fn is_null(&self, row: usize) -> bool {
+        self.array.is_null(self.at(row)) || self.array.data_type().is_null()
+    }
+}
+
+/// A call over a batch of rows.
+pub(crate) struct Call<'a> {
+    pub(crate) arguments: Vec<Argument>,
+    pub(crate) rows: usize,
+    strict: bool,
+    pub(crate) returns: &'a FieldRef,
+    pub(crate) context: &'a Context,
+    /// The number in the function's name.
+    pub(crate) number: i32,
+}
+
+/// The values of an argument of primitive type.
+pub(crate) struct Values<'a, T: ArrowPrimitiveType> {
+    argument: &'a Argument,
+    array: &'a PrimitiveArray<T>,
+}
+
+impl<T: ArrowPrimitiveType> Values<'_, T> {
+    /// The row's value; of NULL anything.
+    pub(crate) fn get(&self, row: usize) -> T::Native {
+        self.array.value(self.argument.at(row))
+    }
+}
+
+/// The values of a text argument.
+pub(crate) struct Texts<'a> {
+    argument: &'a Argument,
+    array: &'a StringArray,
+}
+
+impl<'a> Texts<'a> {
+    /// The row's value; of NULL the empty text.
+    pub(crate) fn get(&self, row: usize) -> &'a str {
+        self.array.value(self.argument.at(row))
+    }
+
+    pub(crate) fn optional(&self, row: usize) -> Option<&'a str> {
+        let at = self.argument.at(row);
+        self.array.is_valid(at).then(|| self.array.value(at))
+    }
+}
+
+/// The values of a decimal argument.
+pub(crate) struct Decimals<'a> {
+    argument: &'a Argument,
+    pub(crate) scale: i32,
+}
+
+impl Decimals<'_> {
+    /// The row's digits; of NULL anything.
+    pub(crate) fn get(&self, row: usize) -> i256 {
+        let at = self.argument.at(row);
+        match self.argument.array.data_type() {
+            DataType::Decimal128(..) => i256::from_i128(
+                self.argument
+                    .array
+                    .as_primitive::<arrow::datatypes::Decimal128Type>()
+                    .value(at),
+            ),
+            _ => self
+                .argument
+                .array
+                .as_primitive::<arrow::datatypes::Decimal256Type>()
+                .value(at),
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    pub(crate) fn count(&self) -> usize {
+        self.arguments.len()
+    }
+
+    pub(crate) fn texts(&self, index: usize) -> Texts<'_> {
+        let argument = &self.arguments[index];
+        Texts {
+            argument,
+            array: argument.array.as_string(),
+        }
+    }
+
+    /// An optional text argument.
+    pub(crate) fn texts_if(&self, index: usize) -> Option<Texts<'_>> {
+        (index < self.count()).then(|| self.texts(index))
+    }
+
+    pub(crate) fn values<T: ArrowPrimitiveType>(&self, index: usize) -> Values<'_, T> {
+        let argument = &self.arguments[index];
+        Values {
+            argument,
+            array: argument.array.as_primitive(),
+        }
+    }
+
+    pub(crate) fn values_if<T: ArrowPrimitiveType>(&self, index: usize) -> Option<Values<'_, T>> {
+        (index < self.count()).then(|| self.values(index))
+    }
+
+    pub(crate) fn booleans(&self, index: usize) -> (&Argument, &BooleanArray) {
+        let argument = &self.arguments[index];
+        (argument, argument.array.as_boolean())
+    }
+
+    pub(crate) fn decimals(&self, index: usize) -> Decimals<'_> {
+        let argument = &self.arguments[index];
+        let scale = match argument.array.data_type() {
+            DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => i32::from(*scale),
+            _ => 0,
+        };
+        Decimals { argument, scale }
+    }
+
+    /// The elements of a list argument in a row; None of NULL.
+    pub(crate) fn list(&self, index: usize, row: usize) -> Option<ArrayRef> {
+        let argument = &self.arguments[index];
+        if argument.is_null(row) {
+            return None;
+        }
+        argument
+            .array
+            .as_list_opt::<i32>()
+            .map(|list| list.value(argument.at(row)))
+    }
+
+    /// The elements of a list of texts in a row.
+    pub(crate) fn text_list(&self, index: usize, row: usize) -> Vec<Option<String>> {
+        let Some(list) = self.list(index, row) else {
+            return Vec::new();
+        };
+        match list.as_string_opt::<i32>() {
+            Some(texts) => texts.iter().map(|text| text.map(str::to_owned)).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Whether the row is NULL because an argument is.
+    pub(crate) fn skips(&self, row: usize) -> bool {
+        self.strict && self.arguments.iter().any(|argument| argument.is_null(row))
+    }
+
+    /// A column of text; `write` returns false for NULL.
+    pub(crate) fn text(
+        &self,
+        mut write: impl FnMut(usize, &mut String) -> Result<bool, FederationError>,
+    ) -> Outcome {
+        let mut out = StringBuilder::with_capacity(self.rows, self.rows * 16);
+        let mut scratch = String::new();
+        for row in 0..self.rows {
+            scratch.clear();
+            if !self.skips(row) && write(row, &mut scratch)? {
+                out.append_value(&scratch);
+            } else {
+                out.append_null();
+            }
+        }
+        Ok(Arc::new(out.finish()))
+    }
+
+    /// A column of a primitive type, of the Arrow type that the call returns.
+    pub(crate) fn each<T: ArrowPrimitiveType>(
+        &self,
+        mut value: impl FnMut(usize) -> Result<Option<T::Native>, FederationError>,
+    ) -> Outcome {
+        let mut out =
+            PrimitiveBuilder::<T>::with_capacity(self.rows).with_data_type(self.returns.data_type().clone());
+        for row in 0..self.rows {
+            if self.skips(row) {
+                out.append_null();
+            } else {
+                out.append_option(value(row)?);
+            }
+        }
+        Ok(Arc::new(out.finish()))
+    }
+
+    pub(crate) fn truth(
+        &self,
+        mut value: impl FnMut(usize) -> Result<Option<bool>, FederationError>,
+    ) -> Outcome {
+        let mut out = BooleanBuilder::with_capacity(self.rows);
+        for row in 0..self.rows {
+            if self.skips(row) {
+                out.append_null();
+            } else {
+                out.append_option(value(row)?);
+            }
+        }
+        Ok(Arc::new(out.finish()))
+    }
+
+    /// A decimal column of the type that the call returns; the digits given have `scale` places.
+    pub(crate) fn decimal(
+        &self,
+        mut value: impl FnMut(usize) -> Result<Option<(i256, i32)>, FederationError>,
+    ) -> Outcome {
+        use arrow::array::{Decimal128Builder, Decimal256Builder};
+        let wanted = self.returns.data_type();
+        match wanted {
+            DataType::Decimal128(precision, scale) => {
+                let mut out = Decimal128Builder::with_capacity(self.rows).with_data_type(wanted.clone());
+                for row in 0..self.rows {
+                    let digits = if self.skips(row) { None } else { value(row)? };
+                    out.append_option(match digits {
+                        Some((digits, from)) => Some(
+                            cast::fit(digits, from, *precision, *scale)?
+                                .to_i128()
+                                .ok_or_else(cast::overflow)?,
+                        ),
+                        None => None,
+                    });
+                }
+                Ok(Arc::new(out.finish()))
+            }
+            DataType::Decimal256(precision, scale) => {
+                let mut out = Decimal256Builder::with_capacity(self.rows).with_data_type(wanted.clone());
+                for row in 0..self.rows {
+                    let digits = if self.skips(row) { None } else { value(row)? };
+                    out.append_option(match digits {
+                        Some((digits, from)) => Some(cast::fit(digits, from, *precision, *scale)?),
+                        None => None,
+                    });
+                }
+                Ok(Arc::new(out.finish()))
+            }
+            other => Err(FederationError::internal(format!("{other} is no decimal"))),
+        }
+    }
+
+    /// A column of lists of texts.
+    pub(crate) fn text_lists(
+        &self,
+        mut value: impl FnMut(usize) -> Result<Option<Vec<Option<String>>>, FederationError>,
+    ) -> Outcome {
+        use arrow::array::ListBuilder;
+        let mut out = ListBuilder::new(StringBuilder::new());
+        for row in 0..self.rows {
+            let elements = if self.skips(row) { None } else { value(row)? };
+            match elements {
+                Some(elements) => {
+                    for element in elements {
+                        out.values().append_option(element);
+                    }
+                    out.append(true);
+                }
+                None => out.append(false),
+            }
+        }
+        Ok(Arc::new(out.finish()))
+    }
+}

@@ -1,0 +1,694 @@
+//! Dates, times and timestamps in the forms that PostgreSQL reads with `DateStyle = ISO, MDY`.
+
+use jiff::tz::TimeZone;
+
+use super::super::datetime::{DAY_MICROS, civil_from_days, days_from_civil};
+use super::{value_error, zone};
+use crate::error::FederationError;
+
+/// What a text says, field by field.
+#[derive(Debug, Default)]
+struct Fields {
+    year: Option<i64>,
+    month: Option<u32>,
+    day: Option<u32>,
+    day_of_year: Option<u32>,
+    days: Option<i64>,
+    /// Microseconds since midnight.
+    clock: Option<i64>,
+    offset: Option<Offset>,
+    before_christ: bool,
+    afternoon: Option<bool>,
+}
+
+#[derive(Debug, Clone)]
+enum Offset {
+    Seconds(i32),
+    Zone(TimeZone),
+}
+
+/// Why a text could not be read.
+enum Wrong {
+    Syntax,
+    Range,
+    Zone(String),
+    Infinite,
+}
+
+/// The first microsecond of PostgreSQL's timestamps, 4713-11-24 BC, and the last that counts from 1970.
+const LEAST: i64 = -210_866_803_200_000_000;
+const MOST: i64 = i64::MAX;
+
+fn failed(wrong: Wrong, type_name: &str, text: &str) -> FederationError {
+    match wrong {
+        Wrong::Syntax => value_error("22007", format!("invalid input syntax for type {type_name}: \"{text}\"")),
+        Wrong::Range => value_error("22008", format!("date/time field value out of range: \"{text}\"")),
+        Wrong::Zone(name) => value_error("22023", format!("time zone \"{name}\" not recognized")),
+        Wrong::Infinite => value_error("0A000", format!("an infinite {type_name} is not supported")),
+    }
+}
+
+/// Days since 1970-01-01.
+///
+/// # Errors
+/// 22007, 22008.
+pub fn date(text: &str) -> Result<i32, FederationError> {
+    read(text)
+        .and_then(|fields| fields.date())
+        .and_then(|days| i32::try_from(days).map_err(|_| Wrong::Range))
+        .map_err(|wrong| failed(wrong, "date", text))
+}
+
+/// Microseconds since midnight; a date and a zone before and behind it do not count.
+///
+/// # Errors
+/// 22007, 22008.
+pub fn time(text: &str) -> Result<i64, FederationError> {
+    read(text)
+        .and_then(|fields| fields.clock().and_then(|clock| clock.ok_or(Wrong::Syntax)))
+        .map_err(|wrong| failed(wrong, "time", text))
+}
+
+/// Microseconds since 1970-01-01 of a local time; a zone behind it does not count.
+///
+/// # Errors
+/// 22007, 22008.
+pub fn timestamp(text: &str) -> Result<i64, FederationError> {
+    read(text)
+        .and_then(|fields| fields.timestamp())
+        .map_err(|wrong| failed(wrong, "timestamp", text))
+}
+
+/// Microseconds since 1970-01-01 UTC; a time without a zone is local to `session`.
+///
+/// # Errors
+/// 22007, 22008, and 22023 for an unknown zone.
+pub fn timestamptz(text: &str, session: &TimeZone) -> Result<i64, FederationError> {
+    read(text)
+        .and_then(|fields| {
+            let local = fields.timestamp()?;
+            Ok(match &fields.offset {
+                Some(Offset::Seconds(seconds)) => local - i64::from(*seconds) * 1_000_000,
+                Some(Offset::Zone(named)) => zone::local_to_utc(local, named),
+                None => zone::local_to_utc(local, session),
+            })
+        })
+        .map_err(|wrong| failed(wrong, "timestamp with time zone", text))
+}
+
+impl Fields {
+    fn date(&self) -> Result<i64, Wrong> {
+        if let Some(days) = self.days {
+            return Ok(days);
+        }
+        let mut year = self.year.ok_or(Wrong::Syntax)?;
+        if self.before_christ {
+            if year <= 0 {
+                return Err(Wrong::Range);
+            }
+            year = 1 - year;
+        } else if year <= 0 {
+            return Err(Wrong::Range);
+        }
+        if let Some(day) = self.day_of_year {
+            return if (1..=366).contains(&day) {
+                Ok(days_from_civil(year, 1, 1) + i64::from(day) - 1)
+            } else {
+                Err(Wrong::Range)
+            };
+        }
+        let (month, day) = (self.month.ok_or(Wrong::Syntax)?, self.day.ok_or(Wrong::Syntax)?);
+        if !(1..=12).contains(&month) || !(1..=days_in_month(year, month)).contains(&day) {
+            return Err(Wrong::Range);
+        }
+        Ok(days_from_civil(year, month, day))
+    }
+
+    fn clock(&self) -> Result<Option<i64>, Wrong> {
+        const HOUR: i64 = 3_600_000_000;
+        let Some(clock) = self.clock else {
+            return if self.afternoon.is_some() {
+                Err(Wrong::Syntax)
+            } else {
+                Ok(None)
+            };
+        };
+        let clock = match (self.afternoon, clock / HOUR) {
+            (None, _) => clock,
+            (Some(_), hour) if hour > 12 => return Err(Wrong::Range),
+            (Some(false), 12) => clock - 12 * HOUR,
+            (Some(true), hour) if hour < 12 => clock + 12 * HOUR,
+            (Some(_), _) => clock,
+        };
+        Ok(Some(clock))
+    }
+
+    fn timestamp(&self) -> Result<i64, Wrong> {
+        let micros = self
+            .date()?
+            .checked_mul(DAY_MICROS)
+            .and_then(|micros| micros.checked_add(self.clock().ok()??))
+            .or_else(|| match self.clock() {
+                Ok(None) => self.date().ok()?.checked_mul(DAY_MICROS),
+                _ => None,
+            });
+        // the error of a wrong time is the time's
+        self.clock()?;
+        micros
+            .filter(|micros| (LEAST..=MOST).contains(micros))
+            .ok_or(Wrong::Range)
+    }
+}
+
+/// Days of a month; `year` is astronomical.
+pub fn days_in_month(year: i64, month: u32) -> u32 {
+    match month {
+        2 if year.rem_euclid(4) == 0 && (year.rem_euclid(100) != 0 || year.rem_euclid(400) == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// The word's month, by its name or the name's first three letters.
+pub fn month_by_name(word: &str) -> Option<u32> {
+    const NAMES: [&str; 12] = [
+        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
+        "november", "december",
+    ];
+    let word = word.to_ascii_lowercase();
+    if word == "sept" {
+        return Some(9);
+    }
+    NAMES
+        .iter()
+        .position(|name| *name == word || (word.len() == 3 && name.starts_with(&word)))
+        .map(|index| index as u32 + 1)
+}
+
+fn is_weekday(word: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
+    ];
+    const SHORT: [&str; 5] = ["tues", "wednes", "thur", "thurs", "weds"];
+    NAMES
+        .iter()
+        .any(|name| *name == word || (word.len() == 3 && name.starts_with(word)))
+        || SHORT.contains(&word)
+}
+
+/// A run of a text that belongs together.
+#[derive(Debug, PartialEq, Eq)]
+enum Token<'a> {
+    /// Digits, possibly with a fraction behind a point.
+    Number(&'a str),
+    /// Begins with digits and has `-`, `/` or `.` within.
+    Date(&'a str),
+    /// Digits with colons.
+    Clock(&'a str),
+    Word(&'a str),
+    /// A sign and digits.
+    Offset(&'a str),
+}
+
+fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
+    let bytes = text.as_bytes();
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    let run = |from: usize, belongs: &dyn Fn(u8) -> bool| {
+        bytes[from..]
+            .iter()
+            .position(|byte| !belongs(*byte))
+            .map_or(bytes.len(), |length| from + length)
+    };
+    while at < bytes.len() {
+        let start = at;
+        match bytes[at] {
+            byte if byte.is_ascii_whitespace() || byte == b',' => at += 1,
+            byte if byte.is_ascii_digit() => {
+                at = run(at, &|byte| byte.is_ascii_digit());
+                match bytes.get(at) {
+                    Some(b':') => {
+                        at = run(at, &|byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
+                        tokens.push(Token::Clock(&text[start..at]));
+                    }
+                    Some(b'-' | b'/') if bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) => {
+                        at = run(at, &|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/'));
+                        // `2024-01-02T03:04`: the time is its own
+                        let date = &text[start..at];
+                        if let Some(t) = date.rfind(['T', 't'])
+                            && date[..t].ends_with(|c: char| c.is_ascii_digit())
+                        {
+                            at = start + t;
+                        }
+                        tokens.push(Token::Date(&text[start..at]));
+                    }
+                    Some(b'.') => {
+                        at = run(at, &|byte| byte.is_ascii_digit() || byte == b'.');
+                        let number = &text[start..at];
+                        let parts = number.matches('.').count();
+                        tokens.push(if parts > 1 {
+                            Token::Date(number)
+                        } else {
+                            Token::Number(number)
+                        });
+                    }
+                    _ => tokens.push(Token::Number(&text[start..at])),
+                }
+            }
+            byte if byte.is_ascii_alphabetic() => {
+                at = run(at, &|byte| byte.is_ascii_alphabetic());
+                let zone_like = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'+');
+                match bytes.get(at) {
+                    // Feb-29-2024
+                    Some(b'-') if bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
+                        && month_by_name(&text[start..at]).is_some() =>
+                    {
+                        at = run(at, &|byte| byte.is_ascii_digit() || byte == b'-');
+                        tokens.push(Token::Date(&text[start..at]));
+                    }
+                    // America/New_York
+                    Some(b'/' | b'_') => {
+                        at = run(at, &zone_like);
+                        tokens.push(Token::Word(&text[start..at]));
+                    }
+                    _ => tokens.push(Token::Word(&text[start..at])),
+                }
+            }
+            b'+' | b'-' => {
+                at = run(at + 1, &|byte| byte.is_ascii_digit() || byte == b':');
+                if at == start + 1 {
+                    at = run(at, &|byte| byte.is_ascii_alphabetic());
+                    if at == start + 1 {
+                        return Err(Wrong::Syntax);
+                    }
+                    tokens.push(Token::Word(&text[start..at]));
+                } else {
+                    tokens.push(Token::Offset(&text[start..at]));
+                }
+            }
+            b'.' if matches!(tokens.last(), Some(Token::Word(_))) => at += 1,
+            _ => return Err(Wrong::Syntax),
+        }
+    }
+    Ok(tokens)
+}
+
+fn read(text: &str) -> Result<Fields, Wrong> {
+    let tokens = tokens(text)?;
+    if tokens.is_empty() {
+        return Err(Wrong::Syntax);
+    }
+    let mut fields = Fields::default();
+    let mut numbers: Vec<&str> = Vec::new();
+    let mut after_t = false;
+    for (index, token) in tokens.iter().enumerate() {
+        match token {
+            Token::Clock(clock) => {
+                if fields.clock.replace(read_clock(clock)?).is_some() {
+                    return Err(Wrong::Syntax);
+                }
+            }
+            Token::Date(date) => {
+                if fields.month.is_some() || fields.days.is_some() {
+                    return Err(Wrong::Syntax);
+                }
+                read_date(date, &mut fields)?;
+            }
+            Token::Offset(offset) => {
+                // `2024-01-02 -05` has no time, and so no zone
+                if fields.clock.is_none() && fields.days.is_none() && fields.month.is_none() && fields.year.is_none() {
+                    return Err(Wrong::Syntax);
+                }
+                let seconds = zone::offset(offset).ok_or(Wrong::Range)?;
+                fields.offset = Some(Offset::Seconds(seconds));
+            }
+            Token::Number(number) if after_t || (number.len() == 6 && fields.has_date() && fields.clock.is_none()) => {
+                fields.clock = Some(read_packed_clock(number)?);
+                after_t = false;
+            }
+            Token::Number(number) => numbers.push(number),
+            Token::Word(word) => match read_word(word, &mut fields, tokens.get(index + 1))? {
+                Meaning::TimeFollows => after_t = true,
+                Meaning::Understood => {}
+            },
+        }
+    }
+    read_numbers(&numbers, &mut fields)?;
+    Ok(fields)
+}
+
+impl Fields {
+    fn has_date(&self) -> bool {
+        self.days.is_some() || (self.year.is_some() && (self.month.is_some() || self.day_of_year.is_some()))
+    }
+}
+
+enum Meaning {
+    Understood,
+    TimeFollows,
+}
+
+fn read_word(word: &str, fields: &mut Fields, next: Option<&Token<'_>>) -> Result<Meaning, Wrong> {
+    let folded = word.to_ascii_lowercase();
+    match folded.as_str() {
+        "t" if fields.has_date() && matches!(next, Some(Token::Clock(_) | Token::Number(_))) => {
+            return Ok(Meaning::TimeFollows);
+        }
+        "am" | "pm" => fields.afternoon = Some(folded == "pm"),
+        "bc" | "ad" => fields.before_christ = folded == "bc",
+        "epoch" => {
+            fields.days = Some(0);
+            fields.clock = Some(0);
+            fields.offset = Some(Offset::Seconds(0));
+        }
+        "allballs" => {
+            fields.clock = Some(0);
+            fields.offset = Some(Offset::Seconds(0));
+        }
+        "infinity" | "+infinity" | "-infinity" => return Err(Wrong::Infinite),
+        "on" | "at" | "th" | "st" | "nd" | "rd" => {}
+        _ if is_weekday(&folded) => {}
+        _ => {
+            if let Some(month) = month_by_name(&folded) {
+                if fields.month.replace(month).is_some() {
+                    return Err(Wrong::Syntax);
+                }
+            } else if let Some(seconds) = zone::abbreviation(&folded) {
+                fields.offset = Some(Offset::Seconds(seconds));
+            } else if let Some(zone) = zone::by_name(word) {
+                fields.offset = Some(Offset::Zone(zone));
+            } else if word.contains('/') {
+                return Err(Wrong::Zone(folded));
+            } else {
+                return Err(Wrong::Syntax);
+            }
+        }
+    }
+    Ok(Meaning::Understood)
+}
+
+/// `12:34`, `12:34:56.789`, `24:00:00`.
+fn read_clock(text: &str) -> Result<i64, Wrong> {
+    let mut parts = text.split(':');
+    let number = |part: Option<&str>| part.ok_or(Wrong::Syntax)?.parse::<i64>().map_err(|_| Wrong::Syntax);
+    let hours = number(parts.next())?;
+    let minutes = number(parts.next())?;
+    let seconds = match parts.next() {
+        Some(seconds) => micros_of(seconds)?,
+        None => 0,
+    };
+    if parts.next().is_some() {
+        return Err(Wrong::Syntax);
+    }
+    clock_of(hours, minutes, seconds)
+}
+
+/// `123456`, `123456.789`, `1234` of an ISO time without colons.
+fn read_packed_clock(text: &str) -> Result<i64, Wrong> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let number = |text: &str| text.parse::<i64>().map_err(|_| Wrong::Syntax);
+    match whole.len() {
+        6 => clock_of(
+            number(&whole[..2])?,
+            number(&whole[2..4])?,
+            micros_of(&format!("{}.{fraction}", &whole[4..]))?,
+        ),
+        4 if fraction.is_empty() => clock_of(number(&whole[..2])?, number(&whole[2..])?, 0),
+        _ => Err(Wrong::Syntax),
+    }
+}
+
+fn clock_of(hours: i64, minutes: i64, seconds: i64) -> Result<i64, Wrong> {
+    let clock = hours
+        .checked_mul(3_600_000_000)
+        .and_then(|micros| micros.checked_add(minutes.checked_mul(60_000_000)?)?.checked_add(seconds))
+        .ok_or(Wrong::Range)?;
+    // a leap second is the next minute's first
+    if hours > 24 || minutes > 59 || seconds > 60_000_000 || clock > DAY_MICROS {
+        return Err(Wrong::Range);
+    }
+    Ok(clock)
+}
+
+/// Seconds with a fraction, in microseconds; digits beyond are rounded.
+fn micros_of(text: &str) -> Result<i64, Wrong> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+        return Err(Wrong::Syntax);
+    }
+    let seconds: i64 = whole.parse().map_err(|_| Wrong::Range)?;
+    let micros = if fraction.is_empty() {
+        0
+    } else {
+        let fraction: f64 = format!("0.{fraction}").parse().map_err(|_| Wrong::Syntax)?;
+        (fraction * 1_000_000.0).round_ties_even() as i64
+    };
+    seconds
+        .checked_mul(1_000_000)
+        .and_then(|seconds| seconds.checked_add(micros))
+        .ok_or(Wrong::Range)
+}
+
+/// `2024-02-29`, `2/29/2024`, `29-Feb-2024`, `2024-060`.
+fn read_date(text: &str, fields: &mut Fields) -> Result<(), Wrong> {
+    let parts: Vec<&str> = text.split(['-', '/', '.']).collect();
+    let number = |part: &str| {
+        if part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Wrong::Syntax);
+        }
+        part.parse::<i64>().map_err(|_| Wrong::Range)
+    };
+    let small = |part: &str| u32::try_from(number(part)?).map_err(|_| Wrong::Range);
+    match parts.as_slice() {
+        // 2024-060
+        [year, day] if year.len() >= 3 && day.len() == 3 => {
+            fields.year = Some(number(year)?);
+            fields.day_of_year = Some(small(day)?);
+        }
+        [first, second, third] => {
+            let word = parts.iter().position(|part| month_by_name(part).is_some());
+            match word {
+                // 29-Feb-2024, 2024-Feb-29
+                Some(1) => {
+                    fields.month = month_by_name(second);
+                    if first.len() >= 3 {
+                        fields.year = Some(number(first)?);
+                        fields.day = Some(small(third)?);
+                    } else {
+                        fields.day = Some(small(first)?);
+                        fields.year = Some(year_of(third)?);
+                    }
+                }
+                // Feb-29-2024
+                Some(0) => {
+                    fields.month = month_by_name(first);
+                    fields.day = Some(small(second)?);
+                    fields.year = Some(year_of(third)?);
+                }
+                Some(_) => return Err(Wrong::Syntax),
+                None if first.len() >= 3 => {
+                    fields.year = Some(number(first)?);
+                    fields.month = Some(small(second)?);
+                    fields.day = Some(small(third)?);
+                }
+                // the order of DateStyle
+                None => {
+                    fields.month = Some(small(first)?);
+                    fields.day = Some(small(second)?);
+                    fields.year = Some(year_of(third)?);
+                }
+            }
+        }
+        _ => return Err(Wrong::Syntax),
+    }
+    Ok(())
+}
+
+/// A year of two digits is of the century around 2000.
+fn year_of(text: &str) -> Result<i64, Wrong> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Wrong::Syntax);
+    }
+    let year: i64 = text.parse().map_err(|_| Wrong::Range)?;
+    Ok(match (text.len(), year) {
+        (..=2, 0..=69) => year + 2000,
+        (..=2, _) => year + 1900,
+        _ => year,
+    })
+}
+
+/// Numbers that stand alone: `20240229`, or the day and year beside a month's name.
+fn read_numbers(numbers: &[&str], fields: &mut Fields) -> Result<(), Wrong> {
+    let small = |text: &str| text.parse::<u32>().map_err(|_| Wrong::Syntax);
+    match (numbers, fields.month) {
+        ([], _) => Ok(()),
+        ([packed, rest @ ..], None) if packed.len() == 8 && !fields.has_date() => {
+            fields.year = Some(packed[..4].parse().map_err(|_| Wrong::Syntax)?);
+            fields.month = Some(small(&packed[4..6])?);
+            fields.day = Some(small(&packed[6..])?);
+            match rest {
+                [] => Ok(()),
+                [clock] if fields.clock.is_none() => {
+                    fields.clock = Some(read_packed_clock(clock)?);
+                    Ok(())
+                }
+                _ => Err(Wrong::Syntax),
+            }
+        }
+        ([first, second], Some(_)) if fields.year.is_none() => {
+            let (day, year) = if first.len() >= 3 { (second, first) } else { (first, second) };
+            fields.day = Some(small(day)?);
+            fields.year = Some(year_of(year)?);
+            Ok(())
+        }
+        // `3 pm`
+        ([hour], _) if fields.afternoon.is_some() && fields.clock.is_none() => {
+            fields.clock = Some(clock_of(i64::from(small(hour)?), 0, 0)?);
+            Ok(())
+        }
+        _ => Err(Wrong::Syntax),
+    }
+}
+
+/// A timestamp's day and time of day.
+pub fn split(micros: i64) -> (i64, i64) {
+    (micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS))
+}
+
+/// Microseconds of a timestamp with whole months added; the day is the month's last where it has no such day.
+pub fn add_months(micros: i64, months: i32) -> Option<i64> {
+    let (days, clock) = split(micros);
+    let (year, month, day) = civil_from_days(days);
+    let total = year.checked_mul(12)? + i64::from(month) - 1 + i64::from(months);
+    let (year, month) = (total.div_euclid(12), total.rem_euclid(12) as u32 + 1);
+    let day = day.min(days_in_month(year, month));
+    days_from_civil(year, month, day)
+        .checked_mul(DAY_MICROS)?
+        .checked_add(clock)
+}
+
+/// Whether PostgreSQL has a timestamp of so many microseconds since 1970.
+pub fn in_range(micros: i64) -> bool {
+    (LEAST..=MOST).contains(&micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+
+    use super::super::super::datetime::{put_date, put_time, put_timestamp};
+    use super::*;
+
+    fn text(write: impl FnOnce(&mut BytesMut)) -> String {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn dates_have_many_forms() {
+        for form in [
+            "2024-02-29",
+            "20240229",
+            "2024-2-29",
+            "2/29/2024",
+            "Feb 29, 2024",
+            "February 29 2024",
+            "29 Feb 2024",
+            "29-Feb-2024",
+            "2024-Feb-29",
+            "2024-060",
+            "Thu, 29 Feb 2024",
+            "2024-02-29 12:34:56",
+            "2024-02-29T12:34:56Z",
+            " 2024-02-29 ",
+            "2/29/24",
+        ] {
+            assert_eq!(
+                date(form).map(|days| text(|out| put_date(days.into(), out))).as_deref(),
+                Ok("2024-02-29"),
+                "{form}"
+            );
+        }
+        assert_eq!(
+            date("0044-03-15 BC").map(|days| text(|out| put_date(days.into(), out))).as_deref(),
+            Ok("0044-03-15 BC")
+        );
+        for (form, code) in [
+            ("2024-02-30", "22008"),
+            ("2024-13-01", "22008"),
+            ("2023-02-29", "22008"),
+            ("nonsense", "22007"),
+            ("", "22007"),
+            ("2024-02", "22007"),
+            ("infinity", "0A000"),
+            ("12:34", "22007"),
+        ] {
+            assert_eq!(date(form).unwrap_err().sqlstate(), code, "{form}");
+        }
+    }
+
+    #[test]
+    fn times_have_many_forms() {
+        for (form, expected) in [
+            ("12:34", "12:34:00"),
+            ("12:34:56.789", "12:34:56.789"),
+            ("1:02 pm", "13:02:00"),
+            ("12:00 am", "00:00:00"),
+            ("24:00:00", "24:00:00"),
+            ("12:34:56.1234567", "12:34:56.123457"),
+            ("2024-01-01 03:04", "03:04:00"),
+            ("23:59:60", "24:00:00"),
+        ] {
+            assert_eq!(
+                time(form).map(|micros| text(|out| put_time(micros, out))).as_deref(),
+                Ok(expected),
+                "{form}"
+            );
+        }
+        for (form, code) in [("25:00", "22008"), ("12:61:00", "22008"), ("24:00:01", "22008"), ("x", "22007")] {
+            assert_eq!(time(form).unwrap_err().sqlstate(), code, "{form}");
+        }
+    }
+
+    #[test]
+    fn zones_count_for_timestamptz_alone() {
+        let seoul = TimeZone::get("Asia/Seoul").unwrap();
+        let with = |form: &str| timestamptz(form, &seoul).map(|micros| text(|out| put_timestamp(micros, out)));
+        for (form, expected) in [
+            ("2024-07-01 12:00:00", "2024-07-01 03:00:00"),
+            ("2024-07-01 12:00:00+00", "2024-07-01 12:00:00"),
+            ("2024-07-01T12:00:00.5Z", "2024-07-01 12:00:00.5"),
+            ("2024-07-01 12:00-05:30", "2024-07-01 17:30:00"),
+            ("2024-07-01 12:00 America/New_York", "2024-07-01 16:00:00"),
+            ("2024-07-01 12:00 EST", "2024-07-01 17:00:00"),
+            ("2024-07-01", "2024-06-30 15:00:00"),
+            ("20240701T120000Z", "2024-07-01 12:00:00"),
+            ("epoch", "1970-01-01 00:00:00"),
+        ] {
+            assert_eq!(with(form).as_deref(), Ok(expected), "{form}");
+        }
+        assert_eq!(with("2024-07-01 12:00 Nowhere/City").unwrap_err().sqlstate(), "22023");
+        let without = |form: &str| timestamp(form).map(|micros| text(|out| put_timestamp(micros, out)));
+        for (form, expected) in [
+            ("2024-07-01 12:00:00+02", "2024-07-01 12:00:00"),
+            ("2024-07-01 24:00", "2024-07-02 00:00:00"),
+            ("Mon Jul 1 12:00:00 2024", "2024-07-01 12:00:00"),
+            ("2024-07-01", "2024-07-01 00:00:00"),
+        ] {
+            assert_eq!(without(form).as_deref(), Ok(expected), "{form}");
+        }
+        assert_eq!(without("2024-07-01 25:00").unwrap_err().sqlstate(), "22008");
+    }
+
+    #[test]
+    fn months_end_where_they_end() {
+        let add = |form: &str, months| {
+            add_months(timestamp(form).unwrap(), months).map(|micros| text(|out| put_timestamp(micros, out)))
+        };
+        assert_eq!(add("2024-01-31 10:00", 1).as_deref(), Some("2024-02-29 10:00:00"));
+        assert_eq!(add("2024-03-31", -1).as_deref(), Some("2024-02-29 00:00:00"));
+        assert_eq!(add("2024-01-15", -13).as_deref(), Some("2022-12-15 00:00:00"));
+    }
+}
