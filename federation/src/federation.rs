@@ -18,7 +18,7 @@ use crate::catalog::{Catalog, Catalogs};
 use crate::dialect;
 use crate::error::FederationError;
 use crate::extension::SchemaExtension;
-use crate::functions::Library;
+use crate::functions::{Library, windows};
 use crate::functions::aggregate::aggregates;
 use crate::health::{Health, SourceHealth, ViewHealth};
 use crate::metadata::{Metadata, VIRTUAL_DATABASE};
@@ -238,6 +238,9 @@ fn register(state: &mut SessionState, library: &Library) -> Result<(), Federatio
     }
     for (_, aggregate) in aggregates() {
         state.register_udaf(aggregate)?;
+    }
+    for window in windows() {
+        state.register_udwf(window)?;
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ impl Planner {
         let mut context = PlannerContext::new().with_prepare_param_data_types(types);
         let planner = SqlToRel::new(&provider);
         let plan = planner.sql_statement_to_plan_with_context(statement, &mut context)?;
-        Ok(dialect::settle(plan, self.state.config_options())?)
+        Ok(dialect::settle(plan, &self.library, self.state.config_options())?)
     }
 
     async fn table(

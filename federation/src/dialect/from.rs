@@ -12,11 +12,11 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Select, SelectItem, TableAlias, TableAliasColumnDef, TableFactor,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Select, SelectItem, TableAlias, TableFactor,
     TableWithJoins, Visit, Visitor,
 };
 
-use super::rewrite::narrow;
+use super::literals::narrow;
 use super::rows::{query, select};
 use super::syntax::{
     arguments, builtin_name, call, cast_to, literal_integer, number, positional, target, text,

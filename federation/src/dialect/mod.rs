@@ -12,11 +12,13 @@
 mod aggregates;
 mod from;
 mod lateral;
+mod literals;
 mod operators;
 mod plan;
 mod rewrite;
 mod rows;
 mod rules;
+mod subquery;
 mod syntax;
 
 use std::sync::Arc;
@@ -36,7 +38,8 @@ use crate::functions::Library;
 
 /// Makes the planners, rules and functions known.
 pub(crate) fn install(builder: SessionStateBuilder, library: &Arc<Library>) -> SessionStateBuilder {
-    let rules = Optimizer::new().rules.into_iter().map(rules::careful).collect();
+    let mut rules: Vec<_> = Optimizer::new().rules.into_iter().map(rules::careful).collect();
+    rules.insert(0, Arc::new(rules::StatementTime));
     let mut builder = builder
         .with_analyzer_rule(Arc::new(rules::CheckArithmetic))
         .with_optimizer_rules(rules)

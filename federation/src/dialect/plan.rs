@@ -1,5 +1,7 @@
 //! Rules over the plan as the SQL planner made it.
 
+use std::sync::Arc;
+
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, NullEquality, Result as DataFusionResult, ScalarValue};
@@ -9,19 +11,24 @@ use datafusion::logical_expr::expr::{Case, InList, Placeholder, ScalarFunction, 
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, WindowFunctionDefinition,
+    Expr, ExprFunctionExt, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Union,
+    WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
-use super::lateral;
+use super::{lateral, subquery};
 use crate::cast::Target;
-use crate::functions::cast;
+use crate::functions::{Library, cast, same};
 use crate::types::{self, PgType};
 use crate::values::read::number;
 
 /// Gives a plan PostgreSQL's meaning, and its columns their final types.
-pub(crate) fn settle(plan: LogicalPlan, options: &ConfigOptions) -> DataFusionResult<LogicalPlan> {
+pub(crate) fn settle(
+    plan: LogicalPlan,
+    library: &Library,
+    options: &ConfigOptions,
+) -> DataFusionResult<LogicalPlan> {
     let plan = lateral::flatten(plan)?;
     let plan = plan
         .transform_up_with_subqueries(|node| {
@@ -30,9 +37,10 @@ pub(crate) fn settle(plan: LogicalPlan, options: &ConfigOptions) -> DataFusionRe
                     Some(plan) => plan,
                     None => LogicalPlan::Join(join),
                 },
+                LogicalPlan::Union(union) => union_literals(union)?,
                 other => other,
             };
-            settle_literals(node)
+            settle_literals(node)?.transform_data(|node| subquery::rewrite(node, library))
         })?
         .data;
     // the columns of CASE and UNION have their types only now; what parameters are may not be known yet
@@ -117,7 +125,7 @@ fn common<'a>(exprs: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Optio
         }
         let pg_type = types::of_field(&field);
         let nested = field.data_type().is_nested() && !pg_type.array;
-        if nested || matches!(pg_type.base.oid, 18 | 19 | 25 | 1042 | 1043) && !pg_type.array {
+        if nested || is_text(pg_type) && !pg_type.array {
             return None;
         }
         found.get_or_insert(PgType { typmod: -1, ..pg_type });
@@ -149,10 +157,7 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
             let items = list.list.into_iter().map(|item| cast_literal(item, pg_type)).collect();
             Ok(Transformed::yes(Expr::InList(InList { list: items, ..list })))
         }
-        Expr::Case(case)
-            if case.when_then_expr.iter().any(|(_, then)| is_open(then))
-                || case.else_expr.as_ref().is_some_and(|expr| is_open(expr)) =>
-        {
+        Expr::Case(case) => {
             let results = case
                 .when_then_expr
                 .iter()
@@ -162,7 +167,7 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
                 return Ok(Transformed::no(Expr::Case(case)));
             };
             let cast = |expr: Box<Expr>| Box::new(cast_literal(*expr, pg_type));
-            Ok(Transformed::yes(Expr::Case(Case {
+            let case = Expr::Case(Case {
                 expr: case.expr,
                 when_then_expr: case
                     .when_then_expr
@@ -170,20 +175,87 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
                     .map(|(when, then)| (when, cast(then)))
                     .collect(),
                 else_expr: case.else_expr.map(cast),
-            })))
+            });
+            Ok(Transformed::yes(with_type(case, pg_type, schema)))
         }
-        Expr::ScalarFunction(call) if is_conditional(call.name()) && call.args.iter().any(is_open) => {
+        Expr::ScalarFunction(call) if is_conditional(call.name()) => {
             let Some(pg_type) = common(call.args.iter(), schema) else {
                 return Ok(Transformed::no(Expr::ScalarFunction(call)));
             };
             let args = call.args.into_iter().map(|expr| cast_literal(expr, pg_type)).collect();
-            Ok(Transformed::yes(Expr::ScalarFunction(ScalarFunction {
-                func: call.func,
-                args,
-            })))
+            let call = Expr::ScalarFunction(ScalarFunction { func: call.func, args });
+            Ok(Transformed::yes(with_type(call, pg_type, schema)))
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// An expression whose field forgets which type it is of, `jsonb` say, and has it from its branches.
+fn with_type(expr: Expr, pg_type: PgType, schema: &DFSchema) -> Expr {
+    let forgotten = match expr.to_field(schema) {
+        Ok((_, field)) => {
+            !field.data_type().is_null() && types::of_field(&field).base.oid != pg_type.base.oid && {
+                // numbers have a type of their own
+                let plain = types::arrow_type(pg_type);
+                plain.is_some_and(|plain| plain == DataType::Utf8)
+            }
+        }
+        Err(_) => false,
+    };
+    if forgotten { same::typed(expr, pg_type) } else { expr }
+}
+
+/// String literals of one branch in the type of the column in the others.
+fn union_literals(mut union: Union) -> DataFusionResult<LogicalPlan> {
+    let width = union.schema.fields().len();
+    let mut changed = false;
+    for index in 0..width {
+        let is_literal = |input: &LogicalPlan| match input {
+            LogicalPlan::Projection(projection) => projection.expr.get(index).is_some_and(|expr| is_open(bare(expr))),
+            _ => false,
+        };
+        if !union.inputs.iter().any(|input| is_literal(input)) {
+            continue;
+        }
+        let typed = union
+            .inputs
+            .iter()
+            .filter(|input| !is_literal(input))
+            .map(|input| input.schema().field(index))
+            .find(|field| !field.data_type().is_null())
+            .map(|field| types::of_field(field));
+        let Some(pg_type) = typed.filter(|pg_type| pg_type.array || !is_text(*pg_type)) else {
+            continue;
+        };
+        for input in &mut union.inputs {
+            if !is_literal(input) {
+                continue;
+            }
+            let LogicalPlan::Projection(projection) = input.as_ref() else {
+                continue;
+            };
+            let mut exprs = projection.expr.clone();
+            let name = projection.schema.field(index).name().clone();
+            exprs[index] = cast_literal(bare(&exprs[index]).clone(), pg_type).alias(name);
+            *input = Arc::new(LogicalPlanBuilder::from(projection.input.as_ref().clone()).project(exprs)?.build()?);
+            changed = true;
+        }
+    }
+    if !changed {
+        return Ok(LogicalPlan::Union(union));
+    }
+    Ok(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?))
+}
+
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
+    }
+}
+
+fn is_text(pg_type: PgType) -> bool {
+    matches!(pg_type.base.oid, 18 | 19 | 25 | 1042 | 1043)
 }
 
 /// EXCEPT ALL and INTERSECT ALL count equal rows, which DataFusion's anti and semi joins do not: the rows are

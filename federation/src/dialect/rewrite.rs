@@ -8,19 +8,21 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Array, BinaryOperator, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval,
-    LimitClause, OrderByKind, Query, Select, SelectItem, SetExpr, Statement, UnaryOperator, Value, Values, VisitMut,
-    VisitorMut,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval,
+    LimitClause, OrderByKind, Query, Select, SelectItem, Statement, Subscript, UnaryOperator, Value, VisitMut,
+    VisitorMut, WindowFrameBound, WindowType, helpers::attached_token::AttachedToken,
 };
 
 use super::syntax::{
-    arguments, bare, builtin_name, call, cast_to, is_placeholder, literal_integer, literal_number, literal_text,
-    null, number, target, text, unit_of, with_digits_of,
+    arguments, bare, builtin_name, call, cast_of, cast_to, is_placeholder, literal_integer, literal_number, literal_text,
+    number, target, text, unit_of, with_digits_of, null,
 };
+use super::literals::{each_values, large_number, narrow, narrow_parts, narrow_values, settle_values};
 use super::{aggregates, from, rows};
 use crate::cast::Target;
 use crate::error::{Cause, FederationError};
 use crate::types::{self, PgType};
+use crate::values::read;
 use crate::values::read::interval::Range;
 
 /// Rewrites a statement.
@@ -65,10 +67,13 @@ impl VisitorMut for Rules {
                 },
             });
         }
-        if let SetExpr::Values(values) = query.body.as_mut() {
-            narrow_values(values);
-        }
+        each_values(&mut query.body, narrow_values);
         order_of_rows(query);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<FederationError> {
+        each_values(&mut query.body, settle_values);
         ControlFlow::Continue(())
     }
 
@@ -103,15 +108,6 @@ impl VisitorMut for Rules {
     }
 }
 
-/// Rows in VALUES.
-fn narrow_values(values: &mut Values) {
-    for row in &mut values.rows {
-        for cell in row.content.iter_mut() {
-            narrow(cell);
-        }
-    }
-}
-
 /// `ORDER BY x USING …` and the like stay; a number in ORDER BY is a place and stays, too.
 fn order_of_rows(query: &mut Query) {
     if let Some(order) = &mut query.order_by
@@ -122,63 +118,6 @@ fn order_of_rows(query: &mut Query) {
                 && !matches!(inner.as_ref(), Expr::Value(_))
             {
                 one.expr = inner.as_ref().clone();
-            }
-        }
-    }
-}
-
-/// A whole number literal as the `integer` that PostgreSQL takes it for.
-pub(super) fn narrow(expression: &mut Expr) {
-    let inner = match expression {
-        Expr::Nested(inner) => return narrow(inner),
-        other => other,
-    };
-    let is_number = matches!(inner, Expr::Value(value) if matches!(value.value, Value::Number(..)))
-        || matches!(inner, Expr::UnaryOp { op: UnaryOperator::Minus, expr } if literal_number(expr).is_some());
-    if is_number && literal_integer(inner).is_some_and(|value| i32::try_from(value).is_ok()) {
-        *inner = cast_to(&Target::of(PgType::scalar(&types::INT4)), inner.clone());
-    }
-}
-
-/// Narrows the literals whose type makes the type of what they are in.
-fn narrow_parts(expression: &mut Expr) {
-    match expression {
-        Expr::Case {
-            conditions, else_result, ..
-        } => {
-            for when in conditions {
-                narrow(&mut when.result);
-            }
-            if let Some(result) = else_result {
-                narrow(result);
-            }
-        }
-        Expr::Array(Array { elem, .. }) => elem.iter_mut().for_each(narrow),
-        Expr::Tuple(parts) => parts.iter_mut().for_each(narrow),
-        Expr::Function(function) => narrow_arguments(function),
-        _ => {}
-    }
-}
-
-fn narrow_arguments(function: &mut Function) {
-    let name = builtin_name(&function.name).unwrap_or_default();
-    // a cast looks at the digits, and count(1) is known by its literal
-    if name == "count" || name.starts_with("lakegate_cast ") {
-        return;
-    }
-    if let FunctionArguments::List(list) = &mut function.args {
-        for argument in &mut list.args {
-            if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expression))
-            | FunctionArg::Named {
-                arg: FunctionArgExpr::Expr(expression),
-                ..
-            }
-            | FunctionArg::ExprNamed {
-                arg: FunctionArgExpr::Expr(expression),
-                ..
-            } = argument
-            {
-                narrow(expression);
             }
         }
     }
@@ -254,9 +193,26 @@ fn before(expression: &mut Expr) -> Result<Option<Expr>, FederationError> {
         Expr::IsNotNull(inner) if rows::is_row(bare(inner)) => {
             Some(rows::all(&rows::parts(bare(inner)), Expr::IsNotNull))
         }
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            access_chain.iter_mut().for_each(slice);
+            None
+        }
         Expr::Function(function) => function_before(function)?,
         _ => None,
     })
+}
+
+/// `a[2:]` and `a[:2]` with the bound that is not written.
+fn slice(access: &mut AccessExpr) {
+    if let AccessExpr::Subscript(Subscript::Slice {
+        lower_bound,
+        upper_bound,
+        ..
+    }) = access
+    {
+        lower_bound.get_or_insert_with(|| number(1));
+        upper_bound.get_or_insert_with(|| number(i64::from(i32::MAX)));
+    }
 }
 
 fn cast(expr: &mut Box<Expr>, data_type: &datafusion::sql::sqlparser::ast::DataType) -> Option<Expr> {
@@ -271,7 +227,12 @@ fn cast(expr: &mut Box<Expr>, data_type: &datafusion::sql::sqlparser::ast::DataT
         return Some(special);
     }
     let target = with_digits_of(target, expr);
-    Some(cast_to(&target, std::mem::replace(expr, null())))
+    let mut inner = std::mem::replace(expr.as_mut(), null());
+    if target.pg_type.base.oid == types::BOOL.oid {
+        // there is a cast of integer, none of bigint
+        narrow(&mut inner);
+    }
+    Some(cast_to(&target, inner))
 }
 
 /// `'now'::timestamp`, `date 'today'`: what the statement's start decides.
@@ -316,12 +277,7 @@ fn interval_literal(interval: &Interval) -> Option<Expr> {
 fn after(expression: &mut Expr) -> Option<Expr> {
     match expression {
         Expr::Value(value) => match &value.value {
-            // digits beyond a bigint are a numeric
-            Value::Number(digits, _) if is_beyond_bigint(digits) => {
-                let literal = text(digits.replace('_', ""));
-                let numeric = Target::of(PgType::scalar(&types::NUMERIC));
-                Some(cast_to(&with_digits_of(numeric, &literal), literal))
-            }
+            Value::Number(digits, _) => large_number(digits),
             Value::UnicodeStringLiteral(literal) => Some(text(literal.clone())),
             _ => None,
         },
@@ -355,6 +311,28 @@ fn after(expression: &mut Expr) -> Option<Expr> {
             "lakegate_any",
             expr,
             &if *negated {
+                BinaryOperator::PGNotILikeMatch
+            } else {
+                BinaryOperator::PGILikeMatch
+            },
+            pattern,
+        ),
+        Expr::Like {
+            negated, expr, pattern, ..
+        } if is_all(pattern) => quantified_all(
+            expr,
+            if *negated {
+                BinaryOperator::PGNotLikeMatch
+            } else {
+                BinaryOperator::PGLikeMatch
+            },
+            pattern,
+        ),
+        Expr::ILike {
+            negated, expr, pattern, ..
+        } if is_all(pattern) => quantified_all(
+            expr,
+            if *negated {
                 BinaryOperator::PGNotILikeMatch
             } else {
                 BinaryOperator::PGILikeMatch
@@ -421,13 +399,27 @@ fn after(expression: &mut Expr) -> Option<Expr> {
             right,
         } => quantified("lakegate_all", left, compare_op, right),
         Expr::Tuple(parts) => Some(call("struct", parts.clone())),
+        Expr::Function(function) => {
+            frame_bounds(function);
+            None
+        }
         _ => None,
     }
 }
 
-fn is_beyond_bigint(digits: &str) -> bool {
-    digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_')
-        && digits.replace('_', "").parse::<i64>().is_err()
+/// `LIKE ALL (…)` is parsed as a call of a function `all`.
+fn is_all(pattern: &Expr) -> bool {
+    matches!(pattern, Expr::Function(function) if builtin_name(&function.name).as_deref() == Some("all"))
+}
+
+fn quantified_all(left: &Expr, op: BinaryOperator, pattern: &Expr) -> Option<Expr> {
+    let Expr::Function(function) = pattern else {
+        return None;
+    };
+    match arguments(function)?.as_slice() {
+        [array] => quantified("lakegate_all", left, &op, array),
+        _ => None,
+    }
 }
 
 /// A pattern with another escape character, as one with a backslash.
@@ -462,6 +454,11 @@ fn function_before(function: &mut Function) -> Result<Option<Expr>, FederationEr
     match name.as_str() {
         // `row(1, 2)` is `(1, 2)`
         "row" if plain => Ok(arguments(function).map(|parts| call("struct", parts))),
+        // equal as `=` has it
+        "nullif" if plain => Ok(arguments(function).and_then(|parts| match <[Expr; 2]>::try_from(parts) {
+            Ok([value, other]) => Some(null_if_equal(value, other)),
+            Err(_) => None,
+        })),
         // the digits behind the point are part of the type
         "round" | "trunc" if plain => {
             let Some(parts) = arguments(function) else {
@@ -479,6 +476,58 @@ fn function_before(function: &mut Function) -> Result<Option<Expr>, FederationEr
             Ok(current_time(&name, function))
         }
         _ => Ok(None),
+    }
+}
+
+/// The bounds of a window's frame are constants that DataFusion reads itself: intervals in its spelling.
+fn frame_bounds(function: &mut Function) {
+    let Some(WindowType::WindowSpec(window)) = &mut function.over else {
+        return;
+    };
+    let Some(frame) = &mut window.window_frame else {
+        return;
+    };
+    for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
+        if let WindowFrameBound::Preceding(Some(value)) | WindowFrameBound::Following(Some(value)) = bound
+            && let Some(spelt) = constant_interval(value)
+        {
+            **value = Expr::Interval(Interval {
+                value: Box::new(text(spelt)),
+                leading_field: None,
+                leading_precision: None,
+                last_field: None,
+                fractional_seconds_precision: None,
+            });
+        }
+    }
+}
+
+fn constant_interval(expression: &Expr) -> Option<String> {
+    let (target, argument) = cast_of(expression)?;
+    if target.pg_type.base.oid != types::INTERVAL.oid || target.pg_type.array {
+        return None;
+    }
+    let value = read::interval::interval(literal_text(argument)?, target.range).ok()?;
+    Some(format!(
+        "{} months {} days {} microseconds",
+        value.months, value.days, value.micros
+    ))
+}
+
+fn null_if_equal(value: Expr, other: Expr) -> Expr {
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![CaseWhen {
+            condition: Expr::BinaryOp {
+                left: Box::new(value.clone()),
+                op: BinaryOperator::Eq,
+                right: Box::new(other),
+            },
+            result: null(),
+        }],
+        else_result: Some(Box::new(value)),
     }
 }
 

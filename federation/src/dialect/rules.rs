@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 
 use crate::cast::Context;
 use crate::functions::arithmetic::{Checked, Operation};
+use crate::functions::at_start;
 use crate::functions::cast::CastFunction;
 use crate::values::datetime::{DAY_MICROS, ZoneCache};
 use crate::values::read::zone::local_to_utc;
@@ -86,6 +87,51 @@ impl AnalyzerRule for CheckArithmetic {
 
     fn name(&self) -> &'static str {
         "lakegate_check_arithmetic"
+    }
+}
+
+/// Makes constants of the names of the statement's start, before they are computed one by one.
+#[derive(Debug)]
+pub(crate) struct StatementTime;
+
+impl OptimizerRule for StatementTime {
+    fn name(&self) -> &'static str {
+        "lakegate_statement_time"
+    }
+
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        Some(ApplyOrder::BottomUp)
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        config: &dyn OptimizerConfig,
+    ) -> DataFusionResult<Transformed<LogicalPlan>> {
+        let Some(start) = config.query_execution_start_time() else {
+            return Ok(Transformed::no(plan));
+        };
+        let options = config.options();
+        let mut context = None;
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let expr = expr.transform_up(|expr| {
+                if !matches!(&expr, Expr::ScalarFunction(call) if call.args.is_empty()) {
+                    return Ok(Transformed::no(expr));
+                }
+                let context = context.get_or_insert_with(|| Context::of(&options));
+                Ok(match at_start(&expr, start.timestamp_micros(), context) {
+                    Some(constant) => Transformed::yes(constant),
+                    None => Transformed::no(expr),
+                })
+            })?;
+            Ok(expr.update_data(|expr| name.restore(expr)))
+        })
     }
 }
 

@@ -50,6 +50,21 @@ pub(super) fn cast_to(target: &Target, expression: Expr) -> Expr {
     call(&cast::name(target), vec![expression])
 }
 
+/// The target and the argument of a call that [`cast_to`] makes.
+pub(super) fn cast_of(expression: &Expr) -> Option<(Target, &Expr)> {
+    let Expr::Function(function) = bare(expression) else {
+        return None;
+    };
+    let target = cast::target_of(&builtin_name(&function.name)?)?;
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    match list.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] => Some((target, argument)),
+        _ => None,
+    }
+}
+
 /// An expression without the parentheses around it.
 pub(super) fn bare(mut expression: &Expr) -> &Expr {
     while let Expr::Nested(inner) = expression {

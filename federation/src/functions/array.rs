@@ -80,6 +80,29 @@ fn element(call: &Call<'_>) -> Outcome {
     Ok(take(list.values(), &places, None)?)
 }
 
+/// The value of a subquery from all its rows.
+fn only(call: &Call<'_>) -> Outcome {
+    let argument = &call.arguments[0];
+    let list = argument.array.as_list::<i32>();
+    let offsets = list.value_offsets();
+    let mut places = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let at = argument.at(row);
+        let count = if list.is_null(at) { 0 } else { offsets[at + 1] - offsets[at] };
+        places.push(match count {
+            0 => None,
+            1 => Some(offsets[at].unsigned_abs()),
+            _ => {
+                return Err(value_error(
+                    "21000",
+                    "more than one row returned by a subquery used as an expression",
+                ));
+            }
+        });
+    }
+    Ok(take(list.values(), &UInt32Array::from(places), None)?)
+}
+
 fn slice(call: &Call<'_>) -> Outcome {
     let (from, until) = (call.values::<Int32Type>(1), call.values::<Int32Type>(2));
     let mut rows = Vec::with_capacity(call.rows);
@@ -376,6 +399,7 @@ pub(super) fn functions() -> Vec<Function> {
     const INT4_RESULT: Returns = Returns::Type(&types::INT4);
     const TRUTH: Returns = Returns::Type(&types::BOOL);
     vec![
+        function("lakegate_only", [overload(&[LIST], Returns::From(element_field), only).nullable()]).shown("only"),
         function("lakegate_element", [overload(&[LIST, INT4], Returns::From(element_field), element)]).shown("element"),
         function("lakegate_slice", [overload(&[LIST, INT4, INT4], Returns::Same(0), slice)]).shown("slice"),
         function("array_length", [overload(&[LIST, INT4], INT4_RESULT, array_length)]),

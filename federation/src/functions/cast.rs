@@ -39,7 +39,8 @@ pub(crate) fn name(target: &Target) -> String {
     )
 }
 
-fn parse(name: &str) -> Option<Target> {
+/// What the cast of that name casts to.
+pub(crate) fn target_of(name: &str) -> Option<Target> {
     const UNITS: [Unit; 13] = [
         Unit::Microsecond,
         Unit::Millisecond,
@@ -84,7 +85,7 @@ fn parse(name: &str) -> Option<Target> {
 
 /// The cast of that name.
 pub(crate) fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
-    parse(name).map(function)
+    target_of(name).map(function)
 }
 
 pub(crate) fn function(target: Target) -> Arc<ScalarUDF> {
@@ -213,7 +214,7 @@ mod tests {
             },
         ];
         for target in targets {
-            assert_eq!(parse(&name(&target)), Some(target));
+            assert_eq!(target_of(&name(&target)), Some(target));
         }
     }
 }

@@ -15,19 +15,24 @@ mod number_format;
 mod ordered;
 mod pattern;
 mod quantified;
+pub(crate) mod same;
 mod scaffold;
 mod series;
 mod text;
 mod time;
+mod window;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::functions_nested::concat::{array_append_udf, array_concat_udf, array_prepend_udf};
+use datafusion::functions_nested::remove::array_remove_all_udf;
+use datafusion::functions_nested::replace::array_replace_all_udf;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use pattern::like_pattern;
-pub(crate) use time::{extract, interval_key};
+pub(crate) use time::{at_start, extract, interval_key};
+pub(crate) use window::windows;
 
 /// The scalar functions by name.
 #[derive(Debug)]
@@ -61,6 +66,9 @@ impl Library {
             ("array_append", array_append_udf()),
             ("array_prepend", array_prepend_udf()),
             ("array_cat", array_concat_udf()),
+            // PostgreSQL's take all of them
+            ("array_remove", known_as(array_remove_all_udf(), "array_remove")),
+            ("array_replace", known_as(array_replace_all_udf(), "array_replace")),
         ] {
             functions.insert(name.to_owned(), function);
         }
@@ -85,7 +93,12 @@ impl Library {
             })
     }
 
+    /// The functions to register.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<ScalarUDF>> {
         self.functions.values()
     }
+}
+
+fn known_as(function: Arc<ScalarUDF>, name: &'static str) -> Arc<ScalarUDF> {
+    Arc::new(function.as_ref().clone().with_aliases([name]))
 }

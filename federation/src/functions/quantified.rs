@@ -1,4 +1,4 @@
-//! `x = ANY(array)`, `x <> ALL(array)`.
+//! `x = ANY(array)`, `x <> ALL(array)`, and the same over the rows of a subquery, gathered in an array.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -26,14 +26,19 @@ struct Quantified {
     operator: String,
     /// ANY rather than ALL.
     any: bool,
+    /// The array is what a subquery returned: NULL is no rows.
+    rows: bool,
     signature: Signature,
 }
 
 /// The function of `x op ANY(array)`: `lakegate_any =`.
 pub(super) fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
-    let (any, operator) = match name.split_once(' ')? {
-        ("lakegate_any", operator) => (true, operator),
-        ("lakegate_all", operator) => (false, operator),
+    let (function, operator) = name.split_once(' ')?;
+    let (any, rows) = match function {
+        "lakegate_any" => (true, false),
+        "lakegate_all" => (false, false),
+        "lakegate_some" => (true, true),
+        "lakegate_every" => (false, true),
         _ => return None,
     };
     kernel(operator)?;
@@ -41,6 +46,7 @@ pub(super) fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
         name: name.to_owned(),
         operator: operator.to_owned(),
         any,
+        rows,
         signature: Signature::new(TypeSignature::UserDefined, Volatility::Stable),
     })))
 }
@@ -175,7 +181,12 @@ impl ScalarUDFImpl for Quantified {
             let array = self.array(&array.to_array()?, array_field, value_field, &context)?;
             let rows = if constant { 1 } else { args.number_rows };
             if array.is_null(0) {
-                return result(BooleanArray::new_null(rows), constant);
+                let none = if self.rows {
+                    BooleanArray::from(vec![!self.any; rows])
+                } else {
+                    BooleanArray::new_null(rows)
+                };
+                return result(none, constant);
             }
             let elements = array.as_list::<i32>().value(0);
             let Some(common) = common(value.data_type(), elements.data_type()) else {
@@ -198,7 +209,7 @@ impl ScalarUDFImpl for Quantified {
         let mut out = Vec::with_capacity(args.number_rows);
         for row in 0..args.number_rows {
             if lists.is_null(row) {
-                out.push(None);
+                out.push(self.rows.then_some(!self.any));
                 continue;
             }
             let elements = lists.value(row);

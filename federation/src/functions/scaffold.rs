@@ -444,7 +444,12 @@ impl ScalarUDFImpl for Function {
         };
         let result = (overload.body)(&call)?;
         if constant {
-            Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
+            // a list keeps what its elements are known to be
+            let scalar = match result.as_list_opt::<i32>() {
+                Some(list) if list.len() == 1 => ScalarValue::List(Arc::new(list.clone())),
+                _ => ScalarValue::try_from_array(&result, 0)?,
+            };
+            Ok(ColumnarValue::Scalar(scalar))
         } else {
             Ok(ColumnarValue::Array(result))
         }
@@ -704,6 +709,9 @@ impl<'a> Call<'a> {
     ) -> Outcome {
         use arrow::array::ListBuilder;
         let mut out = ListBuilder::new(StringBuilder::new());
+        if let DataType::List(item) = self.returns.data_type() {
+            out = out.with_field(Arc::clone(item));
+        }
         for row in 0..self.rows {
             let elements = if self.skips(row) { None } else { value(row)? };
             match elements {

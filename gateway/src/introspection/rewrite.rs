@@ -51,6 +51,11 @@ impl VisitorMut for Rules {
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let Some(with) = &mut query.with {
+            for table in &mut with.cte_tables {
+                names::name_columns(&mut table.query);
+            }
+        }
         // Before the expressions: what is never evaluated need not be planned.
         if matches!(query.body.as_ref(), SetExpr::Select(select) if never_evaluated(select)) {
             // ORDER BY may name what the projection no longer computes.
@@ -72,7 +77,14 @@ impl VisitorMut for Rules {
             select.selection = None;
             select.distinct = None;
         } else {
-            self.join_subqueries(select);
+            let _ = self.joins;
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Derived { subquery, .. } = table {
+            names::name_columns(subquery);
         }
         ControlFlow::Continue(())
     }
@@ -320,19 +332,11 @@ fn custom_name(data_type: &DataType) -> Option<String> {
     }
 }
 
-/// A type of ours for a type that only PostgreSQL names.
+/// A type of ours for a type that only catalogs have.
 fn plain_type(name: &str) -> Option<DataType> {
     Some(match name {
-        "text" | "name" | "bpchar" | "varchar" | "char" | "regproc" | "regprocedure" | "regoper"
-        | "pg_node_tree" | "cstring" | "json" | "jsonb" | "unknown" => DataType::Text,
-        "oid" | "xid" | "int8" => DataType::BigInt(None),
-        "int2" => DataType::SmallInt(None),
-        "int4" => DataType::Integer(None),
-        "float4" => DataType::Real,
-        "float8" => DataType::DoublePrecision,
-        "bool" => DataType::Boolean,
-        "numeric" => DataType::Numeric(datafusion::sql::sqlparser::ast::ExactNumberInfo::None),
-        "date" => DataType::Date,
+        "regoper" | "pg_node_tree" | "cstring" | "unknown" => DataType::Text,
+        "xid" => DataType::BigInt(None),
         _ => return None,
     })
 }

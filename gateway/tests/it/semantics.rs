@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Such a line must be exactly what the gateway answers, and PostgreSQL must answer otherwise: a difference that
-//! went away fails, too. With `LAKEGATE_SEMANTICS_REPORT` naming a file, what differs is written there.
+//! went away fails, too. With `LAKEGATE_SEMANTICS_REPORT` naming a file, what differs is written there;
+//! with `LAKEGATE_SEMANTICS_CASES` naming a folder, the statements are those in there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -37,7 +38,10 @@ struct Known {
 }
 
 fn directory() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/semantics")
+    match std::env::var_os("LAKEGATE_SEMANTICS_CASES") {
+        Some(path) => path.into(),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/semantics"),
+    }
 }
 
 fn cases() -> Vec<Case> {

@@ -19,7 +19,11 @@ pub(crate) fn aggregates() -> Vec<(&'static str, Arc<AggregateUDF>)> {
     let mut all = vec![
         ("sum", Arc::new(AggregateUDF::new_from_impl(sum::Summing::sum()))),
         ("avg", Arc::new(AggregateUDF::new_from_impl(sum::Summing::average()))),
-        ("lakegate_regr_count", regr_count_udaf()),
+        // under another name, for its own is a rewritten one
+        (
+            "regr_count",
+            Arc::new(regr_count_udaf().as_ref().clone().with_aliases(["lakegate_regr_count"])),
+        ),
     ];
     all.extend(variance::aggregates());
     all

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
-use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -60,26 +59,21 @@ impl ScalarUDFImpl for Now {
         })
     }
 
-    /// Only `clock_timestamp` is computed as it runs: of the others [`Self::simplify`] makes constants.
+    /// Only `clock_timestamp` is computed as it runs: of the others [`at_start`] makes constants.
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let context = Context::of(&args.config_options);
         let now = Timestamp::now().as_microsecond();
         Ok(ColumnarValue::Scalar(self.at(now, &context)))
     }
+}
 
-    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> DataFusionResult<ExprSimplifyResult> {
-        if self.signature.volatility == Volatility::Volatile {
-            return Ok(ExprSimplifyResult::Original(args));
-        }
-        let Some(start) = info.query_execution_start_time() else {
-            return Ok(ExprSimplifyResult::Original(args));
-        };
-        let context = Context::of(info.config_options());
-        Ok(ExprSimplifyResult::Simplified(Expr::Literal(
-            self.at(start.timestamp_micros(), &context),
-            None,
-        )))
-    }
+/// The constant that a call is in a statement that started at `micros`.
+pub(crate) fn at_start(expr: &Expr, micros: i64, context: &Context) -> Option<Expr> {
+    let Expr::ScalarFunction(call) = expr else {
+        return None;
+    };
+    let now = call.func.inner().downcast_ref::<Now>()?;
+    (now.signature.volatility != Volatility::Volatile).then(|| Expr::Literal(now.at(micros, context), None))
 }
 
 /// The functions that tell the time.

@@ -18,7 +18,7 @@ use crate::values::datetime::Interval;
 
 pub(in crate::functions) use arithmetic::{add, add_zoned, divided};
 pub(crate) use arithmetic::interval_key;
-pub(crate) use clock::clocks;
+pub(crate) use clock::{at_start, clocks};
 pub(crate) use extract::by_name as extract;
 
 /// An interval of Arrow as PostgreSQL's.
