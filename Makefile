@@ -2,7 +2,7 @@
 CARGO ?= cargo
 PREPARE := bash tests/prepare.sh
 
-.PHONY: help build release test lint full crds bench fmt
+.PHONY: help build release test lint full crds bench fmt cluster
 
 help:          ## this list
 	@sed -n 's/^\([a-z]*\): *\(.*\)##/\1\t\2/p' $(MAKEFILE_LIST) | sed 's/\t[^#]*/\t/'
@@ -16,8 +16,9 @@ release:       ## the binary as it ships
 fmt:           ## format the sources
 	$(CARGO) fmt --all
 
-crds:          ## write crds/generated from the types
+crds:          ## write crds/generated, and the chart's copy, from the types
 	$(CARGO) run -q -- crds --write crds/generated
+	$(CARGO) run -q -- crds --write charts/lakegate-crds/files
 
 lint:          ## format and clippy
 	$(CARGO) fmt --all --check
@@ -29,12 +30,19 @@ test:          ## lint and every test but the long ones
 	$(CARGO) test --workspace --locked
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
-full: test     ## everything: release build, licences and advisories, long fault runs, measurements
+cluster:       ## install, export, query, upgrade and uninstall on a real Kubernetes (needs root)
+	$(PREPARE)
+	bash tests/cluster/prepare.sh
+	$(CARGO) build --locked
+	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/debug/lakegate bash tests/cluster/e2e.sh
+
+full: test cluster ## everything: release build, licences and advisories, long fault runs, measurements
 	$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deny
 	$(CARGO) deny check licenses bans sources
 	$(CARGO) deny check advisories || echo "advisories: see above (not fatal)"
 	$(CARGO) build --release --locked
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
+	$(CARGO) test --locked -p lakegate-store --test it -- --ignored kubernetes::scale
 	LAKEGATE_BINARY=$${CARGO_TARGET_DIR:-target}/release/lakegate bash bench/run.sh
 
 bench:         ## measure what README claims (release build)

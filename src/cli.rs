@@ -1,5 +1,7 @@
 //! The command line: what `--help` shows.
 
+pub mod cluster;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -51,6 +53,10 @@ pub enum LogFormat {
 pub enum Command {
     /// Serve a folder of manifests: gateway, schedules and exports in one process.
     Serve(ServeOptions),
+    /// On Kubernetes: keep the resources of some namespaces true, with runs as Jobs.
+    Operator(Box<cluster::OperatorOptions>),
+    /// On Kubernetes: serve SQL over the resources of some namespaces.
+    Gateway(Box<cluster::GatewayOptions>),
     /// Check a folder of manifests; prints every problem with file and line, exits 1 if there is one.
     Validate {
         /// The folder.
@@ -101,9 +107,41 @@ pub enum Command {
         #[command(subcommand)]
         command: UserCommand,
     },
+    /// Ask a gateway whether it answers; exits 1 if it does not.
+    Ping(cluster::PingOptions),
+    /// On Kubernetes: the finalizers of Lakegate's resources.
+    Finalizers {
+        #[command(subcommand)]
+        command: cluster::FinalizersCommand,
+    },
     /// Perform one attempt of a run; started by the operator, not by hand.
     #[command(hide = true)]
-    Worker,
+    Worker(WorkerOptions),
+}
+
+#[derive(Debug, Args)]
+pub struct WorkerOptions {
+    /// A file that holds the work order: for a Pod. Without, the order and its secrets are read from standard input, and
+    /// the end of standard input ends the worker.
+    #[arg(long, value_name = "FILE", requires_all = ["secrets_dir", "state_dir"])]
+    pub order: Option<PathBuf>,
+
+    /// The mounted Secrets: DIR/<secret>/<key>.
+    #[arg(long, value_name = "DIR", requires = "order")]
+    pub secrets_dir: Option<PathBuf>,
+
+    /// Where scratch files go.
+    #[arg(long, value_name = "DIR", requires = "order")]
+    pub state_dir: Option<PathBuf>,
+
+    /// Where the last message is left, if that file exists.
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "order",
+        default_value = "/dev/termination-log"
+    )]
+    pub last_word: PathBuf,
 }
 
 #[derive(Debug, Args)]

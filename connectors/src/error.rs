@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use datafusion::error::DataFusionError;
 use lakegate_crds::conditions::Reason;
+use lakegate_store::s3::S3Error;
 
 /// A failure of one DataSource. Messages name it by its catalog name, hold no
 /// secret, and leave the cause to the source chain.
@@ -33,6 +34,9 @@ pub enum ConnectorError {
         path: PathBuf,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+
+    #[error("{catalog}: {source}")]
+    Bucket { catalog: String, source: S3Error },
 
     #[error("{catalog}: {} is not a SQLite database", path.display())]
     NotADatabase { catalog: String, path: PathBuf },
@@ -156,10 +160,11 @@ impl ConnectorError {
     /// Whether only an edit of the DataSource (or its Secret) can help; else
     /// trying again may.
     pub fn is_terminal(&self) -> bool {
-        matches!(
-            self,
-            Self::NotImplemented { .. } | Self::InvalidSpec { .. } | Self::NotADatabase { .. }
-        )
+        match self {
+            Self::NotImplemented { .. } | Self::InvalidSpec { .. } | Self::NotADatabase { .. } => true,
+            Self::Bucket { source, .. } => source.is_terminal(),
+            _ => false,
+        }
     }
 
     /// The reason a DataSource's conditions give for it.
@@ -173,6 +178,7 @@ impl ConnectorError {
             Self::SecretUnusable { .. } => Reason::SecretNotFound,
             Self::AccessDenied { .. } => Reason::AccessDenied,
             Self::TlsFailed { .. } => Reason::TlsFailed,
+            Self::Bucket { source, .. } => source.reason().unwrap_or(Reason::DiscoveryFailed),
             Self::TimedOut { .. } | Self::StatementTimeout { .. } | Self::Busy { .. } => Reason::Timeout,
             Self::FileMissing { .. } | Self::DirectoryMissing { .. } => Reason::PathNotFound,
             Self::TableMissing { .. } => Reason::TableNotFound,

@@ -6,9 +6,11 @@
 
 mod decimal;
 mod error;
+pub mod mysql;
 pub mod object_store;
 pub mod postgres;
 pub mod scan;
+mod server;
 pub mod sqlite;
 
 use std::collections::BTreeMap;
@@ -132,6 +134,9 @@ pub async fn connect(
             postgres, discovery, &context,
         )?));
     }
+    if let Some(mysql) = &spec.mysql {
+        return Ok(Arc::new(mysql::MysqlConnector::new(mysql, discovery, &context)?));
+    }
     if let Some(sqlite) = &spec.sqlite {
         return Ok(Arc::new(sqlite::SqliteConnector::new(
             sqlite, discovery, &context,
@@ -145,7 +150,6 @@ pub async fn connect(
         )?));
     }
     let field = [
-        ("spec.mysql", spec.mysql.is_some()),
         ("spec.redis", spec.redis.is_some()),
         ("spec.elasticsearch", spec.elasticsearch.is_some()),
         ("spec.spreadsheet", spec.spreadsheet.is_some()),

@@ -137,7 +137,7 @@ vocabulary! {
         SecretKeyMissing,
         /// The store's certificate could not be verified, or TLS failed otherwise.
         TlsFailed,
-        /// A file or directory does not exist.
+        /// A file, directory or bucket does not exist.
         PathNotFound,
 
         // may pass

@@ -300,7 +300,7 @@ impl ExportRunStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerStatus {
-    /// Process id or Pod name.
+    /// Process id, or name of the Job.
     pub id: String,
 
     /// Changes when the worker restarts.

@@ -57,7 +57,13 @@ pub struct ViewSpec {
     pub parameters: Vec<ViewParameter>,
 
     /// The query: one SELECT over any catalogs and other views.
-    #[schemars(length(min = 1, max = 16384))]
+    #[schemars(
+        length(min = 1, max = 16384),
+        extend("x-kubernetes-validations" = [{
+            "rule": "self.matches('[^ \\t\\r\\n]')",
+            "message": "must not be empty",
+        }])
+    )]
     pub sql: String,
 
     /// Words about the columns, for people.

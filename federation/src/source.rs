@@ -14,7 +14,7 @@ use futures::{StreamExt, TryStreamExt};
 use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, TableKind};
 use lakegate_crds::DataSourceSpec;
 use lakegate_crds::conditions::Reason;
-use lakegate_lake::{Lake, LakeError, LakeTable};
+use lakegate_lake::{Lake, LakeContext, LakeError, LakeTable, Patience};
 use lakegate_store::Secrets;
 
 use crate::metadata::{RelationKind, TableMetadata, columns_of};
@@ -43,16 +43,15 @@ impl From<ConnectorError> for SourceError {
 
 impl From<LakeError> for SourceError {
     fn from(error: LakeError) -> Self {
-        let (reason, terminal) = match &error {
-            LakeError::NotImplemented { .. } => (Reason::NotImplemented, true),
-            LakeError::Directory { .. } => (Reason::PathNotFound, false),
-            LakeError::StorageFull { .. } => (Reason::StorageFull, false),
-            _ => (Reason::DiscoveryFailed, false),
+        let message = match &error {
+            // what the store said is all there is to know
+            LakeError::Store { source, .. } => format!("{error}: {source}"),
+            _ => error.to_string(),
         };
         Self {
-            message: error.to_string(),
-            reason,
-            terminal,
+            message,
+            reason: error.reason().unwrap_or(Reason::DiscoveryFailed),
+            terminal: error.is_terminal(),
         }
     }
 }
@@ -300,7 +299,14 @@ pub async fn open_source(
     context: &SourceContext,
 ) -> Result<Arc<dyn CatalogSource>, SourceError> {
     if let Some(lake) = &spec.lake {
-        let lake = Lake::open(lake, &context.base_dir, &context.state_dir).await?;
+        let context = LakeContext {
+            namespace: context.namespace.clone(),
+            base_dir: context.base_dir.clone(),
+            state_dir: context.state_dir.clone(),
+            secrets: Arc::clone(&context.secrets),
+            patience: Patience::Short,
+        };
+        let lake = Lake::open(lake, &context).await?;
         return Ok(Arc::new(LakeSource(lake)));
     }
     let context = ConnectContext {

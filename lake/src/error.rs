@@ -3,6 +3,9 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use lakegate_crds::conditions::Reason;
+use lakegate_store::s3::S3Error;
+
 use crate::name::LakeTableName;
 
 type Source = Box<dyn Error + Send + Sync>;
@@ -102,6 +105,26 @@ pub enum LakeError {
     /// No space is left in the lake.
     #[error("no space left in lake {location}: free some, then run the export again")]
     StorageFull { location: String, source: Source },
+    /// The spec names a bucket that cannot be one.
+    #[error("{0}")]
+    Bucket(Box<S3Error>),
+    /// The bucket cannot be used, for a reason that is known.
+    #[error("cannot {operation} {path} in lake {location}: {source}")]
+    BucketFailed {
+        operation: &'static str,
+        path: String,
+        location: String,
+        source: Box<S3Error>,
+    },
+    /// The store creates objects over others, so that two commits could be one.
+    #[error(
+        "lake {location} cannot be written: its store does not refuse to create an object twice (If-None-Match: * on \
+         PutObject), without which runs would overwrite each other; use a store that does, or a newer version of it"
+    )]
+    NoConditionalCreate {
+        location: String,
+        source: Option<Source>,
+    },
     /// The object store failed.
     #[error("cannot {operation} {path} in lake {location}")]
     Store {
@@ -166,7 +189,9 @@ impl LakeError {
     /// True when trying again cannot help: the export, its source or the table must change first.
     pub fn is_terminal(&self) -> bool {
         match self {
+            Self::Bucket(source) | Self::BucketFailed { source, .. } => source.is_terminal(),
             Self::NotImplemented { .. }
+            | Self::NoConditionalCreate { .. }
             | Self::AmbiguousSpec
             | Self::BadName { .. }
             | Self::ColumnCollision { .. }
@@ -191,12 +216,32 @@ impl LakeError {
             | Self::Encode { .. } => false,
         }
     }
+
+    /// As a condition's reason; none where only whoever asked knows what the failure means: reading, or writing.
+    pub fn reason(&self) -> Option<Reason> {
+        Some(match self {
+            Self::Bucket(source) | Self::BucketFailed { source, .. } => return source.reason(),
+            Self::NotImplemented { .. } => Reason::NotImplemented,
+            Self::Directory { .. } => Reason::PathNotFound,
+            Self::ColumnCollision { .. } => Reason::ColumnNameConflict,
+            Self::TypeRefused { .. } | Self::ValueRefused { .. } => Reason::ValueNotRepresentable,
+            Self::ValueTooLarge { .. } => Reason::ValueTooLarge,
+            Self::SchemaChanged { .. } | Self::ColumnsMoved { .. } => Reason::SchemaChanged,
+            Self::StorageFull { .. } => Reason::StorageFull,
+            Self::TooManyRaces { .. } => Reason::CommitConflict,
+            Self::BadName { .. } | Self::NoColumns { .. } | Self::AmbiguousSpec => Reason::InvalidSpec,
+            _ => return None,
+        })
+    }
 }
 
-/// True when anything in the error's chain says that the device or quota is full.
+/// True when anything in the error's chain says that the device, the bucket or a quota is full.
 pub(crate) fn is_storage_full(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
+        if matches!(error.downcast_ref(), Some(S3Error::Full { .. })) {
+            return true;
+        }
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
             if matches!(
                 io.kind(),

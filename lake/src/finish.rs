@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use iceberg::spec::SnapshotRef;
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
-use object_store::{GetOptions, ObjectStore};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -16,6 +16,9 @@ use crate::name::LakeTableName;
 use crate::types::WrittenFiles;
 use crate::versions::{TablePaths, Version, Versions, property, summary};
 use crate::writer::hex;
+
+/// Bytes of a file read at a time to hash it.
+const HASHED_AT_ONCE: u64 = 8 * 1024 * 1024;
 
 /// `_runs/<run>.json`: what a run published. Who reads plain Parquet reads `directory` of the newest one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,26 +207,23 @@ async fn hash_files(
                 path: relative(&root, &path),
                 size: entry.file_size_in_bytes(),
                 rows: entry.record_count(),
-                sha256: hash_object(versions, &path).await?,
+                sha256: hash_object(versions, &path, entry.file_size_in_bytes()).await?,
             });
         }
     }
     Ok(hashed)
 }
 
-async fn hash_object(versions: &Versions, path: &Path) -> Result<String, LakeError> {
-    use futures::TryStreamExt;
-    let read = |error| versions.objects.error("read", path, error);
-    let mut content = versions
-        .objects
-        .store
-        .get_opts(path, GetOptions::default())
-        .await
-        .map_err(read)?
-        .into_stream();
+/// Reads in ranges: one request for a whole file could take longer than a store is waited for.
+async fn hash_object(versions: &Versions, path: &Path, size: u64) -> Result<String, LakeError> {
+    let objects = &versions.objects;
     let mut hash = Sha256::new();
-    while let Some(part) = content.try_next().await.map_err(read)? {
-        hash.update(&part);
+    let mut start = 0;
+    while start < size {
+        let end = size.min(start + HASHED_AT_ONCE);
+        let part = objects.store.get_range(path, start..end).await;
+        hash.update(&part.map_err(|error| objects.error("read", path, error))?);
+        start = end;
     }
     Ok(hex(&hash.finalize()))
 }

@@ -16,7 +16,8 @@
 //!
 //! Snapshots are kept: removing them is for the retention of the table, which knows who still reads. On a local
 //! disk files are renamed or linked into place, which a killed process cannot leave half done; they are not synced,
-//! so a power cut may lose the newest of them.
+//! so a power cut may lose the newest of them. A bucket keeps what it has acknowledged; parts of an upload whose
+//! process was killed are no object and are left to the bucket's lifecycle rules.
 
 mod columns;
 mod commit;
@@ -28,6 +29,7 @@ mod metrics;
 mod name;
 mod objects;
 mod portable;
+mod proof;
 mod provider;
 mod sweep;
 mod table;
@@ -36,18 +38,25 @@ mod upload;
 mod versions;
 mod writer;
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::object_store::ObjectStoreUrl;
-use lakegate_crds::LakeSpec;
+use futures::{StreamExt, TryStreamExt};
+use lakegate_crds::{LakeSpec, S3Spec};
+use lakegate_store::Secrets;
+use lakegate_store::s3::{self, S3Context};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
+use object_store::prefix::PrefixStore;
+use tokio::sync::OnceCell;
 
 pub use error::LakeError;
 pub use finish::{RunColumn, RunFile, RunManifest};
+pub use lakegate_store::s3::{Patience, S3Error};
 pub use name::LakeTableName;
 pub use table::LakeTable;
 pub use types::{Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions, WrittenFiles};
@@ -62,10 +71,41 @@ use portable::{ArrowForm, arrow_schema, next_schema, portable_fields};
 use provider::LakeProvider;
 use versions::{TablePaths, Versions, version_of};
 
-/// One lake: a directory (later also a bucket) of Iceberg tables named `schema.table`.
+/// Tables looked at at the same time while a lake is listed.
+const PARALLEL_LISTINGS: usize = 16;
+
+/// What opening a lake needs beside its spec.
+#[derive(Clone)]
+pub struct LakeContext {
+    /// The namespace of the DataSource: its Secrets are there.
+    pub namespace: String,
+    /// What a relative path is resolved against: the folder of the manifest.
+    pub base_dir: PathBuf,
+    /// A directory without a path is in it.
+    pub state_dir: PathBuf,
+    pub secrets: Arc<dyn Secrets>,
+    /// How long a bucket that fails is asked again.
+    pub patience: Patience,
+}
+
+impl fmt::Debug for LakeContext {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("LakeContext")
+            .field("namespace", &self.namespace)
+            .field("base_dir", &self.base_dir)
+            .field("state_dir", &self.state_dir)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One lake: a directory or a bucket of Iceberg tables named `schema.table`.
 #[derive(Debug)]
 pub struct Lake {
     versions: Versions,
+    /// Set once the store has shown that it refuses to create an object twice.
+    proven: OnceCell<()>,
     /// Under which sessions find this lake's store; made up, and different for every opened lake.
     url: ObjectStoreUrl,
 }
@@ -73,23 +113,38 @@ pub struct Lake {
 impl Lake {
     /// Opens the lake that a DataSource describes, creating its directory when absent.
     ///
-    /// A relative path is resolved against `base_dir`, the manifest's folder; a directory without path is
-    /// `<state_dir>/lake`.
-    pub async fn open(spec: &LakeSpec, base_dir: &Path, state_dir: &Path) -> Result<Arc<Self>, LakeError> {
+    /// A bucket is not asked for anything yet: the first request finds out what is wrong with it.
+    pub async fn open(spec: &LakeSpec, context: &LakeContext) -> Result<Arc<Self>, LakeError> {
         match (&spec.directory, &spec.s3) {
             (Some(directory), None) => {
                 let path = match &directory.path {
-                    Some(path) => base_dir.join(path),
-                    None => state_dir.join("lake"),
+                    Some(path) => context.base_dir.join(path),
+                    None => context.state_dir.join("lake"),
                 };
                 Self::open_directory(&path).await
             }
-            (None, Some(_)) => Err(LakeError::NotImplemented {
-                what: "a lake on S3 (spec.lake.s3)".to_owned(),
-                remedy: "use spec.lake.directory".to_owned(),
-            }),
+            (None, Some(bucket)) => Self::open_bucket(bucket, context),
             _ => Err(LakeError::AmbiguousSpec),
         }
+    }
+
+    fn open_bucket(spec: &S3Spec, context: &LakeContext) -> Result<Arc<Self>, LakeError> {
+        let bucket = s3::open(
+            spec,
+            &S3Context {
+                field: "spec.lake.s3",
+                namespace: &context.namespace,
+                secrets: &context.secrets,
+                patience: context.patience,
+            },
+        )
+        .map_err(|error| LakeError::Bucket(Box::new(error)))?;
+        let store: Arc<dyn ObjectStore> = if bucket.prefix.as_ref().is_empty() {
+            bucket.store
+        } else {
+            Arc::new(PrefixStore::new(bucket.store, bucket.prefix))
+        };
+        Self::open_store(store, bucket.uri, false)
     }
 
     /// Opens a lake in a local directory, creating the directory when absent. The file system must support hard
@@ -115,8 +170,9 @@ impl Lake {
 
     /// Opens a lake in any store whose root has the URI `base` (no trailing slash).
     ///
-    /// `failures_are_final` says that a failed request is known to have had no effect, as on a local disk; a bucket
-    /// may apply a request whose reply was lost.
+    /// `failures_are_final` says that the store is a local disk, where a failed request is known to have had no effect.
+    /// A bucket may apply a request whose reply was lost, and has to show that it refuses to create an object twice
+    /// before anything is written into the lake.
     pub fn open_store(
         store: Arc<dyn ObjectStore>,
         base: String,
@@ -136,6 +192,7 @@ impl Lake {
         };
         Ok(Arc::new(Self {
             versions: Versions::new(objects),
+            proven: OnceCell::new(),
             url,
         }))
     }
@@ -148,28 +205,38 @@ impl Lake {
     /// Every table that has a committed version, sorted.
     pub async fn list(&self) -> Result<Vec<LakeTableName>, LakeError> {
         let objects = &self.versions.objects;
-        let mut tables = Vec::new();
-        for schema in objects.children(None).await?.common_prefixes {
-            let Some(schema_name) = schema.filename() else {
-                continue;
-            };
-            for table in objects.children(Some(&schema)).await?.common_prefixes {
-                let Some(name) = table
-                    .filename()
-                    .and_then(|name| LakeTableName::new(schema_name, name).ok())
-                else {
-                    continue;
-                };
+        let schemas = objects.children(None).await?.common_prefixes;
+        let schemas = schemas.into_iter().filter(|schema| {
+            schema
+                .filename()
+                .is_some_and(|name| check_key_part("schema", name).is_ok())
+        });
+        let directories = futures::stream::iter(schemas)
+            .map(|schema| async move { objects.children(Some(&schema)).await })
+            .buffered(PARALLEL_LISTINGS)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let names = directories
+            .into_iter()
+            .flat_map(|listed| listed.common_prefixes)
+            .filter_map(|table| {
+                let mut parts = table.parts();
+                let (schema, name) = (parts.next()?, parts.next()?);
+                LakeTableName::new(schema.as_ref(), name.as_ref()).ok()
+            });
+        let mut tables = futures::stream::iter(names)
+            .map(|name| async move {
                 let metadata = objects.children(Some(&TablePaths::new(&name).metadata())).await?;
                 let mut files = metadata
                     .objects
                     .iter()
                     .filter_map(|object| object.location.filename());
-                if files.any(|file| version_of(file).is_some()) {
-                    tables.push(name);
-                }
-            }
-        }
+                Ok::<_, LakeError>(files.any(|file| version_of(file).is_some()).then_some(name))
+            })
+            .buffered(PARALLEL_LISTINGS)
+            .try_filter_map(|name| futures::future::ready(Ok(name)))
+            .try_collect::<Vec<_>>()
+            .await?;
         tables.sort();
         Ok(tables)
     }
@@ -201,6 +268,11 @@ impl Lake {
         check_key_part("run", &options.run_id)?;
         check_key_part("attempt", &options.attempt_id)?;
         let fields = portable_fields(&name, &arrow_schema_in)?;
+        if !self.versions.objects.failures_are_final {
+            self.proven
+                .get_or_try_init(|| proof::creates_once(&self.versions.objects))
+                .await?;
+        }
         let current = self.versions.newest(&name).await?;
         let planned = next_schema(
             &name,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use lakegate_store::s3::S3Error;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
@@ -74,6 +75,18 @@ impl Objects {
                 source,
             };
         }
+        if let Some(known) = S3Error::of(source.as_ref()) {
+            return LakeError::BucketFailed {
+                operation,
+                path: if path.as_ref().is_empty() {
+                    "the tables".to_owned()
+                } else {
+                    path.to_string()
+                },
+                location: self.base.to_string(),
+                source: Box::new(known.clone()),
+            };
+        }
         LakeError::Store {
             operation,
             path: path.to_string(),
@@ -107,7 +120,7 @@ impl Objects {
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
                 Err(error) => {
                     tries += 1;
-                    if tries == TRIES {
+                    if tries == TRIES || !may_pass(&error) {
                         return Err(self.error("read", path, error));
                     }
                     pause(tries).await;
@@ -124,12 +137,24 @@ impl Objects {
                 Err(object_store::Error::NotFound { .. }) => return Ok(None),
                 Err(error) => {
                     tries += 1;
-                    if tries == TRIES {
+                    if tries == TRIES || !may_pass(&error) {
+                        let error = self.explained(path, error).await;
                         return Err(self.error("look up", path, error));
                     }
                     pause(tries).await;
                 }
             }
+        }
+    }
+
+    /// A look-up has no room for a reason in its answer: where none was given, a read of the same object is asked.
+    async fn explained(&self, path: &Path, error: object_store::Error) -> object_store::Error {
+        if !S3Error::of(&error).is_some_and(S3Error::is_unexplained) {
+            return error;
+        }
+        match self.store.get_range(path, 0..1).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => error,
+            Err(explained) => explained,
         }
     }
 
@@ -146,7 +171,7 @@ impl Objects {
                 Ok(_) => return Ok(()),
                 Err(error) => {
                     tries += 1;
-                    if tries == TRIES || is_storage_full(&error) {
+                    if tries == TRIES || is_storage_full(&error) || !may_pass(&error) {
                         return Err(self.error("write", path, error));
                     }
                     pause(tries).await;
@@ -175,7 +200,7 @@ impl Objects {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => return Ok(()),
                 Err(error) => {
                     tries += 1;
-                    if tries == TRIES {
+                    if tries == TRIES || !may_pass(&error) {
                         return Err(self.error("delete", path, error));
                     }
                     pause(tries).await;
@@ -200,6 +225,11 @@ impl Objects {
             .await
             .map_err(|error| self.error("list", prefix.unwrap_or(&Path::default()), error))
     }
+}
+
+/// Whether the same request may succeed a moment later.
+fn may_pass(error: &object_store::Error) -> bool {
+    S3Error::of(error).is_none_or(S3Error::may_pass)
 }
 
 /// Exponential, from 20 ms.

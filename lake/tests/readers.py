@@ -1,9 +1,11 @@
 """Reads a lake table with PyIceberg and with DuckDB's iceberg extension.
 
-usage: readers.py TABLE_DIRECTORY FILTERS_JSON
+usage: readers.py QUESTION
 
-FILTERS_JSON is {"duckdb": [...], "pyiceberg": [...]}, the same conditions in each reader's own syntax.
-Prints one JSON object: per reader all rows, the ids that pass each filter, and the ids of every older version.
+QUESTION is JSON: {"table": "/path/of/it or s3://bucket/path", "versions": 3, "filters": {"duckdb": [...], "pyiceberg":
+[...]}}, the same conditions in each reader's own syntax, and for a bucket {"s3": {"server": "host:port", "key": ...,
+"secret": ...}}. Prints one JSON object: per reader all rows, the ids that pass each filter, and the ids of every
+version.
 """
 
 import datetime
@@ -38,17 +40,23 @@ def plain(value):
     return value
 
 
-def with_duckdb(table, filters):
+def with_duckdb(table, versions, filters, s3):
     import duckdb
     import duckdb_extension_avro
+    import duckdb_extension_httpfs
     import duckdb_extension_iceberg
 
     connection = duckdb.connect(config={"allow_unsigned_extensions": "true"})
-    for module in (duckdb_extension_avro, duckdb_extension_iceberg):
+    for module in (duckdb_extension_avro, duckdb_extension_httpfs, duckdb_extension_iceberg):
         folder = os.path.dirname(module.__file__)
         (extension,) = glob.glob(folder + "/extensions/*/*.duckdb_extension")
         connection.execute(f"LOAD '{extension}'")
     connection.execute("SET TimeZone = 'UTC'")
+    if s3:
+        connection.execute(
+            f"CREATE SECRET (TYPE s3, KEY_ID '{s3['key']}', SECRET '{s3['secret']}', ENDPOINT '{s3['server']}', "
+            "URL_STYLE 'path', USE_SSL false, REGION 'us-east-1')"
+        )
 
     def select(columns, scan, condition=None):
         where = f" where {condition}" if condition else ""
@@ -61,37 +69,46 @@ def with_duckdb(table, filters):
     return {
         "rows": sorted((plain(row) for row in select("*", table)), key=lambda row: row["id"]),
         "filters": [ids(table, condition) for condition in filters],
-        "versions": [ids(version) for version in versions(table)],
+        "versions": [ids(version) for version in versions],
     }
 
 
-def with_pyiceberg(table, filters):
+def with_pyiceberg(table, versions, filters, s3):
     from pyiceberg.table import StaticTable
+
+    properties = {}
+    if s3:
+        properties = {
+            "s3.endpoint": f"http://{s3['server']}",
+            "s3.access-key-id": s3["key"],
+            "s3.secret-access-key": s3["secret"],
+            "s3.region": "us-east-1",
+        }
+
+    def load(location):
+        return StaticTable.from_metadata(location, properties)
 
     def ids(loaded, condition=None):
         scan = loaded.scan(row_filter=condition) if condition else loaded.scan()
         return sorted(scan.select("id").to_arrow().column("id").to_pylist())
 
-    newest = StaticTable.from_metadata(table)
+    newest = load(table)
     rows = newest.scan().to_arrow().to_pylist()
     return {
         "rows": sorted((plain(row) for row in rows), key=lambda row: row["id"]),
         "filters": [ids(newest, condition) for condition in filters],
-        "versions": [ids(StaticTable.from_metadata(version)) for version in versions(table)],
+        "versions": [ids(load(version)) for version in versions],
         "planned_files": [len(list(newest.scan(row_filter=condition).plan_files())) for condition in filters],
     }
 
 
-def versions(table):
-    found = glob.glob(glob.escape(table) + "/metadata/v*.metadata.json")
-    return sorted(found, key=lambda path: int(os.path.basename(path)[1:].split(".")[0]))
-
-
 def main():
-    table, filters = sys.argv[1], json.loads(sys.argv[2])
+    question = json.loads(sys.argv[1])
+    table, filters, s3 = question["table"], question["filters"], question.get("s3")
+    versions = [f"{table}/metadata/v{number + 1}.metadata.json" for number in range(question["versions"])]
     result = {
-        "duckdb": with_duckdb(table, filters["duckdb"]),
-        "pyiceberg": with_pyiceberg(table, filters["pyiceberg"]),
+        "duckdb": with_duckdb(table, versions, filters["duckdb"], s3),
+        "pyiceberg": with_pyiceberg(table, versions, filters["pyiceberg"], s3),
     }
     json.dump(result, sys.stdout, ensure_ascii=False)
 

@@ -3,275 +3,82 @@
 //! ```text
 //!            ┌────────── retry, interrupted ─────────┐
 //!            ▼                                       │
-//!  Wait ──▶ Start ──▶ Watch ──▶ (worker ends) ──▶ LookUpCommit ──▶ Done(Failed)
-//!                       │                            │
-//!                       └─ Stop ─▶ (worker ends)     └──▶ Done(Complete)
+//!  Wait ──▶ Start ──▶ Watch ──▶ (worker ends) ──▶ LookUpCommit ──▶ Fence ──▶ LookUpCommit ──▶ Done(Failed)
+//!                       │                            │                            │
+//!                       └─ Stop ─▶ (worker ends)     └─────▶ Done(Complete) ◀─────┘
 //! ```
 //!
-//! Two rules carry everything else. A run always ends: each state has a timer or an event that leaves it. And a run is
+//! Three rules carry everything else. A run always ends: each state has a timer or an event that leaves it. A run is
 //! never called failed, nor tried again, before the lake was asked whether it has committed: a worker may die between
-//! its commit and its last word.
+//! its commit and its last word. And it is not called failed while an attempt of it may still commit: the lake lets a
+//! run commit once, so another attempt of the same run does no harm, but the next run of the Export would be undone by a
+//! late commit of this one, and a sweep would take away what that commit refers to.
+
+mod facts;
 
 use jiff::{SignedDuration, Timestamp};
 use lakegate_crds::conditions::Reason;
 
-use crate::{
-    protocol::{Failure, Progress, Report},
-    queue,
+pub use self::facts::{
+    CommitLookup, Ending, Facts, Fence, Limits, Outcome, Record, Step, StopCause, Waiting, Work,
 };
+use crate::{protocol::Failure, queue};
 
-/// A worker says something each second; after this much silence it is taken for dead.
+/// A worker says something each second, in a Pod each ten; after this much silence it is taken for dead.
 pub const SILENCE_LIMIT: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long after the run's deadline an attempt that nobody sees any more is trusted to be over: it does not begin a
+/// commit after the deadline, but its clock may be behind ours, and a commit takes a moment.
+pub const DEADLINE_MARGIN: SignedDuration = SignedDuration::from_mins(2);
+
+/// How often what cannot be waited for is asked again.
+const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(15);
 
 /// Longest wait between two attempts.
 const LONGEST_BACKOFF: SignedDuration = SignedDuration::from_mins(10);
 
-/// What the run's status remembers between two looks, over restarts.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Record {
-    /// Attempts begun.
-    pub attempts: u32,
-
-    /// When the first one began.
-    pub started: Option<Timestamp>,
-
-    /// The operator process under which an attempt is running.
-    pub session: Option<String>,
-
-    /// Why the last attempt published nothing.
-    pub last_failure: Option<Failure>,
-
-    /// When the next attempt is due.
-    pub retry_at: Option<Timestamp>,
-}
-
-/// What this process knows of a worker of the run.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Work {
-    /// There is none.
-    Idle,
-
-    /// It is running.
-    Running {
-        /// Which attempt.
-        attempt: u32,
-
-        /// When it was started.
-        started: Timestamp,
-
-        /// When it was last heard of.
-        heard: Timestamp,
-
-        /// What it said last.
-        progress: Progress,
-
-        /// It was told to end.
-        stopping: bool,
-    },
-
-    /// It is gone.
-    Ended {
-        /// Which attempt.
-        attempt: u32,
-
-        /// When it was started.
-        started: Timestamp,
-
-        /// When it was found gone.
-        at: Timestamp,
-
-        /// How.
-        ending: Ending,
-    },
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ending {
-    /// By its own word, with the table published.
-    Finished(Report),
-
-    /// By its own word, with nothing published.
-    Failed(Failure),
-
-    /// Without a word.
-    Exited(String),
-
-    /// Before it existed.
-    NotLaunched(String),
-
-    /// Because it was told to.
-    Stopped(StopCause),
-}
-
-/// Why a worker is told to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopCause {
-    /// A newer run takes its place.
-    Replaced,
-
-    /// The run took longer than its timeout.
-    DeadlineExceeded,
-
-    /// It was silent for [`SILENCE_LIMIT`].
-    Silent,
-
-    /// The operator is shutting down.
-    Shutdown,
-}
-
-/// What the lake says about a commit of this run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CommitLookup {
-    /// It was not asked.
-    NotAsked,
-
-    /// There is none.
-    Absent,
-
-    /// The run has committed.
-    Found(Report),
-
-    /// The lake did not answer; why.
-    Unknown(String),
-}
-
-/// The Export's rules for a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// From the first attempt's start to the end of the run.
-    pub timeout: SignedDuration,
-
-    /// Attempts after the first one.
-    pub retries: u32,
-
-    /// Wait before the second attempt; doubles.
-    pub backoff: SignedDuration,
-}
-
-/// Everything a step may look at.
-#[derive(Debug, Clone)]
-pub struct Facts<'a> {
-    /// What the status says.
-    pub record: &'a Record,
-
-    /// The worker, if any.
-    pub work: &'a Work,
-
-    /// The lake's answer, when it was asked since the worker ended.
-    pub commit: &'a CommitLookup,
-
-    /// This operator process.
-    pub session: &'a str,
-
-    /// The run is to make room for another.
-    pub cancelled: bool,
-
-    /// An older unfinished run of the same Export.
-    pub ahead: Option<&'a str>,
-
-    /// Another worker may be started.
-    pub capacity: bool,
-
-    /// Why no attempt can begin, whatever is waited for.
-    pub unable: Option<&'a Failure>,
-
-    /// The Export's rules.
-    pub limits: Limits,
-
-    /// The clock.
-    pub now: Timestamp,
-}
-
-/// What to do next.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Step {
-    /// Begin this attempt.
-    Start {
-        /// Its number, from 1.
-        attempt: u32,
-    },
-
-    /// Tell the worker to end.
-    Stop(StopCause),
-
-    /// Ask the lake whether the run has committed, and step again.
-    LookUpCommit,
-
-    /// Let the worker work.
-    Watch {
-        /// For the status.
-        record: Record,
-
-        /// For the status.
-        progress: Progress,
-
-        /// When to look again at the latest.
-        until: Timestamp,
-    },
-
-    /// Nothing to do before `until`, or before something changes.
-    Wait {
-        /// For the status.
-        record: Record,
-
-        /// For what.
-        waiting: Waiting,
-
-        /// When to look again at the latest.
-        until: Option<Timestamp>,
-    },
-
-    /// The run has ended.
-    Done {
-        /// For the status.
-        record: Record,
-
-        /// How.
-        outcome: Outcome,
-    },
-}
-
-/// What a run without a worker waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Waiting {
-    /// An older run of the same Export, by name.
-    Ahead(String),
-
-    /// A free worker.
-    Capacity,
-
-    /// The time of its next attempt.
-    Retry(Failure),
-
-    /// The operator, which is going down, to come back.
-    Interrupted,
-
-    /// The lake, to say whether the run has committed.
-    Lake(String),
-
-    /// The worker, to end.
-    Stopping,
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// The table is published.
-    Complete(Report),
-
-    /// Nothing was published.
-    Failed(Failure),
-}
-
 /// The next step of a run that has not ended.
 pub fn next_step(facts: &Facts<'_>) -> Step {
+    match step(facts) {
+        // Without an attempt there is nothing that could commit.
+        Step::Done {
+            record,
+            outcome: Outcome::Failed(failure),
+        } if record.attempts > 0 => before_failing(facts, record, failure),
+        step => step,
+    }
+}
+
+/// A run fails only when none of its attempts can commit any more, and none had when the lake was asked after that.
+fn before_failing(facts: &Facts<'_>, record: Record, failure: Failure) -> Step {
+    match facts.fence {
+        Fence::NotAsked => return Step::Fence,
+        Fence::Open(why) => {
+            let trusted = after(deadline_of(facts, &record), DEADLINE_MARGIN);
+            if facts.now < trusted {
+                return Step::Wait {
+                    record: still_open(facts, record),
+                    waiting: Waiting::Fence(why.clone()),
+                    until: Some(after(facts.now, ASK_AGAIN).min(trusted)),
+                };
+            }
+        }
+        Fence::Clear => {}
+    }
+    after_lookup(facts, record, |record| Step::Done {
+        record,
+        outcome: Outcome::Failed(failure),
+    })
+}
+
+fn step(facts: &Facts<'_>) -> Step {
     match facts.work {
         Work::Running {
             attempt,
             started,
             heard,
             progress,
+            pending,
             stopping,
         } => {
             let record = Record {
@@ -282,7 +89,10 @@ pub fn next_step(facts: &Facts<'_>) -> Step {
                 retry_at: None,
             };
             let deadline = after(record.started.unwrap_or(*started), facts.limits.timeout);
-            let silent = after(*heard, SILENCE_LIMIT);
+            let silent = match pending {
+                Some(_) => Timestamp::MAX,
+                None => after(*heard, SILENCE_LIMIT),
+            };
             if *stopping {
                 Step::Wait {
                     record,
@@ -325,8 +135,9 @@ pub fn next_step(facts: &Facts<'_>) -> Step {
             after_lookup(facts, record, |record| settle(facts, record, *at, ending))
         }
         Work::Idle if facts.record.session.is_some() => {
-            // The operator that watched over this attempt is gone, and the worker with it: it ends when its standard
-            // input does. That is nobody's fault, so the next attempt need not wait.
+            // The operator that watched over this attempt is gone, and the worker with it: a child process ends when its
+            // standard input does, and a Job that is still there was adopted. That is nobody's fault, so the next
+            // attempt need not wait.
             let record = Record {
                 session: None,
                 ..facts.record.clone()
@@ -398,25 +209,34 @@ fn after_lookup(facts: &Facts<'_>, record: Record, absent: impl FnOnce(Record) -
         },
         CommitLookup::Absent => absent(record),
         CommitLookup::Unknown(why) => {
-            // A lake that cannot be read can hardly be written, but "hardly" is no ground to call a run failed. The
-            // attempt stays open (its session stays in the record) until the lake answers or the run's time is over.
-            let deadline = after(record.started.unwrap_or(facts.now), facts.limits.timeout);
+            // A lake that cannot be read can hardly be written, but "hardly" is no ground to call a run failed, before
+            // the run's time is over.
+            let deadline = deadline_of(facts, &record);
             if facts.now >= deadline {
                 return absent(record);
             }
-            let session = facts
-                .record
-                .session
-                .clone()
-                .or_else(|| Some(facts.session.to_owned()));
-            let until = after(facts.now, SignedDuration::from_secs(15)).min(deadline);
             Step::Wait {
-                record: Record { session, ..record },
+                record: still_open(facts, record),
                 waiting: Waiting::Lake(why.clone()),
-                until: Some(until),
+                until: Some(after(facts.now, ASK_AGAIN).min(deadline)),
             }
         }
     }
+}
+
+/// The record of an attempt that is over, and of which it is not decided yet how it went: its session stays, by which the
+/// next look finds it, here and after a restart.
+fn still_open(facts: &Facts<'_>, record: Record) -> Record {
+    let own = matches!(facts.work, Work::Ended { .. }).then(|| facts.session.to_owned());
+    Record {
+        session: facts.record.session.clone().or(own),
+        ..record
+    }
+}
+
+/// When the run's time is over.
+fn deadline_of(facts: &Facts<'_>, record: &Record) -> Timestamp {
+    after(record.started.unwrap_or(facts.now), facts.limits.timeout)
 }
 
 /// An attempt is over and published nothing.
@@ -442,7 +262,9 @@ fn settle(facts: &Facts<'_>, record: Record, at: Timestamp, ending: &Ending) -> 
                 until: Some(facts.now),
             };
         }
-        Ending::Stopped(cause @ (StopCause::Replaced | StopCause::DeadlineExceeded)) => {
+        Ending::Stopped(
+            cause @ (StopCause::Replaced | StopCause::DeadlineExceeded | StopCause::RunRemoved),
+        ) => {
             return Step::Done {
                 record,
                 outcome: Outcome::Failed(failure_of(*cause, facts)),
@@ -451,7 +273,11 @@ fn settle(facts: &Facts<'_>, record: Record, at: Timestamp, ending: &Ending) -> 
         Ending::Stopped(StopCause::Silent) => failure_of(StopCause::Silent, facts),
         Ending::Failed(failure) => failure.clone(),
         Ending::Exited(how) => lost(format!("the worker ended without a result ({how})")),
-        Ending::NotLaunched(message) => lost(message.clone()),
+        Ending::NotLaunched(message) => Failure {
+            reason: Reason::WorkerStartFailed.to_string(),
+            message: message.clone(),
+            terminal: false,
+        },
         Ending::Finished(report) => {
             return Step::Done {
                 record,
@@ -479,7 +305,7 @@ fn fail_or_retry(
             outcome: Outcome::Failed(failure_of(StopCause::Replaced, facts)),
         };
     }
-    let deadline = after(record.started.unwrap_or(facts.now), facts.limits.timeout);
+    let deadline = deadline_of(facts, &record);
     if failure.terminal || record.attempts > facts.limits.retries || facts.now >= deadline {
         return Step::Done {
             record,
@@ -517,13 +343,17 @@ fn failure_of(cause: StopCause, facts: &Facts<'_>) -> Failure {
             ),
         ),
         StopCause::Shutdown => (Reason::WorkerLost, "the operator was shut down".to_owned()),
+        StopCause::RunRemoved => (Reason::Canceled, "the run was deleted".to_owned()),
     };
     if cause == StopCause::DeadlineExceeded
         && let Some(last) = &facts.record.last_failure
     {
         message = format!("{message}; the last attempt had failed: {}", last.message);
     }
-    let terminal = matches!(cause, StopCause::Replaced | StopCause::DeadlineExceeded);
+    let terminal = matches!(
+        cause,
+        StopCause::Replaced | StopCause::DeadlineExceeded | StopCause::RunRemoved
+    );
     Failure {
         reason: reason.to_string(),
         message,

@@ -1,18 +1,27 @@
 //! Starting workers: a seam, and its form on one machine.
 //!
-//! A worker's life is a channel of [`WorkerEvent`]s that always ends in [`WorkerEvent::Exited`]. Whoever drops the
-//! [`Worker`] ends it: a worker never outlives the interest in its result.
+//! A worker's life is a channel of [`WorkerEvent`]s that always ends in [`WorkerEvent::Exited`]. A child process ends when
+//! its [`Worker`] is dropped: it never outlives the interest in its result. What outlives its operator, as a Job in
+//! Kubernetes does, is found again by the next one with [`WorkerLauncher::adopt`].
 
 use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use lakegate_crds::conditions::Reason;
+use lakegate_store::{Key, SecretError, Secrets};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
     sync::{mpsc, oneshot},
 };
 
-use crate::protocol::{WorkOrder, WorkerMessage};
+use crate::{
+    attempt::Ending,
+    orders,
+    protocol::{Assignment, Failure, WorkOrder, WorkerMessage},
+    surroundings::chain,
+};
 
 /// Longest line read from a worker; what is beyond is dropped, so that a worker gone mad costs no memory here.
 const LINE_LIMIT: u64 = 64 * 1024;
@@ -27,8 +36,62 @@ const SECRET_VARIABLES: &str = "LAKEGATE_SECRET_";
 /// Starts workers.
 #[async_trait]
 pub trait WorkerLauncher: Send + Sync + 'static {
-    /// Starts one attempt. Returns as soon as the worker exists.
-    async fn launch(&self, order: WorkOrder) -> Result<Worker, LaunchFailure>;
+    /// Starts one attempt. Returns as soon as the worker exists. Where workers get the values of secrets from the
+    /// operator, they come from `secrets`.
+    async fn launch(&self, order: WorkOrder, secrets: &dyn Secrets) -> Result<Worker, LaunchFailure>;
+
+    /// Whether workers go on without their operator. Then a shutdown leaves them alone, and the next operator adopts
+    /// them.
+    fn outlives_operator(&self) -> bool {
+        false
+    }
+
+    /// What earlier operators have started and is not forgotten yet, ended or not. Asked once, before anything is
+    /// launched.
+    async fn adopt(&self) -> Result<Vec<Adopted>, LaunchFailure> {
+        Ok(Vec::new())
+    }
+
+    /// Sees to it that no attempt of the run commits any more; in words what may still do so. Asked before a run is
+    /// called failed, when no worker of it is listened to.
+    async fn fence(&self, _run: &Key, _run_uid: &str) -> Option<String> {
+        None
+    }
+}
+
+/// An attempt that an earlier operator has started.
+pub struct Adopted {
+    /// The run.
+    pub run: Key,
+
+    /// Of the run.
+    pub run_uid: String,
+
+    /// Which attempt of the run, from 1.
+    pub attempt: u32,
+
+    /// Which attempt of all.
+    pub attempt_id: String,
+
+    /// When it was started.
+    pub started: Timestamp,
+
+    /// It is over. Taken up, it tells how.
+    pub is_over: bool,
+
+    /// Listens to it from here on. What is not taken up goes its own way.
+    pub take_up: Box<dyn FnOnce() -> Worker + Send>,
+}
+
+impl std::fmt::Debug for Adopted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Adopted")
+            .field("run", &self.run)
+            .field("attempt", &self.attempt)
+            .field("is_over", &self.is_over)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A worker could not be started.
@@ -50,18 +113,114 @@ pub enum LaunchFailure {
         /// The encoder's answer.
         source: serde_json::Error,
     },
+
+    /// A secret cannot be had.
+    #[error("a secret of DataSource {data_source} cannot be had")]
+    Secret {
+        /// Whose connection needs it.
+        data_source: String,
+
+        /// Names the secret and what to do.
+        source: Box<SecretError>,
+    },
+
+    /// The order is larger than what a Pod can be given.
+    #[error(
+        "the work order of {size} bytes is larger than the {limit} bytes that fit a Pod: the Export's spec and the views that its query names are in it, so shorten their texts"
+    )]
+    OrderTooLarge {
+        /// Of the order's JSON, in bytes.
+        size: usize,
+
+        /// The most that fits, in bytes.
+        limit: usize,
+    },
+
+    /// The lake is a directory, and a Pod's directories are its own.
+    #[error(
+        "DataSource {lake} keeps its tables in a directory, which a Job's Pod does not share: use spec.lake.s3"
+    )]
+    LocalLake {
+        /// The DataSource of kind lake.
+        lake: String,
+    },
+
+    /// Another object has the Job's name.
+    #[error("Job {namespace}/{job} exists and is not of this run: delete it")]
+    NameTaken {
+        /// Of the Job.
+        namespace: String,
+
+        /// Of the Job.
+        job: String,
+    },
+
+    /// The API server did not take the Job.
+    #[error("Job {namespace}/{job} cannot be created: check the operator's Role and the namespace's quota")]
+    Refused {
+        /// Of the Job.
+        namespace: String,
+
+        /// Of the Job.
+        job: String,
+
+        /// The API server's answer.
+        source: Box<kube::Error>,
+    },
+
+    /// The API server does not say whether it took the Job.
+    #[error("the API server does not answer: whether Job {namespace}/{job} was created is not known")]
+    Unanswered {
+        /// Of the Job.
+        namespace: String,
+
+        /// Of the Job.
+        job: String,
+    },
+
+    /// Jobs and Pods cannot be watched.
+    #[error(
+        "Jobs and Pods of namespace {namespace} cannot be watched: check the operator's Role ({message})"
+    )]
+    Unwatched {
+        /// Where.
+        namespace: String,
+
+        /// The API server's last answer, or that there was none.
+        message: String,
+    },
+}
+
+impl LaunchFailure {
+    /// The same as the end of its attempt.
+    pub fn ending(&self) -> Ending {
+        let (reason, terminal) = match self {
+            Self::Secret { source, .. } => (orders::secret_reason(source), false),
+            Self::OrderTooLarge { .. } => (Reason::WorkerStartFailed, true),
+            Self::LocalLake { .. } => (Reason::NotImplemented, true),
+            _ => return Ending::NotLaunched(chain(self)),
+        };
+        Ending::Failed(Failure {
+            reason: reason.to_string(),
+            message: chain(self),
+            terminal,
+        })
+    }
 }
 
 /// A running worker.
 #[derive(Debug)]
 pub struct Worker {
-    /// Names the worker to people: the process id.
+    /// Names the worker to people: the process id, or the name of the Job.
     pub id: String,
+
+    /// Which attempt it performs: the order's, unless it was at work already.
+    pub attempt_id: String,
 
     /// Ends after [`WorkerEvent::Exited`].
     pub events: mpsc::Receiver<WorkerEvent>,
 
-    /// Ends the worker when used or dropped.
+    /// Ends the worker when used. Dropped, it ends a worker that does not outlive its operator.
     pub stop: oneshot::Sender<()>,
 }
 
@@ -70,6 +229,12 @@ pub struct Worker {
 pub enum WorkerEvent {
     /// It said something.
     Message(WorkerMessage),
+
+    /// It is not at work yet: what it waits for, for people. It may be silent for as long as that takes.
+    Waiting(String),
+
+    /// It is at work, and cannot be heard.
+    Alive,
 
     /// It is gone. Always the last event.
     Exited(Exit),
@@ -80,6 +245,19 @@ pub enum WorkerEvent {
 pub struct Exit {
     /// For people: `exit status: 1`, `signal: 9 (SIGKILL)`.
     pub how: String,
+
+    /// When, where that is known; else it was now.
+    pub at: Option<Timestamp>,
+}
+
+impl Exit {
+    /// An end of this moment.
+    pub fn now(how: impl Into<String>) -> Self {
+        Self {
+            how: how.into(),
+            at: None,
+        }
+    }
 }
 
 /// Runs each attempt as a child process of this one.
@@ -104,8 +282,11 @@ impl ProcessLauncher {
 
 #[async_trait]
 impl WorkerLauncher for ProcessLauncher {
-    async fn launch(&self, order: WorkOrder) -> Result<Worker, LaunchFailure> {
-        let mut line = serde_json::to_vec(&order).map_err(|source| LaunchFailure::Encode { source })?;
+    async fn launch(&self, order: WorkOrder, secrets: &dyn Secrets) -> Result<Worker, LaunchFailure> {
+        let secrets = orders::secrets_of(&order, secrets).await?;
+        let run = order.run.clone();
+        let assignment = Assignment { order, secrets };
+        let mut line = serde_json::to_vec(&assignment).map_err(|source| LaunchFailure::Encode { source })?;
         line.push(b'\n');
         let mut command = Command::new(&self.program);
         command
@@ -128,8 +309,13 @@ impl WorkerLauncher for ProcessLauncher {
         let id = child.id().map_or_else(|| "ended".to_owned(), |id| id.to_string());
         let (sender, events) = mpsc::channel(64);
         let (stop, stopped) = oneshot::channel();
-        tokio::spawn(attend(child, line, order.run.name, sender, stopped));
-        Ok(Worker { id, events, stop })
+        tokio::spawn(attend(child, line, run.name, sender, stopped));
+        Ok(Worker {
+            id,
+            attempt_id: run.attempt_id,
+            events,
+            stop,
+        })
     }
 }
 
@@ -184,7 +370,7 @@ async fn attend(
         Err(error) => format!("it could not be waited for: {error}"),
     };
     // Nobody listens any more: then nobody wants to know.
-    let _ = events.send(WorkerEvent::Exited(Exit { how })).await;
+    let _ = events.send(WorkerEvent::Exited(Exit::now(how))).await;
 }
 
 async fn forward_messages(stdout: impl AsyncRead + Unpin, run: String, events: mpsc::Sender<WorkerEvent>) {

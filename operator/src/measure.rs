@@ -1,7 +1,6 @@
-//! What the operator tells the metrics recorder.
+//! What the operator tells the metrics recorder: what happens. How things are is in [`crate::gauges`].
 
-use jiff::Timestamp;
-use lakegate_crds::{ExportRunStatus, ExportStatus, RunState, conditions::Reason};
+use lakegate_crds::{ExportRunStatus, RunState, conditions::Reason};
 use lakegate_store::Key;
 
 /// Counts an ended run. The labels are bounded: Exports, and the words of [`Reason`].
@@ -28,19 +27,7 @@ pub(crate) fn run(export: Option<&Key>, status: &ExportRunStatus) {
     }
 }
 
-/// Shows an Export as its status has it: right after a restart, too.
-pub(crate) fn export(key: &Key, status: &ExportStatus) {
-    let seconds = |time: &Option<lakegate_crds::Time>| time.as_ref().map(|time| seconds_of(time.0));
-    if let Some(seconds) = seconds(&status.last_successful_time) {
-        metrics::gauge!("lakegate_export_last_success_timestamp_seconds", "export" => key.to_string())
-            .set(seconds);
-    }
-    metrics::gauge!("lakegate_export_consecutive_failures", "export" => key.to_string())
-        .set(status.consecutive_failures.unwrap_or(0) as f64);
-    metrics::gauge!("lakegate_export_active", "export" => key.to_string())
-        .set(if status.active_run.is_some() { 1.0 } else { 0.0 });
-}
-
-fn seconds_of(time: Timestamp) -> f64 {
-    time.as_second() as f64
+/// Tells whether this replica decides, in the gauge `lakegate_operator_leader`. Every replica tells it, from its start.
+pub fn set_leader(is_leader: bool) {
+    metrics::gauge!("lakegate_operator_leader").set(if is_leader { 1.0 } else { 0.0 });
 }

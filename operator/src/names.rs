@@ -16,9 +16,13 @@ const FINGERPRINT_LENGTH: usize = 6;
 /// What a Kubernetes Job of one attempt appends (`-1` … `-21`).
 const JOB_SUFFIX_LENGTH: usize = 3;
 
-// A Job's name is a label value: 63 characters.
-const _: () =
-    assert!(NAME_LIMIT + 1 + "YYYYMMDDHHMM".len() + 1 + FINGERPRINT_LENGTH + JOB_SUFFIX_LENGTH <= 63);
+/// Longest value of a label. A Job's name is one, on its Pods.
+const LABEL_LIMIT: usize = 63;
+
+// The names we make need no shortening.
+const _: () = assert!(
+    NAME_LIMIT + 1 + "YYYYMMDDHHMM".len() + 1 + FINGERPRINT_LENGTH + JOB_SUFFIX_LENGTH <= LABEL_LIMIT
+);
 
 /// What asks for a run. Two equal triggers of one Export are one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,33 @@ pub fn run_name(export: &str, time: Timestamp, fingerprint: &str) -> String {
     format!("{name}-{minute}-{fingerprint}")
 }
 
+/// Name of the Job of one attempt: `<run>-<attempt>`. The same attempt always has the same name, so that whoever starts it
+/// again finds it.
+pub fn job_name(run: &str, attempt: u32) -> String {
+    let suffix = format!("-{attempt}");
+    let run = shortened(run, LABEL_LIMIT - suffix.len());
+    format!("{run}{suffix}")
+}
+
+/// A name as the value of a label.
+pub fn label_value(name: &str) -> String {
+    shortened(name, LABEL_LIMIT)
+}
+
+/// A name of at most `limit` characters. Only runs that a person has named are longer; their shortened names end in a
+/// fingerprint, so that no two of them become one.
+fn shortened(name: &str, limit: usize) -> String {
+    if name.len() <= limit {
+        return name.to_owned();
+    }
+    let fingerprint = hex(&Sha256::digest(name.as_bytes())[..4]);
+    let head = name
+        .get(..limit - fingerprint.len() - 1)
+        .unwrap_or_default()
+        .trim_end_matches(['-', '.']);
+    format!("{head}-{fingerprint}")
+}
+
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes
@@ -106,6 +137,33 @@ mod tests {
             run_name(&format!("{}-b", "x".repeat(39)), slot, &fingerprint)
                 .starts_with(&format!("{}-2026", "x".repeat(39)))
         );
+    }
+
+    #[test]
+    fn names_of_jobs_fit_a_label() {
+        assert_eq!(
+            job_name("orders-202611231800-abcdef", 1),
+            "orders-202611231800-abcdef-1"
+        );
+        let slot: Timestamp = "2026-11-23T18:00:00Z".parse().unwrap();
+        let longest = run_name(&"x".repeat(60), slot, &Trigger::Create.fingerprint("u1"));
+        assert_eq!(
+            job_name(&longest, 21),
+            format!("{longest}-21"),
+            "what we name is never shortened"
+        );
+        // a person may name a run as long as an object may be named
+        let by_hand = [
+            format!("{}.a", "backfill-".repeat(20)),
+            format!("{}.b", "backfill-".repeat(20)),
+        ];
+        let [first, second] = by_hand.each_ref().map(|run| job_name(run, 7));
+        assert!(
+            first.len() <= 63 && first.starts_with("backfill-backfill-") && first.ends_with("-7"),
+            "{first}"
+        );
+        assert_ne!(first, second);
+        assert!(label_value(&by_hand[0]).len() <= 63);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What keeps an object from being served although its manifest is valid.
 
+use std::collections::BTreeSet;
+
 use lakegate_crds::{
     AnyResource, DataSource, Export, LakegateResource, RetentionPolicy, View,
     conditions::Reason,
@@ -54,37 +56,40 @@ pub fn of_export(export: &Entry<Export>, cache: &Cache) -> Vec<Problem> {
         ("spec.destination.lakeRef", Some(&destination.lake_ref)),
     ] {
         let Some(reference) = reference else { continue };
-        let found = cache.sources.get(&Key::new(namespace, &reference.name));
-        let Some(found) = found.as_ref().and_then(any) else {
+        let Some(found) = cache.sources.get(&Key::new(namespace, &reference.name)) else {
             continue;
         };
+        let is_suspended = found
+            .object
+            .as_deref()
+            .is_some_and(|source| source.spec.is_suspended());
         // What is not served of the store, the runs would miss or get wrong.
-        let problem = match (unserved(&found).first(), &found) {
-            (Some(first), _) => Some(format!("DataSource {} is not served: {first}", reference.name)),
-            (None, AnyResource::DataSource(source)) if source.spec.suspend == Some(true) => {
-                Some(format!("DataSource {} is suspended", reference.name))
-            }
-            _ => None,
+        let problem = match of_source(&found, cache).first() {
+            Some(first) => Some(format!("DataSource {} is not served: {first}", reference.name)),
+            None => is_suspended.then(|| format!("DataSource {} is suspended", reference.name)),
         };
         problems.extend(
             problem.map(|message| Problem::new(format!("{field}.name"), Reason::DependencyNotReady, message)),
         );
     }
-    let sources = cache.sources.filter(|source| source.key.namespace == *namespace);
-    let siblings = cache.exports.filter(|other| {
-        other.key != export.key
-            && other.key.namespace == *namespace
-            && other.object.as_deref().is_some_and(|other| {
-                let other = &other.spec.destination;
-                other.lake_ref == destination.lake_ref
-                    && other.schema == destination.schema
-                    && other.table == destination.table
-            })
-    });
-    let others = sources
+    let referred = source
+        .into_iter()
+        .chain([&destination.lake_ref])
+        .map(|reference| Key::new(namespace, &reference.name))
+        .collect::<BTreeSet<_>>();
+    let sources = referred
         .iter()
-        .filter_map(any)
-        .chain(siblings.iter().filter_map(any));
+        .filter_map(|key| cache.sources.get(key).as_ref().and_then(any));
+    let siblings = cache
+        .exports
+        .group(&export.key)
+        .map(|table| cache.exports.members(&table))
+        .unwrap_or_default();
+    let siblings = siblings
+        .iter()
+        .filter(|other| other.key != export.key)
+        .filter_map(any);
+    let others = sources.chain(siblings);
     let mut all = among(export, others);
     all.extend(problems);
     all

@@ -1,22 +1,28 @@
-//! What the operator and a worker say to each other: one JSON line in, JSON lines out.
+//! What the operator and a worker say to each other: one JSON document in, JSON lines out.
 //!
 //! ```text
-//! operator ── stdin ──▶ WorkOrder            (one line; then the pipe stays open: its end means "stop")
+//! a child process:
+//! operator ── stdin ──▶ Assignment           (one line; then the pipe stays open: its end means "stop")
 //! operator ◀─ stdout ── WorkerMessage …      (one a second as heartbeat, the last one is the result)
 //! operator ◀─ stderr ── log lines
+//!
+//! a Pod:
+//! operator ── file ───▶ WorkOrder            (no secret in it: the Secrets are mounted beside it)
+//! operator ◀─ log ───── WorkerMessage …      (among log lines; the last one also as termination message)
 //! ```
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use jiff::Timestamp;
 use lakegate_crds::{DataSource, ExportSpec, View};
 use lakegate_store::SecretValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Raised when either side stops understanding the other. Both are the same binary, unless it was replaced on disk while
 /// `serve` runs; then the worker says so instead of guessing.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
-/// Everything one attempt needs: a worker asks nobody anything.
+/// Everything one attempt needs but the values of secrets: a worker asks nobody anything.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkOrder {
@@ -38,8 +44,9 @@ pub struct WorkOrder {
     /// Views a query may name.
     pub views: Vec<View>,
 
-    /// The values of the secrets that `sources` and `lake` refer to.
-    pub secrets: SecretBundle,
+    /// When the run's time is over. An attempt that has not committed by then does not commit any more, wherever it
+    /// runs and whoever still sees it: after this instant the operator may go on without it.
+    pub deadline: Timestamp,
 
     /// Where a lake without a path of its own lives, and where spill files go.
     pub state_dir: PathBuf,
@@ -49,6 +56,17 @@ pub struct WorkOrder {
 
     /// Bytes of the run's memory pool.
     pub memory_bytes: usize,
+}
+
+/// An order with the values of the secrets that its DataSources refer to: what a child process gets.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// What to do.
+    pub order: WorkOrder,
+
+    /// What it takes.
+    pub secrets: SecretBundle,
 }
 
 /// Names one attempt.
@@ -149,7 +167,7 @@ impl<'de> Deserialize<'de> for SecretBundle {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum WorkerMessage {
-    /// Still at work. Sent each second: silence is a sign of death.
+    /// Still at work. Sent each second, by a Pod each ten: silence is a sign of death.
     Progress(Progress),
 
     /// The table holds the run's rows. The last line.

@@ -1,12 +1,14 @@
 //! What the operator asks of the crates below it, as one seam.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use lakegate_crds::{DataSource, DestinationSpec, MANIFEST_ANNOTATION};
+use lakegate_crds::{DEFAULT_NAMESPACE, DataSource, DestinationSpec, MANIFEST_ANNOTATION};
 use lakegate_federation::{Federation, SourceHealth, ViewHealth};
-use lakegate_lake::{Commit, Lake, LakeError};
-use lakegate_store::Key;
+use lakegate_lake::{Commit, Lake, LakeContext, LakeError, Patience};
+use lakegate_store::{Key, Secrets};
 use tokio::sync::watch;
 
 use crate::protocol::Report;
@@ -41,19 +43,39 @@ pub trait Surroundings: Send + Sync + 'static {
 }
 
 /// The real ones.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RealSurroundings {
-    federation: std::sync::Arc<Federation>,
+    federation: Arc<Federation>,
+    secrets: Arc<dyn Secrets>,
     state_dir: PathBuf,
 }
 
 impl RealSurroundings {
-    /// What the federation serves, with lakes as they lie on disk.
-    pub fn new(federation: std::sync::Arc<Federation>, state_dir: impl Into<PathBuf>) -> Self {
+    /// What the federation serves, with lakes as they lie on disk or in buckets.
+    pub fn new(
+        federation: Arc<Federation>,
+        secrets: Arc<dyn Secrets>,
+        state_dir: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             federation,
+            secrets,
             state_dir: state_dir.into(),
         }
+    }
+
+    async fn open_lake(&self, source: &DataSource) -> Result<Arc<Lake>, LakeError> {
+        // What fails here is tried again by whoever asked.
+        open_lake(source, &self.state_dir, &self.secrets, Patience::Short).await
+    }
+}
+
+impl fmt::Debug for RealSurroundings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RealSurroundings")
+            .field("state_dir", &self.state_dir)
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +100,7 @@ impl Surroundings for RealSurroundings {
         run_uid: &str,
     ) -> Result<Option<Report>, String> {
         let found = async {
-            let lake = open_lake(lake, &self.state_dir).await?;
+            let lake = self.open_lake(lake).await?;
             lake.find_commit(&destination.schema, &destination.table, run_uid)
                 .await
         };
@@ -95,12 +117,13 @@ impl Surroundings for RealSurroundings {
         run_uid: &str,
     ) -> Result<u64, String> {
         let (lake, destination, run_uid) = (lake.clone(), destination.clone(), run_uid.to_owned());
-        let state_dir = self.state_dir.clone();
+        let surroundings = self.clone();
         let runtime = tokio::runtime::Handle::current();
         // The lake's future is bound to its thread.
         let swept = tokio::task::spawn_blocking(move || {
             runtime.block_on(async {
-                let lake = open_lake(&lake, &state_dir)
+                let lake = surroundings
+                    .open_lake(&lake)
                     .await
                     .map_err(|error| chain(&error))?;
                 lake.sweep(&destination.schema, &destination.table, &run_uid)
@@ -119,14 +142,27 @@ impl Surroundings for RealSurroundings {
 pub(crate) async fn open_lake(
     source: &DataSource,
     state_dir: &Path,
-) -> Result<std::sync::Arc<Lake>, LakeError> {
+    secrets: &Arc<dyn Secrets>,
+    patience: Patience,
+) -> Result<Arc<Lake>, LakeError> {
     let Some(spec) = &source.spec.lake else {
         return Err(LakeError::NotImplemented {
             what: "a DataSource without spec.lake as a destination".to_owned(),
             remedy: "name a lake".to_owned(),
         });
     };
-    Lake::open(spec, &base_dir(source), state_dir).await
+    let context = LakeContext {
+        namespace: source
+            .metadata
+            .namespace
+            .clone()
+            .unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+        base_dir: base_dir(source),
+        state_dir: state_dir.to_owned(),
+        secrets: Arc::clone(secrets),
+        patience,
+    };
+    Lake::open(spec, &context).await
 }
 
 /// What relative paths of a DataSource are relative to: the folder of its manifest.

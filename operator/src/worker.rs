@@ -1,58 +1,60 @@
 //! The worker: performs one attempt of one run, then ends.
 //!
-//! It does what its order says and reports on standard output. It must never outlive the interest in its work: a thread
-//! of its own reads standard input, and when that ends the process ends, whatever its other threads are computing. What
-//! it had written by then is no part of any table, because the only thing that makes it so is the commit.
+//! It does what its order says and reports on standard output. It must never outlive the interest in its work: as a child
+//! process, a thread of its own reads standard input, and when that ends the process ends, whatever its other threads
+//! are computing; as a [`pod`] it ends on the first signal. What it had written by then is no part of any table, because
+//! the only thing that makes it so is the commit. And wherever it runs, it commits nothing after its order's deadline.
+
+pub mod pod;
+mod report;
+mod secrets;
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
     process::ExitCode,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use async_trait::async_trait;
 use futures::StreamExt as _;
 use lakegate_crds::{Compression, DataSource, conditions::Reason};
 use lakegate_federation::{
     Cause, Federation, FederationError, FederationOptions, SourceContext, SourceError,
 };
-use lakegate_lake::{CommitInfo, Lake, LakeError, WriteOptions};
-use lakegate_store::{Redactor, SecretError, SecretValue, Secrets};
+use lakegate_lake::{CommitInfo, Lake, LakeError, Patience, WriteOptions};
+use lakegate_store::{SecretValue, Secrets};
+use tracing::{Instrument as _, field::Empty};
 
+use self::{report::Reporter, secrets::BundledSecrets};
 use crate::{
+    clock::{Clock as _, SystemClock},
+    decide::count,
     orders::scratch_dir,
-    protocol::{Failure, PROTOCOL_VERSION, Phase, Progress, Report, SecretBundle, WorkOrder, WorkerMessage},
+    protocol::{Assignment, Failure, PROTOCOL_VERSION, Phase, Progress, Report, WorkOrder, WorkerMessage},
     surroundings::{base_dir, chain, open_lake, report_of},
+    trace,
 };
 
 /// Exit code when standard input ended: nobody wants the result any more.
 pub const ORPHANED: i32 = 75;
 
-/// Time between two signs of life.
+/// Time between two signs of life of a child process.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Performs the order on `stdin` and reports on `stdout`. The attempt's failure is a report, too: the exit code only
-/// tells whether there was one.
+/// Performs the [`Assignment`] on `stdin` and reports on `stdout`. The attempt's failure is a report, too: the exit code
+/// only tells whether there was one.
 ///
 /// Ends the process with [`ORPHANED`] when `stdin` ends before the work does.
 pub fn run(stdin: impl Read + Send + 'static, stdout: impl Write + Send + 'static) -> ExitCode {
     let mut stdin = BufReader::new(stdin);
     let stdout = Reporter::new(stdout);
-    let order = match read_order(&mut stdin) {
-        Ok(order) => order,
-        Err(message) => {
-            stdout.send(&WorkerMessage::Failed(failure(
-                Reason::InternalError,
-                message,
-                true,
-            )));
-            return ExitCode::FAILURE;
-        }
+    let Assignment { order, secrets } = match read_assignment(&mut stdin) {
+        Ok(assignment) => assignment,
+        Err(message) => return refuse(&stdout, message, true),
     };
     let watch = std::thread::Builder::new()
         .name("parent-watch".to_owned())
@@ -63,24 +65,19 @@ pub fn run(stdin: impl Read + Send + 'static, stdout: impl Write + Send + 'stati
             std::process::exit(ORPHANED);
         });
     if let Err(error) = watch {
-        let message = format!("no thread can be started: {error}");
-        stdout.send(&WorkerMessage::Failed(failure(
-            Reason::InternalError,
-            message,
-            false,
-        )));
-        return ExitCode::FAILURE;
+        return refuse(&stdout, format!("no thread can be started: {error}"), false);
     }
-    let outcome = perform_with_heartbeat(order, &stdout);
-    let (message, code) = match outcome {
-        Ok(report) => (WorkerMessage::Finished(report), ExitCode::SUCCESS),
-        Err(failure) => (WorkerMessage::Failed(failure), ExitCode::FAILURE),
-    };
-    stdout.send(&message);
-    code
+    perform_with_heartbeat(order, Arc::new(BundledSecrets::new(secrets)), &stdout, HEARTBEAT)
 }
 
-fn read_order(stdin: &mut impl BufRead) -> Result<WorkOrder, String> {
+/// Ends an attempt that cannot begin.
+fn refuse(stdout: &Reporter, message: String, terminal: bool) -> ExitCode {
+    let failure = failure(Reason::InternalError, message, terminal);
+    stdout.send_last(&WorkerMessage::Failed(failure));
+    ExitCode::FAILURE
+}
+
+fn read_assignment(stdin: &mut impl BufRead) -> Result<Assignment, String> {
     let mut line = zeroize_on_drop(String::new());
     stdin
         .read_line(&mut line.0)
@@ -91,18 +88,23 @@ fn read_order(stdin: &mut impl BufRead) -> Result<WorkOrder, String> {
         );
     }
     // The error of the parser may quote what it read, and that may be a secret: only the place is told.
-    let order: WorkOrder = serde_json::from_str(&line.0)
+    let assignment: Assignment = serde_json::from_str(&line.0)
         .map_err(|error| format!("the work order cannot be read (column {})", error.column()))?;
-    if order.version != PROTOCOL_VERSION {
-        return Err(format!(
-            "the work order has version {}, this worker knows {PROTOCOL_VERSION}: the binary was replaced, restart serve",
-            order.version
-        ));
-    }
-    Ok(order)
+    check_version(&assignment.order, "the binary was replaced, restart serve")?;
+    Ok(assignment)
 }
 
-/// The order's text holds secrets; its memory is overwritten.
+fn check_version(order: &WorkOrder, remedy: &str) -> Result<(), String> {
+    if order.version == PROTOCOL_VERSION {
+        return Ok(());
+    }
+    Err(format!(
+        "the work order has version {}, this worker knows {PROTOCOL_VERSION}: {remedy}",
+        order.version
+    ))
+}
+
+/// The assignment's text holds secrets; its memory is overwritten.
 struct Wiped(String);
 
 fn zeroize_on_drop(text: String) -> Wiped {
@@ -117,7 +119,13 @@ impl Drop for Wiped {
     }
 }
 
-fn perform_with_heartbeat(order: WorkOrder, stdout: &Reporter) -> Result<Report, Failure> {
+/// Performs an order while a thread gives a sign of life each `heartbeat`; the last line is the result.
+fn perform_with_heartbeat(
+    order: WorkOrder,
+    secrets: Arc<dyn Secrets>,
+    stdout: &Reporter,
+    heartbeat: Duration,
+) -> ExitCode {
     let state = Arc::new(State::default());
     let done = Arc::new(AtomicBool::new(false));
     let pulse = {
@@ -128,7 +136,7 @@ fn perform_with_heartbeat(order: WorkOrder, stdout: &Reporter) -> Result<Report,
             .spawn(move || {
                 while !done.load(Ordering::Acquire) {
                     stdout.send(&WorkerMessage::Progress(state.progress()));
-                    std::thread::park_timeout(HEARTBEAT);
+                    std::thread::park_timeout(heartbeat);
                 }
             })
     };
@@ -138,7 +146,7 @@ fn perform_with_heartbeat(order: WorkOrder, stdout: &Reporter) -> Result<Report,
         .enable_all()
         .build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(perform(order, Arc::clone(&state))),
+        Ok(runtime) => runtime.block_on(perform(order, secrets, Arc::clone(&state))),
         Err(error) => Err(failure(
             Reason::InternalError,
             format!("no runtime can be started: {error}"),
@@ -151,7 +159,12 @@ fn perform_with_heartbeat(order: WorkOrder, stdout: &Reporter) -> Result<Report,
         // The result is the last line: no heartbeat may follow it.
         let _ = pulse.join();
     }
-    outcome
+    let (message, code) = match outcome {
+        Ok(report) => (WorkerMessage::Finished(report), ExitCode::SUCCESS),
+        Err(failure) => (WorkerMessage::Failed(failure), ExitCode::FAILURE),
+    };
+    stdout.send_last(&message);
+    code
 }
 
 /// How far the attempt is, for the heartbeat.
@@ -194,20 +207,40 @@ impl State {
 /// # Errors
 ///
 /// The attempt's failure: nothing was published, unless the reason is that this is not known.
-pub async fn perform(order: WorkOrder, state: Arc<State>) -> Result<Report, Failure> {
-    let secrets = OrderSecrets::new(order.secrets.clone());
+pub async fn perform(
+    order: WorkOrder,
+    secrets: Arc<dyn Secrets>,
+    state: Arc<State>,
+) -> Result<Report, Failure> {
     let redactor = secrets.redactor();
     let scratch = scratch_dir(&order.state_dir, &order.run.attempt_id);
-    let outcome = attempt(&order, Arc::new(secrets), scratch.clone(), &state).await;
+    let left = Duration::try_from(order.deadline.duration_since(SystemClock.now())).unwrap_or_default();
+    let run = &order.run;
+    let work = tracing::info_span!(
+        "work",
+        lakegate.run = format_args!("{}/{}", run.namespace, run.name),
+        lakegate.export = format_args!("{}/{}", run.namespace, run.export),
+        lakegate.attempt = run.attempt,
+    );
+    trace::join_attempt(&work, run);
+    let attempt = attempt(&order, secrets, scratch.clone(), &state).instrument(work);
+    let outcome = tokio::time::timeout(left, attempt).await;
     if let Err(error) = tokio::fs::remove_dir_all(&scratch).await
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::warn!(path = %scratch.display(), %error, "scratch files could not be removed");
     }
+    let outcome = outcome.unwrap_or_else(|_| Err(too_late(&order)));
     outcome.map_err(|failure| Failure {
         message: redactor.redact(&failure.message),
         ..failure
     })
+}
+
+fn too_late(order: &WorkOrder) -> Failure {
+    let timeout = jiff::SignedDuration::try_from(order.spec.effective_timeout()).unwrap_or_default();
+    let message = format!("it took longer than spec.timeout ({timeout:#})");
+    failure(Reason::DeadlineExceeded, message, true)
 }
 
 async fn attempt(
@@ -218,7 +251,8 @@ async fn attempt(
 ) -> Result<Report, Failure> {
     let destination = &order.spec.destination;
     let run = &order.run;
-    let lake = open_lake(&order.lake, &order.state_dir)
+    let lake = open_lake(&order.lake, &order.state_dir, &secrets, Patience::Long)
+        .instrument(tracing::info_span!("open lake"))
         .await
         .map_err(|error| lake_failure(&error))?;
     // An attempt before this one may have died between its commit and its last word.
@@ -238,7 +272,9 @@ async fn attempt(
         ..FederationOptions::default()
     })
     .map_err(|error| federation_failure(&error, Stage::Planning))?;
-    let unattached = attach(&federation, order, &secrets).await?;
+    let unattached = attach(&federation, order, &secrets)
+        .instrument(tracing::info_span!("connect"))
+        .await?;
     if !order.views.is_empty() {
         federation.attach_views(order.views.clone()).await;
     }
@@ -247,7 +283,10 @@ async fn attempt(
         .first()
         .filter(|_| order.spec.from.source_ref.is_some())
         .map(catalog_of);
-    let plan = match federation.plan_export(&order.spec, catalog.as_deref()).await {
+    let planned = federation
+        .plan_export(&order.spec, catalog.as_deref())
+        .instrument(tracing::info_span!("plan"));
+    let plan = match planned.await {
         Ok(plan) => plan,
         Err(error) => {
             let mut failure = federation_failure(&error, Stage::Planning);
@@ -265,7 +304,16 @@ async fn attempt(
     if let Some(rows) = plan.expected_rows() {
         state.expected.store(rows.saturating_add(1), Ordering::Relaxed);
     }
-    let written = copy(order, &lake, &plan, state).await?;
+    let copying = tracing::info_span!("copy", lakegate.rows = Empty, lakegate.bytes = Empty);
+    let written = copy(order, &lake, &plan, state).instrument(copying.clone()).await;
+    copying.record("lakegate.rows", count(state.rows.load(Ordering::Relaxed)));
+    copying.record("lakegate.bytes", count(state.bytes.load(Ordering::Relaxed)));
+    drop(copying);
+    let written = written?;
+    // The timer round all this stands still while the machine sleeps; the clock does not.
+    if SystemClock.now() >= order.deadline {
+        return Err(too_late(order));
+    }
     state.enter(Phase::Committing);
     let rows_read = state.rows.load(Ordering::Relaxed);
     let info = CommitInfo {
@@ -276,6 +324,7 @@ async fn attempt(
     };
     let commit = lake
         .replace(written, info)
+        .instrument(tracing::info_span!("commit"))
         .await
         .map_err(|error| lake_failure(&error))?;
     Ok(Report {
@@ -447,87 +496,8 @@ fn without_quotes(text: &str) -> String {
 }
 
 fn lake_failure(error: &LakeError) -> Failure {
-    let reason = match error {
-        LakeError::NotImplemented { .. } => Reason::NotImplemented,
-        LakeError::ColumnCollision { .. } => Reason::ColumnNameConflict,
-        LakeError::TypeRefused { .. } | LakeError::ValueRefused { .. } => Reason::ValueNotRepresentable,
-        LakeError::ValueTooLarge { .. } => Reason::ValueTooLarge,
-        LakeError::SchemaChanged { .. } | LakeError::ColumnsMoved { .. } => Reason::SchemaChanged,
-        LakeError::StorageFull { .. } => Reason::StorageFull,
-        LakeError::TooManyRaces { .. } => Reason::CommitConflict,
-        LakeError::BadName { .. } | LakeError::NoColumns { .. } => Reason::InvalidSpec,
-        _ => Reason::WriteFailed,
-    };
+    let reason = error.reason().unwrap_or(Reason::WriteFailed);
     failure(reason, chain(error), error.is_terminal())
-}
-
-/// The secrets of an order, as the connectors ask for them.
-struct OrderSecrets {
-    bundle: SecretBundle,
-    redactor: Redactor,
-}
-
-impl OrderSecrets {
-    fn new(bundle: SecretBundle) -> Self {
-        let redactor = Redactor::new();
-        for (key, value) in bundle.iter() {
-            redactor.register_key(key, value);
-        }
-        Self { bundle, redactor }
-    }
-}
-
-#[async_trait]
-impl Secrets for OrderSecrets {
-    async fn get(&self, namespace: &str, name: &str, key: &str) -> Result<SecretValue, SecretError> {
-        if let Some(value) = self.bundle.get(namespace, name, key) {
-            return Ok(value.clone());
-        }
-        let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        let remedy = "it is not among those that the run's DataSources refer to".to_owned();
-        Err(if self.bundle.contains(&namespace, &name) {
-            SecretError::KeyMissing {
-                namespace,
-                name,
-                key: key.to_owned(),
-                remedy,
-            }
-        } else {
-            SecretError::NotFound {
-                namespace,
-                name,
-                remedy,
-            }
-        })
-    }
-
-    fn redactor(&self) -> Redactor {
-        self.redactor.clone()
-    }
-}
-
-/// Writes messages, one line each, from any thread.
-#[derive(Clone)]
-struct Reporter {
-    out: Arc<Mutex<Box<dyn Write + Send>>>,
-}
-
-impl Reporter {
-    fn new(out: impl Write + Send + 'static) -> Self {
-        Self {
-            out: Arc::new(Mutex::new(Box::new(out))),
-        }
-    }
-
-    fn send(&self, message: &WorkerMessage) {
-        let Ok(mut line) = serde_json::to_vec(message) else {
-            return;
-        };
-        line.push(b'\n');
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whoever does not read any more has ended, and with it our standard input: the watch acts on that.
-        let _ = out.write_all(&line).and_then(|()| out.flush());
-    }
 }
 
 #[cfg(test)]
@@ -552,13 +522,13 @@ mod tests {
     #[test]
     fn an_order_that_cannot_be_read_shows_nothing_of_itself() {
         let mut line = std::io::Cursor::new("{\"secrets\": canary-4711}\n");
-        let message = read_order(&mut line).unwrap_err();
+        let message = read_assignment(&mut line).unwrap_err();
         assert!(
             message.contains("column") && !message.contains("canary"),
             "{message}"
         );
         assert!(
-            read_order(&mut std::io::Cursor::new(""))
+            read_assignment(&mut std::io::Cursor::new(""))
                 .unwrap_err()
                 .contains("lakegate serve")
         );

@@ -6,13 +6,14 @@ use std::{
 };
 
 use jiff::Timestamp;
+use lakegate_crds::conditions::Reason;
 use lakegate_store::Key;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     attempt::{Ending, StopCause, Work},
-    launcher::{Exit, Worker},
-    protocol::{Progress, WorkerMessage},
+    launcher::{Adopted, Exit, Worker, WorkerEvent},
+    protocol::{Failure, Progress, WorkerMessage},
 };
 
 /// All workers, by uid of their run.
@@ -32,6 +33,8 @@ struct Slot {
     worker_id: Option<String>,
     started: Timestamp,
     heard: Timestamp,
+    /// What it waits for before it is at work.
+    pending: Option<String>,
     progress: Progress,
     /// Its last word.
     result: Option<Ending>,
@@ -46,7 +49,7 @@ pub struct WorkerView {
     /// For [`crate::attempt::next_step`].
     pub work: Work,
 
-    /// Process id.
+    /// Process id, or name of the Job.
     pub worker_id: Option<String>,
 
     /// Which attempt may commit.
@@ -84,6 +87,7 @@ impl Workers {
                 started: slot.started,
                 heard: slot.heard,
                 progress: slot.progress,
+                pending: slot.pending.clone(),
                 stopping: slot.stopped.is_some(),
             },
         };
@@ -133,39 +137,69 @@ impl Workers {
         if is_taken {
             return false;
         }
-        let slot = Slot {
-            run: run.clone(),
-            export: export.clone(),
-            attempt,
-            attempt_id: attempt_id.to_owned(),
-            worker_id: None,
-            started: now,
-            heard: now,
-            progress: Progress::default(),
-            result: None,
-            stop: None,
-            stopped: None,
-            ended: None,
-        };
+        let slot = Slot::new(run, export, attempt, attempt_id, now);
         slots.insert(run_uid.to_owned(), slot);
         true
     }
 
+    /// Takes a place for an attempt that an earlier operator has started. Whether or not there is one: it is at work.
+    pub fn adopt(&self, export: &Key, adopted: &Adopted, now: Timestamp) {
+        let Adopted {
+            run,
+            run_uid,
+            attempt,
+            attempt_id,
+            started,
+            ..
+        } = adopted;
+        let slot = Slot {
+            // Not before the future: a clock that is behind the API server's must not make a worker older than it is.
+            started: (*started).min(now),
+            ..Slot::new(run, export, *attempt, attempt_id, now)
+        };
+        self.lock().insert(run_uid.clone(), slot);
+    }
+
     /// The worker exists. Gives back its events.
-    pub fn started(
-        &self,
-        run_uid: &str,
-        worker: Worker,
-    ) -> tokio::sync::mpsc::Receiver<crate::launcher::WorkerEvent> {
-        let Worker { id, events, stop } = worker;
+    pub fn started(&self, run_uid: &str, worker: Worker) -> mpsc::Receiver<WorkerEvent> {
+        let Worker {
+            id,
+            attempt_id,
+            events,
+            stop,
+        } = worker;
         if let Some(slot) = self.lock().get_mut(run_uid) {
             slot.worker_id = Some(id);
-            // Told to end before it existed: dropping `stop` ends it.
-            if slot.stopped.is_none() {
+            slot.attempt_id = attempt_id;
+            if slot.stopped.is_some() {
+                // Told to end before it existed. Whoever does not take the message is gone.
+                let _ = stop.send(());
+            } else {
                 slot.stop = Some(stop);
             }
         }
         events
+    }
+
+    /// The worker is not at work yet. True when that is news for the status.
+    pub fn waiting(&self, run_uid: &str, why: String) -> bool {
+        let mut slots = self.lock();
+        let Some(slot) = slots.get_mut(run_uid).filter(|slot| slot.ended.is_none()) else {
+            return false;
+        };
+        let is_news = slot.pending.as_ref() != Some(&why);
+        slot.pending = Some(why);
+        is_news
+    }
+
+    /// The worker is at work. True when that is news for the status.
+    pub fn alive(&self, run_uid: &str, now: Timestamp) -> bool {
+        let mut slots = self.lock();
+        let Some(slot) = slots.get_mut(run_uid).filter(|slot| slot.ended.is_none()) else {
+            return false;
+        };
+        slot.heard = slot.heard.max(now);
+        slot.pending.take().is_some()
     }
 
     /// The worker said something. True when there is news for the status.
@@ -175,6 +209,7 @@ impl Workers {
             return false;
         };
         slot.heard = slot.heard.max(now);
+        slot.pending = None;
         match message {
             WorkerMessage::Progress(progress) => slot.progress = progress,
             WorkerMessage::Finished(report) => slot.result = Some(Ending::Finished(report)),
@@ -186,13 +221,21 @@ impl Workers {
     /// The worker is gone. Its own last word counts first, then that it was told to end.
     pub fn exited(&self, run_uid: &str, exit: Exit, now: Timestamp) {
         if let Some(slot) = self.lock().get_mut(run_uid).filter(|slot| slot.ended.is_none()) {
-            let ending = match (slot.result.take(), slot.stopped) {
-                (Some(finished @ Ending::Finished(_)), _) => finished,
-                (_, Some(cause)) => Ending::Stopped(cause),
-                (Some(failed), None) => failed,
-                (None, None) => Ending::Exited(exit.how),
+            let ending = match (slot.result.take(), slot.stopped, slot.pending.take()) {
+                (Some(finished @ Ending::Finished(_)), ..) => finished,
+                (_, Some(StopCause::DeadlineExceeded), Some(why)) => Ending::Failed(Failure {
+                    reason: Reason::DeadlineExceeded.to_string(),
+                    message: format!("its worker was not at work when spec.timeout was over: {why}"),
+                    terminal: true,
+                }),
+                (_, Some(cause), _) => Ending::Stopped(cause),
+                (Some(failed), None, _) => failed,
+                (None, None, _) => Ending::Exited(exit.how),
             };
-            slot.ended = Some((now, ending));
+            let at = exit
+                .at
+                .map_or(now, |at| at.clamp(slot.started, slot.started.max(now)));
+            slot.ended = Some((at, ending));
             slot.stop = None;
         }
     }
@@ -208,8 +251,10 @@ impl Workers {
     pub fn stop(&self, run_uid: &str, cause: StopCause) {
         if let Some(slot) = self.lock().get_mut(run_uid).filter(|slot| slot.ended.is_none()) {
             slot.stopped.get_or_insert(cause);
-            // The receiver takes a message and a drop alike.
-            drop(slot.stop.take());
+            if let Some(stop) = slot.stop.take() {
+                // Whoever does not take the message is gone.
+                let _ = stop.send(());
+            }
         }
     }
 
@@ -236,8 +281,34 @@ impl Workers {
         }
     }
 
+    /// Ends the worker of a run that is no more, and forgets it: nobody asks how it ended.
+    pub fn discard(&self, run_uid: &str) {
+        self.stop(run_uid, StopCause::RunRemoved);
+        self.forget(run_uid);
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn new(run: &Key, export: &Key, attempt: u32, attempt_id: &str, now: Timestamp) -> Self {
+        Self {
+            run: run.clone(),
+            export: export.clone(),
+            attempt,
+            attempt_id: attempt_id.to_owned(),
+            worker_id: None,
+            started: now,
+            heard: now,
+            pending: None,
+            progress: Progress::default(),
+            result: None,
+            stop: None,
+            stopped: None,
+            ended: None,
+        }
     }
 }
 

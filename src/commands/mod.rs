@@ -1,9 +1,14 @@
 //! One file a subcommand.
 
+mod cluster;
 mod crds;
 mod describe;
+mod finalizers;
+mod gateway;
 mod get;
 mod instance;
+mod operator;
+mod ping;
 mod process;
 mod run;
 mod serve;
@@ -14,7 +19,7 @@ mod worker;
 use std::{error::Error, process::ExitCode};
 
 use crate::{
-    cli::{Cli, Command},
+    cli::{Cli, Command, cluster::FinalizersCommand},
     telemetry,
 };
 
@@ -23,9 +28,20 @@ pub type Failure = Box<dyn Error + Send + Sync>;
 
 /// Run the subcommand; its failure goes to standard error and exit code 1.
 pub fn run(cli: Cli) -> ExitCode {
-    telemetry::start_logs(&cli.logs, matches!(cli.command, Command::Worker));
+    let is_child = matches!(&cli.command, Command::Worker(options) if options.order.is_none());
+    let service = match &cli.command {
+        Command::Serve(_) => Some("lakegate"),
+        Command::Operator(_) => Some("lakegate-operator"),
+        Command::Gateway(_) => Some("lakegate-gateway"),
+        Command::Worker(_) => Some("lakegate-worker"),
+        _ => None,
+    };
+    // Sends what is left when the subcommand is done.
+    let _traces = telemetry::start(&cli.logs, is_child, service);
     let outcome = match cli.command {
         Command::Serve(options) => serve::serve(options),
+        Command::Operator(options) => operator::operator(*options),
+        Command::Gateway(options) => gateway::gateway(*options),
         Command::Validate { directory } => validate::validate(&directory),
         Command::Get {
             kind,
@@ -41,7 +57,11 @@ pub fn run(cli: Cli) -> ExitCode {
         } => run::run(&resource, no_wait, &state),
         Command::Crds { check, write } => crds::crds(check.as_deref(), write.as_deref()),
         Command::User { command } => user::user(command),
-        Command::Worker => Ok(worker::worker()),
+        Command::Ping(options) => ping::ping(&options),
+        Command::Finalizers {
+            command: FinalizersCommand::Clear(options),
+        } => finalizers::clear(&options),
+        Command::Worker(options) => Ok(worker::worker(options)),
     };
     outcome.unwrap_or_else(|failure| {
         eprintln!("lakegate: {}", with_causes(failure.as_ref()));

@@ -1,15 +1,17 @@
 //! What the long-lived subcommands (`serve`, `operator`, `gateway`) share: threads, readiness, the end.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use lakegate_crds::DataSource;
 use lakegate_federation::{Federation, FederationOptions};
 use lakegate_gateway::HttpState;
 use lakegate_store::{ResourceStore, StoreOf};
 use tokio::{
+    net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::Failure;
 
@@ -35,6 +37,21 @@ pub fn federation(memory_mib: usize, state_dir: &Path) -> Result<Arc<Federation>
         spill_dir: Some(state_dir.to_owned()),
         ..FederationOptions::default()
     })?)
+}
+
+/// Serves health and metrics at an address until `stop`.
+///
+/// # Errors
+/// If the address cannot be listened on.
+pub async fn serve_http(
+    address: SocketAddr,
+    state: HttpState,
+    stop: CancellationToken,
+) -> Result<JoinHandle<()>, Failure> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("cannot listen on {address} (--http): {error}"))?;
+    Ok(tokio::spawn(lakegate_gateway::http::serve(listener, state, stop)))
 }
 
 /// The signals that ask a process to stop. Listening begins with [`StopSignals::new`]: one that comes earlier kills.

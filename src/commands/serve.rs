@@ -41,7 +41,6 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
     let state_dir = store.state_dir().to_owned();
     let resources: Arc<dyn ResourceStore> = Arc::<FolderStore>::clone(&store);
     let federation = process::federation(options.query_memory, &state_dir)?;
-    let http = HttpState::new(move || metrics.render());
     let introspection = PgCatalog::new();
     let mut worker = OperatorOptions::new(&state_dir);
     worker.max_workers = options.max_runs.max(1);
@@ -52,6 +51,8 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
         Arc::new(launcher),
         worker,
     );
+    let gauges = operator.handle();
+    let http = HttpState::new(move || metrics.render() + &gauges.gauges());
 
     let shutdown = CancellationToken::new();
     let banner = banner(&options, &gateway, resources.as_ref()).await?;

@@ -68,6 +68,46 @@ pub enum StoreError {
     #[error("{kind}/{key} with uid {uid} is gone")]
     Gone { kind: Kind, key: Key, uid: String },
 
+    #[error(
+        "this process may not {verb} {resource} in namespace {namespace}: bind a Role with the verb {verb} on {resource} in apiGroup {group:?} to its service account ({message})"
+    )]
+    Forbidden {
+        verb: &'static str,
+        /// Plural, with its subresource: `exports/status`.
+        resource: String,
+        /// Empty for Kubernetes' own core.
+        group: &'static str,
+        namespace: String,
+        /// The API server's words.
+        message: String,
+    },
+
+    #[error(
+        "the API server does not know {resource}: install Lakegate's CustomResourceDefinitions (helm install lakegate-crds, or `lakegate crds | kubectl apply --server-side -f -`)"
+    )]
+    NotInstalled {
+        /// `exports.lakegate.dev`.
+        resource: String,
+    },
+
+    #[error("no cluster is known: run in a Pod with a service account, or set KUBECONFIG")]
+    NoCluster {
+        source: Box<kube::config::InferConfigError>,
+    },
+
+    #[error("namespace {namespace} is not served by this process: add it with --namespace {namespace}")]
+    NamespaceNotServed { namespace: String },
+
+    #[error("namespace {namespace} is being deleted; nothing is created in it")]
+    NamespaceTerminating { namespace: String },
+
+    #[error("the API server did not {action}")]
+    Kubernetes {
+        /// `list exports in namespace shop`.
+        action: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
     #[error("the store stopped while {action}")]
     Stopped { action: &'static str },
 }
@@ -81,6 +121,26 @@ impl StoreError {
                 | Self::DiskFull { .. }
                 | Self::Database { .. }
                 | Self::Locked { .. }
+                | Self::Kubernetes { .. }
+                // Rights and definitions may come while it waits, as when all of a release is installed at once.
+                | Self::Forbidden { .. }
+                | Self::NotInstalled { .. }
         )
     }
+}
+
+/// An error with its causes, for a log line: `outer: inner: root`.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        // Many errors repeat their cause in their own words.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
 }

@@ -100,6 +100,9 @@ pub struct Entry<K: LakegateResource> {
     pub uid: String,
 
     /// Rises when the spec of the good version changes; 0 when there never was a good one.
+    ///
+    /// In a cluster it is the API server's, which counts edits that are rejected here as well: a status is of today
+    /// for those who read it (kubectl, Flux) only when it names that number. The good version's own is in its metadata.
     pub generation: i64,
 }
 

@@ -3,9 +3,14 @@
 // The allowance of clippy.toml covers test functions, not their helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod buckets;
+mod charts;
 mod cli;
 mod edits;
 mod faults;
 mod flights;
 mod layering;
+#[path = "../services/s3.rs"]
+mod s3_server;
 mod support;
+mod traces;

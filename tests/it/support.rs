@@ -121,12 +121,18 @@ fn address(line: &str, after: &str) -> Option<u16> {
 
 impl Serve {
     pub fn start(site: &Site, more: &[&str]) -> Self {
+        Self::start_with(site, more, &[])
+    }
+
+    /// With more arguments and variables.
+    pub fn start_with(site: &Site, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = Command::new(binary())
             .arg("serve")
             .arg(site.manifests())
             .args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--state-dir"])
             .arg(site.state())
             .args(more)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

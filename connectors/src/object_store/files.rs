@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::TryStreamExt;
 use lakegate_crds::{FileCompression, FileFormat};
+use lakegate_store::s3::S3Error;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
@@ -176,12 +178,14 @@ pub fn decompression(compression: FileCompression) -> FileCompressionType {
     }
 }
 
-/// A directory and the store it is read through.
+/// A directory, or a part of a bucket, and the store it is read through.
 #[derive(Debug, Clone)]
 pub struct Directory {
     /// Its absolute path in the store.
     pub root: Path,
     pub store: Arc<dyn ObjectStore>,
+    /// The address of the store in a query's environment.
+    pub url: ObjectStoreUrl,
 }
 
 impl Directory {
@@ -262,7 +266,7 @@ fn only_format(files: &[Found]) -> Result<Option<Format>, ListError> {
 /// Why the files of a table are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum ListError {
-    #[error("its files cannot be listed")]
+    #[error("its files cannot be listed{}", S3Error::of(.0).map(|known| format!(": {known}")).unwrap_or_default())]
     Store(#[from] object_store::Error),
     #[error("the ending of {0} names no format; set the table's format")]
     UnknownFormat(String),

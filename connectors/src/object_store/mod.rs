@@ -1,5 +1,6 @@
-//! Files in a directory, read as tables: Parquet, CSV and JSON lines.
+//! Files in a directory or a bucket, read as tables: Parquet, CSV and JSON lines.
 
+mod bucket;
 mod files;
 mod glob;
 mod infer;
@@ -16,12 +17,16 @@ use std::sync::Arc;
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use lakegate_crds::{DiscoverySpec, ObjectStoreSpec};
+use futures::TryStreamExt;
+use lakegate_crds::{DiscoverySpec, ObjectStoreSpec, S3Spec};
+use lakegate_store::s3::{self, Patience, S3Context, S3Error};
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 
+use self::bucket::Mounted;
 use self::files::{Definition, Directory, Format, TypedColumn};
 use self::glob::Pattern;
 use self::memory::Memory;
@@ -39,12 +44,25 @@ const STORE_URL: &str = "lakegate-file:///";
 /// Fact of a column: its values stand in the paths.
 const FACT_PARTITION: &str = "partition";
 
-/// A directory of files as a DataSource.
+/// Where the files are.
+#[derive(Debug)]
+enum Root {
+    /// May be absent: that is looked at each time.
+    Directory(PathBuf),
+    Bucket {
+        /// The last part of its name: a table of everything in it is called so.
+        name: String,
+        /// `s3://bucket/prefix`.
+        uri: String,
+        directory: Directory,
+    },
+}
+
+/// A directory or bucket of files as a DataSource.
 #[derive(Debug)]
 pub struct ObjectStoreConnector {
     catalog: String,
-    path: PathBuf,
-    store: Arc<dyn ObjectStore>,
+    root: Root,
     /// The tables of the manifest; empty shows every file and folder as one.
     defined: Vec<Arc<Definition>>,
     discovery: DiscoverySpec,
@@ -54,30 +72,31 @@ pub struct ObjectStoreConnector {
 
 impl ObjectStoreConnector {
     /// # Errors
-    /// A bucket, or a format, that is not implemented; an option that cannot be.
+    /// A format that is not implemented; an option that cannot be.
     pub fn new(
         spec: &ObjectStoreSpec,
         discovery: DiscoverySpec,
         context: &ConnectContext,
     ) -> Result<Self, ConnectorError> {
         let catalog = &context.catalog;
-        if spec.s3.is_some() {
-            return Err(ConnectorError::NotImplemented {
-                catalog: catalog.clone(),
-                field: "spec.objectStore.s3".to_owned(),
-            });
-        }
         let invalid = |field: String, message: String| ConnectorError::InvalidSpec {
             catalog: catalog.clone(),
             field,
             message,
         };
-        let directory = spec
-            .directory
-            .as_ref()
-            .ok_or_else(|| invalid("spec.objectStore".to_owned(), "set directory.path".to_owned()))?;
-        let path = std::path::absolute(context.base_dir.join(&directory.path))
-            .map_err(|error| invalid("spec.objectStore.directory.path".to_owned(), error.to_string()))?;
+        let root = match (&spec.directory, &spec.s3) {
+            (Some(directory), None) => {
+                let path = std::path::absolute(context.base_dir.join(&directory.path)).map_err(|error| {
+                    invalid("spec.objectStore.directory.path".to_owned(), error.to_string())
+                })?;
+                Root::Directory(path)
+            }
+            (None, Some(bucket)) => open_bucket(bucket, context)?,
+            _ => {
+                let message = "set exactly one of s3 and directory".to_owned();
+                return Err(invalid("spec.objectStore".to_owned(), message));
+            }
+        };
         let mut defined = Vec::new();
         for (index, table) in spec.tables.iter().enumerate() {
             let field = |name: &str| format!("spec.objectStore.tables[{index}].{name}");
@@ -129,8 +148,7 @@ impl ObjectStoreConnector {
         }
         Ok(Self {
             catalog: catalog.clone(),
-            path,
-            store: Arc::new(LocalFileSystem::new()),
+            root,
             defined,
             discovery,
             memory: Arc::new(Memory::default()),
@@ -138,28 +156,50 @@ impl ObjectStoreConnector {
         })
     }
 
-    /// The directory, if it is there.
+    /// The directory, if it is there; a bucket is taken to be.
     async fn directory(&self) -> Result<Directory, ConnectorError> {
+        let path = match &self.root {
+            Root::Directory(path) => path,
+            Root::Bucket { directory, .. } => return Ok(directory.clone()),
+        };
         let missing = || ConnectorError::DirectoryMissing {
             catalog: self.catalog.clone(),
-            path: self.path.clone(),
+            path: path.clone(),
         };
-        let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| ConnectorError::FileUnreadable {
-            catalog: self.catalog.clone(),
-            path: self.path.clone(),
-            source: error,
-        };
-        match tokio::fs::metadata(&self.path).await {
+        let unreadable = |error: Box<dyn std::error::Error + Send + Sync>| self.unreadable(error);
+        match tokio::fs::metadata(path).await {
             Ok(metadata) if metadata.is_dir() => {}
             Ok(_) => return Err(missing()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
             Err(error) => return Err(unreadable(Box::new(error))),
         }
-        let root = Path::from_absolute_path(&self.path).map_err(|error| unreadable(Box::new(error)))?;
+        let root = Path::from_absolute_path(path).map_err(|error| unreadable(Box::new(error)))?;
         Ok(Directory {
             root,
-            store: Arc::clone(&self.store),
+            store: Arc::new(LocalFileSystem::new()),
+            url: ObjectStoreUrl::parse(STORE_URL).map_err(|error| unreadable(Box::new(error)))?,
         })
+    }
+
+    /// The failure of a look at the directory or bucket.
+    fn unreadable(&self, source: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
+        let catalog = self.catalog.clone();
+        match (&self.root, S3Error::of(source.as_ref())) {
+            (_, Some(known)) => ConnectorError::Bucket {
+                catalog,
+                source: known.clone(),
+            },
+            (Root::Directory(path), None) => ConnectorError::FileUnreadable {
+                catalog,
+                path: path.clone(),
+                source,
+            },
+            (Root::Bucket { .. }, None) => ConnectorError::Store {
+                catalog,
+                message: source.to_string(),
+                source: Some(source),
+            },
+        }
     }
 
     /// The tables to offer: those of the manifest, else one for each file and each
@@ -183,11 +223,7 @@ impl ObjectStoreConnector {
         let listed = directory
             .list(&everything)
             .await
-            .map_err(|error| ConnectorError::FileUnreadable {
-                catalog: self.catalog.clone(),
-                path: self.path.clone(),
-                source: Box::new(error),
-            })?;
+            .map_err(|error| self.unreadable(Box::new(error)))?;
         // By name, the formats found under it and the path that has them.
         let mut names: BTreeMap<String, BTreeMap<Format, String>> = BTreeMap::new();
         for file in listed {
@@ -195,10 +231,12 @@ impl ObjectStoreConnector {
             let (name, path) = match file.shown.split_once('/') {
                 None => (files::stem(&file.shown).to_owned(), file.shown.clone()),
                 Some((folder, _)) if folder.contains('=') => {
-                    let name = self
-                        .path
-                        .file_name()
-                        .map(|name| name.to_string_lossy().into_owned());
+                    let name = match &self.root {
+                        Root::Directory(path) => {
+                            path.file_name().map(|name| name.to_string_lossy().into_owned())
+                        }
+                        Root::Bucket { name, .. } => Some(name.clone()),
+                    };
                     (name.unwrap_or_else(|| "files".to_owned()), "*=*/**".to_owned())
                 }
                 Some((folder, _)) => (folder.to_owned(), format!("{}/**", escape(folder))),
@@ -295,6 +333,44 @@ impl ObjectStoreConnector {
     }
 }
 
+/// A bucket whose keys and address in a query's environment are its own.
+fn open_bucket(spec: &S3Spec, context: &ConnectContext) -> Result<Root, ConnectorError> {
+    let bucket = |source| ConnectorError::Bucket {
+        catalog: context.catalog.clone(),
+        source,
+    };
+    let opened = s3::open(
+        spec,
+        &S3Context {
+            field: "spec.objectStore.s3",
+            namespace: &context.namespace,
+            secrets: &context.secrets,
+            patience: Patience::Short,
+        },
+    )
+    .map_err(bucket)?;
+    let at = Path::from_iter(["s3:", opened.endpoint.as_str(), spec.bucket.as_str()]);
+    // The keys are this DataSource's own, whoever else reads the bucket.
+    let url = format!("lakegate-bucket://{}", uuid::Uuid::new_v4().simple());
+    let url = ObjectStoreUrl::parse(url).map_err(|error| ConnectorError::InvalidSpec {
+        catalog: context.catalog.clone(),
+        field: "spec.objectStore.s3".to_owned(),
+        message: error.to_string(),
+    })?;
+    Ok(Root::Bucket {
+        name: opened.prefix.filename().unwrap_or(&spec.bucket).to_owned(),
+        uri: opened.uri,
+        directory: Directory {
+            root: at.parts().chain(opened.prefix.parts()).collect(),
+            store: Arc::new(Mounted {
+                inner: opened.store,
+                at,
+            }),
+            url,
+        },
+    })
+}
+
 /// A folder's name as a pattern that matches only it.
 fn escape(folder: &str) -> String {
     let mut escaped = String::new();
@@ -314,11 +390,23 @@ impl Connector for ObjectStoreConnector {
     }
 
     fn endpoint(&self) -> String {
-        self.path.display().to_string()
+        match &self.root {
+            Root::Directory(path) => path.display().to_string(),
+            Root::Bucket { uri, .. } => uri.clone(),
+        }
     }
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {
-        self.directory().await?;
+        let directory = self.directory().await?;
+        if let Root::Bucket { .. } = self.root {
+            // the first page of the listing is enough
+            directory
+                .store
+                .list(Some(&directory.root))
+                .try_next()
+                .await
+                .map_err(|error| self.unreadable(Box::new(error)))?;
+        }
         Ok(Probe::default())
     }
 

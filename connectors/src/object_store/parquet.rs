@@ -202,7 +202,7 @@ impl fmt::Display for PinnedStore {
     }
 }
 
-fn read_only() -> object_store::Error {
+pub fn read_only() -> object_store::Error {
     object_store::Error::NotImplemented {
         operation: "write".to_owned(),
         implementer: "a store opened for reading".to_owned(),

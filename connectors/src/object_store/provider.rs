@@ -14,7 +14,6 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -22,11 +21,11 @@ use datafusion::physical_plan::empty::EmptyExec;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 
+use super::SCHEMA;
 use super::files::{Definition, Directory, Format, Found};
 use super::memory::Memory;
 use super::parquet::{self, PinnedReaderFactory};
 use super::text::{self, TextSource, TextTable};
-use super::{SCHEMA, STORE_URL};
 use crate::ConnectorError;
 
 /// Beyond this many files their footers are not read while planning.
@@ -248,7 +247,7 @@ impl TableProvider for FilesTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let store = Arc::clone(&self.directory.store);
-        let url = ObjectStoreUrl::parse(STORE_URL)?;
+        let url = self.directory.url.clone();
         // The plan finds its store in the environment it runs in, by this address;
         // paths are absolute, so that no two sources ever mean different files.
         state

@@ -17,7 +17,6 @@ mod pool;
 mod render;
 mod scan;
 mod settings;
-mod tls;
 mod types;
 
 use std::sync::Arc;
@@ -25,7 +24,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use lakegate_crds::{DiscoverySpec, PostgresSpec};
-use tokio::runtime::Handle;
 
 use self::discover::{OLDEST_VERSION, Server};
 use self::failure::{failure, is_connection_lost};
@@ -53,13 +51,8 @@ impl PostgresConnector {
         context: &ConnectContext,
     ) -> Result<Self, ConnectorError> {
         let settings = Settings::new(spec, context)?;
-        let runtime = Handle::try_current().map_err(|error| ConnectorError::Store {
-            catalog: settings.catalog.clone(),
-            message: "connections need a Tokio runtime".to_owned(),
-            source: Some(Box::new(error)),
-        })?;
         Ok(Self {
-            pool: Arc::new(Pool::new(settings, runtime)),
+            pool: Arc::new(Pool::new(settings)?),
             discovery,
         })
     }
@@ -67,11 +60,11 @@ impl PostgresConnector {
     /// A connection inside a transaction of pinned settings, and its server. A
     /// connection that died while idle is replaced once.
     async fn begin(&self) -> Result<(Lease, Server), ConnectorError> {
-        let settings = self.pool.settings();
+        let settings = self.pool.driver();
         let patience = self.pool.patience_of_discovery();
         let mut lease = self.pool.acquire(patience).await?;
         loop {
-            let client = lease.client()?;
+            let client = &lease.connection()?.client;
             let begun = match client.batch_execute(&settings.begin()).await {
                 Ok(()) => discover::server(client).await,
                 Err(error) => Err(error),
@@ -103,7 +96,7 @@ impl Connector for PostgresConnector {
     }
 
     fn endpoint(&self) -> String {
-        self.pool.settings().endpoint()
+        self.pool.driver().endpoint()
     }
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {
@@ -116,16 +109,16 @@ impl Connector for PostgresConnector {
 
     async fn discover(&self) -> Result<Vec<TableDescription>, ConnectorError> {
         let (lease, server) = self.begin().await?;
-        let tables = discover::tables(lease.client()?, &server, &self.discovery)
+        let tables = discover::tables(&lease.connection()?.client, &server, &self.discovery)
             .await
-            .map_err(|error| failure(self.pool.settings(), &error))?;
+            .map_err(|error| failure(self.pool.driver(), &error))?;
         lease.release();
         Ok(tables)
     }
 
     async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError> {
         let foreign = || ConnectorError::Store {
-            catalog: self.pool.settings().catalog.clone(),
+            catalog: self.pool.driver().catalog.clone(),
             message: format!(
                 "the description of {}.{} was not made by the discovery of a PostgreSQL database",
                 table.schema, table.name

@@ -46,7 +46,7 @@ impl PostgresTable {
 
 impl RemoteTable for PostgresTable {
     fn source(&self) -> String {
-        format!("{} (postgres)", self.pool.settings().catalog)
+        format!("{} (postgres)", self.pool.driver().catalog)
     }
 
     fn verdict(&self, predicate: &Predicate) -> Verdict {
@@ -153,7 +153,7 @@ impl Scan {
                     });
                 }
                 Err(Refusal::Server(error))
-                    if lease.reused && lease.oversized().is_none() && is_connection_lost(&error) =>
+                    if lease.reused && oversized(&lease).is_none() && is_connection_lost(&error) =>
                 {
                     drop(lease);
                     lease = self.pool.acquire_fresh(patience).await?;
@@ -175,8 +175,8 @@ impl Scan {
 
     /// Two round trips: transaction, check and preparation, then the COPY.
     async fn send(&self, lease: &Lease) -> Result<CopyOutStream, Refusal> {
-        let client = lease.client().map_err(Refusal::Known)?;
-        let begin = self.pool.settings().begin();
+        let client = &lease.connection().map_err(Refusal::Known)?.client;
+        let begin = self.pool.driver().begin();
         let copy = RemoteShape::copy(&self.select);
         let ((), select, copy) = try_join!(
             client.batch_execute(&begin),
@@ -206,8 +206,8 @@ impl Scan {
 
     /// What the server's refusal of this table's statement means.
     fn refused(&self, lease: &Lease, error: &tokio_postgres::Error, elapsed: Duration) -> ConnectorError {
-        let settings = self.pool.settings();
-        if let Some(bytes) = lease.oversized() {
+        let settings = self.pool.driver();
+        if let Some(bytes) = oversized(lease) {
             return self.unreadable(format!(
                 "ValueTooLarge: holds a row of {bytes} bytes, and at most {MAX_ROW_BYTES} are read; leave the \
                  large columns out"
@@ -247,7 +247,7 @@ impl Scan {
 
     fn unreadable(&self, message: String) -> ConnectorError {
         ConnectorError::TableUnreadable {
-            catalog: self.pool.settings().catalog.clone(),
+            catalog: self.pool.driver().catalog.clone(),
             schema: self.shape.schema.clone(),
             table: self.shape.name.clone(),
             message,
@@ -259,7 +259,7 @@ impl Scan {
         match problem {
             DecodeFailure::Value { column, problem } => {
                 ConnectorError::ValueRefused(Box::new(RefusedValue {
-                    catalog: self.pool.settings().catalog.clone(),
+                    catalog: self.pool.driver().catalog.clone(),
                     schema: self.shape.schema.clone(),
                     table: self.shape.name.clone(),
                     column: self
@@ -277,6 +277,11 @@ impl Scan {
             }
         }
     }
+}
+
+/// The size of the row that ended the connection, if one did.
+fn oversized(lease: &Lease) -> Option<u32> {
+    lease.connection().ok()?.oversized()
 }
 
 /// Why a request was not started.

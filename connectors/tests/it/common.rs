@@ -1,4 +1,4 @@
-//! What the tests of file-based stores share.
+//! What the tests of several stores share.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,12 +17,20 @@ use lakegate_store::MemoryStore;
 use serde_json::Value;
 
 pub async fn connector(base_dir: &Path, spec: Value) -> Result<Arc<dyn Connector>, ConnectorError> {
+    connector_with(base_dir, spec, MemoryStore::new()).await
+}
+
+pub async fn connector_with(
+    base_dir: &Path,
+    spec: Value,
+    secrets: MemoryStore,
+) -> Result<Arc<dyn Connector>, ConnectorError> {
     let context = ConnectContext {
         catalog: "shop".to_owned(),
         namespace: "default".to_owned(),
         base_dir: base_dir.to_owned(),
         runtime: Arc::new(RuntimeEnv::default()),
-        secrets: Arc::new(MemoryStore::new()),
+        secrets: Arc::new(secrets),
     };
     connect(&serde_json::from_value(spec).unwrap(), context).await
 }

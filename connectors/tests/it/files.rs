@@ -430,8 +430,12 @@ async fn empty_and_missing() {
     );
     for (spec, field) in [
         (
-            json!({"s3": {"bucket": "abc"}, "tables": []}),
-            "spec.objectStore.s3",
+            json!({"s3": {"bucket": "a/b"}, "tables": []}),
+            "spec.objectStore.s3.bucket",
+        ),
+        (
+            json!({"tables": []}),
+            "spec.objectStore: set exactly one of s3 and directory",
         ),
         (
             json!({"directory": {"path": "."}, "tables": [{"name": "x", "path": "x", "format": "AlbLog"}]}),

@@ -14,7 +14,9 @@ pub use object_store::{
     AmbientCredentials, CsvOptions, DirectorySpec, FileCompression, FileFormat, LakeDirectorySpec, LakeSpec,
     ObjectStoreSpec, ObjectStoreTable, S3Credentials, S3SecretReference, S3Spec,
 };
-pub use relational::{Endpoint, MysqlSpec, OnReplicaLag, PostgresSpec, PrimaryEndpoint, SqliteSpec};
+pub use relational::{
+    Endpoint, MysqlSpec, OnReplicaLag, PostgresSpec, PrimaryEndpoint, SqliteSpec, ZeroDates,
+};
 pub use search::{
     AwsSigV4Credentials, ElasticsearchCredentials, ElasticsearchSpec, Keyspace, KeyspaceType,
     RedisCredentials, RedisPasswordReference, RedisSpec,

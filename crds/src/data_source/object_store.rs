@@ -77,6 +77,18 @@ pub struct S3Spec {
     pub kms_key_id: Option<String>,
 }
 
+impl S3Spec {
+    /// Region of the bucket, or its default.
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or("us-east-1")
+    }
+
+    /// The Secret that holds the keys; none when they come from the environment.
+    pub fn secret_ref(&self) -> Option<&S3SecretReference> {
+        self.credentials.as_ref()?.secret_ref.as_ref()
+    }
+}
+
 /// Where the keys for S3 come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -122,9 +134,40 @@ pub struct S3SecretReference {
     pub session_token_key: Option<String>,
 }
 
+impl S3SecretReference {
+    /// Key of the access key id, or its default.
+    pub fn access_key_id_key(&self) -> &str {
+        self.access_key_id_key.as_deref().unwrap_or("accessKeyId")
+    }
+
+    /// Key of the secret access key, or its default.
+    pub fn secret_access_key_key(&self) -> &str {
+        self.secret_access_key_key.as_deref().unwrap_or("secretAccessKey")
+    }
+
+    /// Every key of the Secret that is read.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        [self.access_key_id_key(), self.secret_access_key_key()]
+            .into_iter()
+            .chain(self.session_token_key.as_deref())
+    }
+}
+
 /// A set of files that form one table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "!has(self.csv) || !has(self.format) || self.format == 'Csv'",
+        "message": "belongs to format Csv; remove it or set format: Csv",
+        "fieldPath": ".csv",
+    },
+    {
+        "rule": "!has(self.compression) || !has(self.format) || self.format != 'Parquet'",
+        "message": "belongs to text files; Parquet files are compressed inside",
+        "fieldPath": ".compression",
+    },
+]))]
 pub struct ObjectStoreTable {
     /// Name of the table; its schema in SQL is `default`.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]

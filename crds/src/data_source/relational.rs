@@ -103,6 +103,17 @@ impl PostgresSpec {
     }
 }
 
+/// What becomes of `0000-00-00`, MySQL's date that is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
+pub enum ZeroDates {
+    /// It is read as NULL.
+    #[default]
+    AsNull,
+    /// A query or export that reads one fails.
+    Fail,
+}
+
 /// A MySQL or MariaDB server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -140,11 +151,31 @@ pub struct MysqlSpec {
     /// What Lakegate may cost the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<ConnectionLimits>,
+
+    /// What becomes of the date `0000-00-00`: `AsNull` (the default) reads it as NULL, `Fail` refuses
+    /// it. A date with a zero month or day, such as `2026-02-00`, is always refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_dates: Option<ZeroDates>,
 }
 
 impl MysqlSpec {
     /// Port used when an endpoint names none.
     pub const DEFAULT_PORT: u16 = 3306;
+
+    /// TLS in force, with its defaults.
+    pub fn tls(&self) -> TlsSpec {
+        self.tls.clone().unwrap_or_default()
+    }
+
+    /// Limits in force, with their defaults.
+    pub fn limits(&self) -> ConnectionLimits {
+        self.limits.clone().unwrap_or_default()
+    }
+
+    /// Treatment of zero dates in force.
+    pub fn zero_dates(&self) -> ZeroDates {
+        self.zero_dates.unwrap_or_default()
+    }
 }
 
 /// A SQLite file, opened read-only.

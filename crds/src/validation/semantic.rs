@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration as StdDuration};
 
 use super::Problem;
 use crate::{
-    AnyResource, DataSource, DiscoverySpec, Export, FileFormat, MaskSpec, PartitionField, RetentionPolicy,
-    ScheduleSpec, schedule, text::excerpt,
+    AnyResource, DataSource, DiscoverySpec, Export, MaskSpec, PartitionField, RetentionPolicy, ScheduleSpec,
+    schedule, text::excerpt,
 };
 
 pub(super) fn check(resource: &AnyResource) -> Vec<Problem> {
@@ -50,18 +50,6 @@ fn data_source(object: &DataSource, problems: &mut Vec<Problem>) {
     }
     for (index, table) in spec.object_store.iter().flat_map(|it| &it.tables).enumerate() {
         let field = |name: &str| format!("spec.objectStore.tables[{index}].{name}");
-        if table.csv.is_some() && !matches!(table.format, Some(FileFormat::Csv) | None) {
-            problems.push(Problem::invalid(
-                field("csv"),
-                "belongs to format Csv; remove it or set format: Csv",
-            ));
-        }
-        if table.format == Some(FileFormat::Parquet) && table.compression.is_some() {
-            problems.push(Problem::invalid(
-                field("compression"),
-                "belongs to text files; Parquet files are compressed inside",
-            ));
-        }
         for (name, text) in [
             (
                 "csv.delimiter",

@@ -7,7 +7,7 @@
 use super::Problem;
 use crate::{
     AnyResource, DataSourceSpec, DeletionPolicy, ExportRunSpec, ExportSpec, FileFormat, OnCastError,
-    OnNewColumn, Profile, SourceKind, TableFormat, ViewSpec, conditions::Reason,
+    OnNewColumn, Profile, S3Spec, SourceKind, TableFormat, ViewSpec, conditions::Reason,
 };
 
 /// Every field (or the kind) of a resource that is not served yet.
@@ -46,7 +46,7 @@ impl Unserved {
         if let Some(kind) = spec.source_kind()
             && matches!(
                 kind,
-                SourceKind::Mysql | SourceKind::Redis | SourceKind::Elasticsearch | SourceKind::Spreadsheet
+                SourceKind::Redis | SourceKind::Elasticsearch | SourceKind::Spreadsheet
             )
         {
             let field = kind.field();
@@ -64,8 +64,17 @@ impl Unserved {
                 "spec.postgres.primary.writeCredentials",
             );
         }
+        if let Some(mysql) = &spec.mysql {
+            self.field(!mysql.replicas.is_empty(), "spec.mysql.replicas");
+            self.field(mysql.max_replica_lag.is_some(), "spec.mysql.maxReplicaLag");
+            self.field(mysql.on_replica_lag.is_some(), "spec.mysql.onReplicaLag");
+            self.field(
+                mysql.primary.write_credentials.is_some(),
+                "spec.mysql.primary.writeCredentials",
+            );
+        }
         if let Some(store) = &spec.object_store {
-            self.field(store.s3.is_some(), "spec.objectStore.s3");
+            self.s3(store.s3.as_ref(), "spec.objectStore.s3");
             for (index, table) in store.tables.iter().enumerate() {
                 if table.format == Some(FileFormat::AlbLog) {
                     self.add(
@@ -76,12 +85,19 @@ impl Unserved {
             }
         }
         if let Some(lake) = &spec.lake {
-            self.field(lake.s3.is_some(), "spec.lake.s3");
+            self.s3(lake.s3.as_ref(), "spec.lake.s3");
         }
         if let Some(access) = &spec.access {
             self.field(access.query == Some(false), "spec.access.query");
             self.field(access.export == Some(false), "spec.access.export");
         }
+    }
+
+    fn s3(&mut self, spec: Option<&S3Spec>, field: &str) {
+        self.field(
+            spec.is_some_and(|spec| spec.kms_key_id.is_some()),
+            format!("{field}.kmsKeyId"),
+        );
     }
 
     fn export(&mut self, spec: &ExportSpec) {

@@ -8,14 +8,19 @@ use lakegate_federation::{Federation, SourceContext};
 use lakegate_lake::{CommitInfo, Lake, WriteOptions};
 use lakegate_store::MemoryStore;
 
+use crate::mariadb;
+use crate::mariadb::MariaDbServer;
 use crate::support::{data_source, drain, federation, rows, schema, session, sqlite, try_rows};
 
 fn context(federation: &Federation, directory: &Path) -> SourceContext {
+    let secrets = MemoryStore::new();
+    secrets.put_secret("default", "crm", "username", mariadb::USER);
+    secrets.put_secret("default", "crm", "password", mariadb::PASSWORD);
     SourceContext {
         namespace: "default".into(),
         base_dir: directory.to_owned(),
         state_dir: directory.join("state"),
-        secrets: Arc::new(MemoryStore::new()),
+        secrets: Arc::new(secrets),
         runtime: Arc::clone(federation.runtime_env()),
     }
 }
@@ -99,6 +104,58 @@ async fn a_join_over_three_kinds_of_store() {
     assert_eq!(rows(&session, sql).await, expected);
     session.settings().set("lakegate.pushdown", "off").unwrap();
     assert_eq!(rows(&session, sql).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_of_mariadb_and_sqlite() {
+    let server = MariaDbServer::shared();
+    server.database(
+        "crm",
+        "CREATE TABLE customers (id int unsigned PRIMARY KEY, name varchar(20), since date NOT NULL DEFAULT '0000-00-00'); \
+         INSERT INTO customers VALUES (1, 'Ann', '2024-02-29'), (2, 'ann', '2025-01-01'), (3, 'Bob', '0000-00-00')",
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    sqlite(
+        &path.join("shop.db"),
+        &[
+            "create table orders (customer integer, total integer)",
+            "insert into orders values (1, 10), (1, 5), (2, 7), (3, 1)",
+        ],
+    )
+    .await;
+    let federation = federation();
+    let shop = serde_json::json!({"sqlite": {"path": "shop.db"}});
+    attach(&federation, path, "shop", shop).await;
+    let crm = serde_json::json!({"mysql": {
+        "primary": {"host": "127.0.0.1", "port": server.port},
+        "credentials": {"secretRef": {"name": "crm"}},
+        "tls": {"mode": "Disable"},
+    }});
+    attach(&federation, path, "crm", crm).await;
+    let cases: [(&str, &[&str]); 3] = [
+        (
+            "select c.name, sum(o.total) as total, max(c.since) as since from crm.crm.customers c \
+             join shop.main.orders o on o.customer = c.id group by c.name order by c.name",
+            &["Ann|15|2024-02-29", "Bob|1|", "ann|7|2025-01-01"],
+        ),
+        (
+            "select o.total from shop.main.orders o join crm.crm.customers c on c.id = o.customer \
+             where c.name = 'ann'",
+            &["7"],
+        ),
+        (
+            "select count(*) from crm.crm.customers where since is null",
+            &["1"],
+        ),
+    ];
+    let session = session(&federation, "lakegate");
+    for pushdown in ["on", "off"] {
+        session.settings().set("lakegate.pushdown", pushdown).unwrap();
+        for (sql, expected) in cases {
+            assert_eq!(rows(&session, sql).await, expected, "{sql}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,13 +6,27 @@ use std::sync::Arc;
 use lakegate_lake::{LakeError, LakeTableName, WriteOptions};
 
 use crate::support::{
-    context, count_and_sum, data_files, directory, info, lake, options, people, query, rows, run, tree, write,
+    Place, context, count_and_sum, data_files, directory, info, lake, on_every_place, options, people, query,
+    rows, run, tree, write,
 };
 
-#[tokio::test]
-async fn a_run_becomes_a_table_and_the_next_replaces_it() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+on_every_place! {
+    a_run_becomes_a_table_and_the_next_replaces_it,
+    the_run_manifest_names_every_file_with_its_hash,
+    a_run_is_committed_once,
+    the_same_files_may_be_committed_again,
+    a_run_without_rows_empties_the_table,
+    of_many_writers_each_commits_exactly_once,
+    of_many_attempts_of_one_run_one_wins,
+    a_stale_hint_is_only_a_lower_bound,
+    a_dropped_table_is_gone_and_may_come_back,
+    names_that_cannot_be_keys_are_refused,
+    files_of_another_run_or_lake_are_refused,
+}
+
+async fn a_run_becomes_a_table_and_the_next_replaces_it(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     assert!(lake.load("shop", "people").await.unwrap().is_none());
     assert_eq!(lake.list().await.unwrap(), vec![]);
 
@@ -40,10 +54,7 @@ async fn a_run_becomes_a_table_and_the_next_replaces_it() {
     assert_eq!(table.bytes(), Some(second.bytes));
     assert_eq!(table.run_id(), Some("run-2"));
     assert_eq!(table.snapshot_id(), Some(second.snapshot_id));
-    assert_eq!(
-        table.location(),
-        format!("file://{}/shop/people", directory.path().display())
-    );
+    assert_eq!(table.location(), format!("{}/shop/people", place.uri()));
     assert!(table.committed_at().is_some());
     assert_eq!(count_and_sum(&lake).await, (2, 15));
     let name = LakeTableName {
@@ -53,16 +64,15 @@ async fn a_run_becomes_a_table_and_the_next_replaces_it() {
     assert_eq!(lake.list().await.unwrap(), vec![name]);
 
     // the hint holds digits and nothing else
-    let hint = std::fs::read(directory.path().join("shop/people/metadata/version-hint.text")).unwrap();
+    let hint = std::fs::read(place.path().join("shop/people/metadata/version-hint.text")).unwrap();
     assert_eq!(hint, b"2");
 }
 
-#[tokio::test]
-async fn the_run_manifest_names_every_file_with_its_hash() {
+async fn the_run_manifest_names_every_file_with_its_hash(make: fn() -> Place) {
     use sha2::{Digest, Sha256};
     use std::fmt::Write;
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+    let place = make();
+    let lake = place.lake().await;
     let small_files = WriteOptions {
         file_rows: 8192,
         ..options("run-1")
@@ -89,7 +99,7 @@ async fn the_run_manifest_names_every_file_with_its_hash() {
             .collect::<Vec<_>>(),
         [(1, "id"), (2, "name")]
     );
-    let table = directory.path().join("shop/people");
+    let table = place.path().join("shop/people");
     for file in &manifest.files {
         let content = std::fs::read(table.join(&file.path)).unwrap();
         assert_eq!(content.len() as u64, file.size);
@@ -120,13 +130,12 @@ async fn the_run_manifest_names_every_file_with_its_hash() {
     );
 }
 
-#[tokio::test]
-async fn a_run_is_committed_once() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn a_run_is_committed_once(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let first = run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     run(&lake, "run-2", &people("b", 7, 2)).await.unwrap();
-    let before = data_files(directory.path());
+    let before = data_files(place.path());
 
     // a second attempt of a run that was replaced since: nothing changes, and its files go
     let files = write(&lake, WriteOptions::new("run-1", "2"), &people("c", 100, 9))
@@ -139,7 +148,7 @@ async fn a_run_is_committed_once() {
         (first.snapshot_id, 1, 3)
     );
     assert_eq!(count_and_sum(&lake).await, (2, 15));
-    assert_eq!(data_files(directory.path()), before);
+    assert_eq!(data_files(place.path()), before);
 
     assert_eq!(
         lake.find_commit("shop", "people", "run-1")
@@ -153,10 +162,9 @@ async fn a_run_is_committed_once() {
     assert_eq!(lake.find_commit("shop", "nobody", "run-1").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn the_same_files_may_be_committed_again() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn the_same_files_may_be_committed_again(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let files = write(&lake, options("run-1"), &people("a", 1, 3)).await.unwrap();
     lake.replace(files.clone(), info("run-1")).await.unwrap();
     let again = lake.replace(files, info("run-1")).await.unwrap();
@@ -164,10 +172,9 @@ async fn the_same_files_may_be_committed_again() {
     assert_eq!(count_and_sum(&lake).await, (3, 6));
 }
 
-#[tokio::test]
-async fn a_run_without_rows_empties_the_table() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn a_run_without_rows_empties_the_table(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     for (run_id, count) in [("run-1", 0), ("run-2", 3), ("run-3", 0)] {
         let commit = run(&lake, run_id, &people("a", 1, count)).await.unwrap();
         assert_eq!(commit.rows, count as u64);
@@ -177,15 +184,14 @@ async fn a_run_without_rows_empties_the_table() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_writers_each_commits_exactly_once() {
-    let directory = directory();
+async fn of_many_writers_each_commits_exactly_once(make: fn() -> Place) {
+    let place = make();
     for round in 0..3 {
         let mut tasks = Vec::new();
         let barrier = Arc::new(tokio::sync::Barrier::new(8));
         for writer in 0..8_i64 {
             // a lake of its own each, as other processes have
-            let lake = lake(directory.path()).await;
+            let lake = place.lake().await;
             let barrier = Arc::clone(&barrier);
             tasks.push(tokio::spawn(async move {
                 let run_id = format!("run-{round}-{writer}");
@@ -207,7 +213,7 @@ async fn of_many_writers_each_commits_exactly_once() {
         }
         let first = round * 8 + 1;
         assert_eq!(versions, (first..first + 8).collect());
-        let lake = lake(directory.path()).await;
+        let lake = place.lake().await;
         let table = lake.load("shop", "people").await.unwrap().unwrap();
         assert_eq!(table.version(), first + 7);
         let winner: i64 = table
@@ -228,7 +234,7 @@ async fn of_many_writers_each_commits_exactly_once() {
         }
     }
     // every loser's manifests are gone: what is left is referenced by some snapshot
-    let lake = lake(directory.path()).await;
+    let lake = place.lake().await;
     for round in 0..3 {
         for writer in 0..8 {
             let run_id = format!("run-{round}-{writer}");
@@ -241,13 +247,12 @@ async fn of_many_writers_each_commits_exactly_once() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_many_attempts_of_one_run_one_wins() {
-    let directory = directory();
+async fn of_many_attempts_of_one_run_one_wins(make: fn() -> Place) {
+    let place = make();
     let barrier = Arc::new(tokio::sync::Barrier::new(6));
     let mut tasks = Vec::new();
     for attempt in 0..6 {
-        let lake = lake(directory.path()).await;
+        let lake = place.lake().await;
         let barrier = Arc::clone(&barrier);
         tasks.push(tokio::spawn(async move {
             let options = WriteOptions::new("run-1", format!("attempt-{attempt}"));
@@ -263,23 +268,22 @@ async fn of_many_attempts_of_one_run_one_wins() {
         winners += usize::from(!commit.already);
     }
     assert_eq!(winners, 1);
-    assert_eq!(data_files(directory.path()).len(), 1);
-    assert_eq!(count_and_sum(&lake(directory.path()).await).await, (10, 55));
+    assert_eq!(data_files(place.path()).len(), 1);
+    assert_eq!(count_and_sum(&place.lake().await).await, (10, 55));
 }
 
-#[tokio::test]
-async fn a_stale_hint_is_only_a_lower_bound() {
-    let directory = directory();
-    let first = lake(directory.path()).await;
+async fn a_stale_hint_is_only_a_lower_bound(make: fn() -> Place) {
+    let place = make();
+    let first = place.lake().await;
     for number in 1..=4 {
         run(&first, &format!("run-{number}"), &people("a", number, 1))
             .await
             .unwrap();
     }
-    let hint = directory.path().join("shop/people/metadata/version-hint.text");
+    let hint = place.path().join("shop/people/metadata/version-hint.text");
     for content in ["2", "4\n", "nonsense", "99"] {
         std::fs::write(&hint, content).unwrap();
-        let other = lake(directory.path()).await;
+        let other = place.lake().await;
         assert_eq!(
             other.load("shop", "people").await.unwrap().unwrap().version(),
             4,
@@ -287,21 +291,20 @@ async fn a_stale_hint_is_only_a_lower_bound() {
         );
     }
     std::fs::remove_file(&hint).unwrap();
-    let other = lake(directory.path()).await;
+    let other = place.lake().await;
     assert_eq!(other.load("shop", "people").await.unwrap().unwrap().version(), 4);
     run(&other, "run-5", &people("a", 5, 1)).await.unwrap();
     assert_eq!(std::fs::read(&hint).unwrap(), b"5");
     assert_eq!(first.load("shop", "people").await.unwrap().unwrap().version(), 5);
 }
 
-#[tokio::test]
-async fn a_dropped_table_is_gone_and_may_come_back() {
-    let directory = directory();
-    let (one, other) = (lake(directory.path()).await, lake(directory.path()).await);
+async fn a_dropped_table_is_gone_and_may_come_back(make: fn() -> Place) {
+    let place = make();
+    let (one, other) = (place.lake().await, place.lake().await);
     run(&one, "run-1", &people("a", 1, 3)).await.unwrap();
     assert_eq!(other.load("shop", "people").await.unwrap().unwrap().version(), 1);
     one.drop_table("shop", "people").await.unwrap();
-    assert_eq!(tree(directory.path()), Vec::<String>::new());
+    assert_eq!(tree(place.path()), Vec::<String>::new());
     assert!(one.load("shop", "people").await.unwrap().is_none());
     assert!(other.load("shop", "people").await.unwrap().is_none());
     one.drop_table("shop", "people").await.unwrap();
@@ -314,10 +317,9 @@ async fn a_dropped_table_is_gone_and_may_come_back() {
     );
 }
 
-#[tokio::test]
-async fn names_that_cannot_be_keys_are_refused() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn names_that_cannot_be_keys_are_refused(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     for (schema, table) in [("..", "t"), ("s", "a/b"), ("s", ""), ("_s", "t"), ("s", "ü")] {
         let error = lake.load(schema, table).await.unwrap_err();
         assert!(
@@ -340,10 +342,9 @@ async fn names_that_cannot_be_keys_are_refused() {
     );
 }
 
-#[tokio::test]
-async fn files_of_another_run_or_lake_are_refused() {
-    let (here, there) = (directory(), directory());
-    let (one, other) = (lake(here.path()).await, lake(there.path()).await);
+async fn files_of_another_run_or_lake_are_refused(make: fn() -> Place) {
+    let (here, there) = (make(), make());
+    let (one, other) = (here.lake().await, there.lake().await);
     let files = write(&one, options("run-1"), &people("a", 1, 1)).await.unwrap();
     let error = one.replace(files.clone(), info("run-2")).await.unwrap_err();
     assert!(matches!(error, LakeError::WrongRun { .. }), "{error}");

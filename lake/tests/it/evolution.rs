@@ -7,8 +7,18 @@ use arrow::datatypes::*;
 use lakegate_lake::LakeError;
 
 use crate::support::{
-    batch, context, data_files, directory, info, lake, options, people, query, rows, run, write,
+    Place, batch, context, data_files, info, on_every_place, options, people, query, rows, run, write,
 };
+
+on_every_place! {
+    columns_are_added_dropped_and_added_again_by_id,
+    types_widen_and_never_narrow,
+    any_other_change_is_refused_before_a_row_is_written,
+    nested_columns_evolve_within,
+    writers_with_the_same_new_column_agree_and_others_must_write_again,
+    not_null_holds_until_a_run_says_otherwise,
+    colliding_and_missing_columns_are_refused,
+}
 
 fn ids(values: &[i32]) -> ArrayRef {
     Arc::new(Int32Array::from(values.to_vec()))
@@ -44,10 +54,9 @@ fn named(fields: &[(i64, &str, &str)]) -> Vec<(i64, String, String)> {
         .collect()
 }
 
-#[tokio::test]
-async fn columns_are_added_dropped_and_added_again_by_id() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn columns_are_added_dropped_and_added_again_by_id(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
     run(
         &lake,
@@ -74,16 +83,16 @@ async fn columns_are_added_dropped_and_added_again_by_id() {
     .await
     .unwrap();
     assert_eq!(
-        field_ids(directory.path(), 1),
+        field_ids(place.path(), 1),
         named(&[(1, "id", "int"), (2, "note", "string")])
     );
     assert_eq!(
-        field_ids(directory.path(), 2),
+        field_ids(place.path(), 2),
         named(&[(1, "id", "int"), (3, "city", "string")])
     );
     // a new column that happens to have an old name: another id, so another type is fine
     assert_eq!(
-        field_ids(directory.path(), 3),
+        field_ids(place.path(), 3),
         named(&[(4, "note", "int"), (1, "id", "int")])
     );
 
@@ -113,11 +122,10 @@ async fn columns_are_added_dropped_and_added_again_by_id() {
     )
     .await
     .unwrap();
-    assert_eq!(field_ids(directory.path(), 4), field_ids(directory.path(), 3));
+    assert_eq!(field_ids(place.path(), 4), field_ids(place.path(), 3));
 }
 
-#[tokio::test]
-async fn types_widen_and_never_narrow() {
+async fn types_widen_and_never_narrow(make: fn() -> Place) {
     let decimal = |value, precision, scale| -> ArrayRef {
         Arc::new(
             Decimal128Array::from(vec![value])
@@ -149,18 +157,17 @@ async fn types_widen_and_never_narrow() {
         (decimal(12, 20, 2), decimal(34, 5, 2), "decimal(20, 2)", "0.34"),
     ];
     for (old, new, kind, value) in cases {
-        let directory = directory();
-        let lake = lake(directory.path()).await;
+        let place = make();
+        let lake = place.lake().await;
         run(&lake, "run-1", &batch(vec![("id", old)])).await.unwrap();
         run(&lake, "run-2", &batch(vec![("id", new)])).await.unwrap();
-        assert_eq!(field_ids(directory.path(), 2), named(&[(1, "id", kind)]));
+        assert_eq!(field_ids(place.path(), 2), named(&[(1, "id", kind)]));
         let read = rows(&lake).await;
         assert!(read.contains(&format!("| {value} ")), "{kind}: {read}");
     }
 }
 
-#[tokio::test]
-async fn any_other_change_is_refused_before_a_row_is_written() {
+async fn any_other_change_is_refused_before_a_row_is_written(make: fn() -> Place) {
     let text: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
     let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![
         Some(1),
@@ -182,10 +189,10 @@ async fn any_other_change_is_refused_before_a_row_is_written() {
         (date, timestamp, "date", "timestamp"),
         (decimal(2), decimal(3), "decimal(9, 2)", "decimal(9, 3)"),
     ] {
-        let directory = directory();
-        let lake = lake(directory.path()).await;
+        let place = make();
+        let lake = place.lake().await;
         run(&lake, "run-1", &batch(vec![("value", old)])).await.unwrap();
-        let before = crate::support::tree(directory.path());
+        let before = crate::support::tree(place.path());
         let error = run(&lake, "run-2", &batch(vec![("value", new)]))
             .await
             .unwrap_err();
@@ -196,14 +203,13 @@ async fn any_other_change_is_refused_before_a_row_is_written() {
             )
         );
         assert!(error.is_terminal());
-        assert_eq!(crate::support::tree(directory.path()), before);
+        assert_eq!(crate::support::tree(place.path()), before);
     }
 }
 
-#[tokio::test]
-async fn nested_columns_evolve_within() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn nested_columns_evolve_within(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let of = |fields: Vec<(&str, ArrayRef)>| -> ArrayRef {
         let (fields, arrays): (Vec<_>, Vec<_>) = fields
             .into_iter()
@@ -254,10 +260,9 @@ async fn nested_columns_evolve_within() {
     );
 }
 
-#[tokio::test]
-async fn writers_with_the_same_new_column_agree_and_others_must_write_again() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn writers_with_the_same_new_column_agree_and_others_must_write_again(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 1)).await.unwrap();
     let with = |name: &str| batch(vec![("id", ids(&[1])), (name, ids(&[9]))]);
     let long_ids = |rows: RecordBatch| {
@@ -280,22 +285,21 @@ async fn writers_with_the_same_new_column_agree_and_others_must_write_again() {
     // planned the same id for the same column: rebased
     assert_eq!(lake.replace(same, info("run-3")).await.unwrap().version, 3);
     // planned id 3 for another column: its files would be misread
-    let files = data_files(directory.path()).len();
+    let files = data_files(place.path()).len();
     let error = lake.replace(other, info("run-4")).await.unwrap_err();
     assert!(
         matches!(&error, LakeError::ColumnsMoved { column, .. } if column == "size"),
         "{error}"
     );
     assert!(!error.is_terminal());
-    assert_eq!(data_files(directory.path()).len(), files - 1);
+    assert_eq!(data_files(place.path()).len(), files - 1);
     run(&lake, "run-4", &long_ids(with("size"))).await.unwrap();
     assert!(rows(&lake).await.contains("| id | size |"));
 }
 
-#[tokio::test]
-async fn not_null_holds_until_a_run_says_otherwise() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn not_null_holds_until_a_run_says_otherwise(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let nullable = |run: &'static str| {
         let lake = &lake;
         async move {
@@ -322,10 +326,9 @@ async fn not_null_holds_until_a_run_says_otherwise() {
     assert_eq!(nullable("run-3").await, Some("run-3"));
 }
 
-#[tokio::test]
-async fn colliding_and_missing_columns_are_refused() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn colliding_and_missing_columns_are_refused(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let error = run(&lake, "run-1", &batch(vec![("Id", ids(&[1])), ("iD", ids(&[1]))]))
         .await
         .unwrap_err();

@@ -6,10 +6,22 @@ use std::sync::Arc;
 use arrow::array::Int64Array;
 use lakegate_lake::{Lake, LakeError, WriteOptions};
 
+use crate::faulty::{Fault, Faults, Kind, Request};
 use crate::support::{
-    Fault, Faults, Kind, Request, batch, count_and_sum, data_files, directory, faulty_lake, info, lake,
-    options, people, run, tree, write,
+    Place, batch, count_and_sum, data_files, directory, info, lake, on_every_place, options, people, run,
+    tree, write,
 };
+
+on_every_place! {
+    a_process_killed_anywhere_converges,
+    a_first_run_killed_anywhere_converges,
+    a_lost_reply_is_not_a_lost_or_doubled_run,
+    an_outcome_nobody_can_tell_keeps_the_files,
+    an_attempt_that_was_given_up_cannot_commit_twice,
+    a_sweep_takes_only_what_nobody_refers_to,
+    an_aborted_writer_leaves_nothing,
+    a_full_store_leaves_the_old_rows_and_no_rubbish,
+}
 
 /// One attempt of `run-2`, in two files.
 async fn attempt(lake: &Lake, attempt: &str) -> Result<lakegate_lake::Commit, LakeError> {
@@ -25,13 +37,15 @@ const OLD: (i64, i64) = (3, 6);
 const NEW: (i64, i64) = (10_000, 50_005_000);
 
 /// What every table must satisfy: whole, and no run twice. Returns whether `run-2` is committed.
-async fn check(directory: &std::path::Path) -> bool {
-    let lake = lake(directory).await;
+async fn check(place: &Place) -> bool {
+    let lake = place.lake().await;
     let held = count_and_sum(&lake).await;
     assert!(held == OLD || held == NEW, "half a table: {held:?}");
     let mut commits = 0;
     let newest = lake.load("shop", "people").await.unwrap().unwrap().version();
-    let path = directory.join(format!("shop/people/metadata/v{newest}.metadata.json"));
+    let path = place
+        .path()
+        .join(format!("shop/people/metadata/v{newest}.metadata.json"));
     let metadata: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     for snapshot in metadata["snapshots"].as_array().unwrap() {
         commits += usize::from(snapshot["summary"]["lakegate.run-id"] == "run-2");
@@ -41,18 +55,17 @@ async fn check(directory: &std::path::Path) -> bool {
     commits == 1
 }
 
-#[tokio::test]
-async fn a_process_killed_anywhere_converges() {
+async fn a_process_killed_anywhere_converges(make: fn() -> Place) {
     for fault in [Fault::DieBefore, Fault::DieAfter] {
         let mut died = 0;
         let mut committed_and_died = 0;
         for step in 1.. {
-            let directory = directory();
-            run(lake(directory.path()).await.as_ref(), "run-1", &people("a", 1, 3))
+            let place = make();
+            run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
                 .await
                 .unwrap();
             let faults = Faults::new(move |request: &Request| (request.number == step).then_some(fault));
-            let result = attempt(&faulty_lake(directory.path(), &faults, true), "1").await;
+            let result = attempt(&place.faulty_lake(&faults, true), "1").await;
             if !faults.is_dead() {
                 result.unwrap();
                 break;
@@ -62,22 +75,22 @@ async fn a_process_killed_anywhere_converges() {
                 result.is_err(),
                 "a dead process cannot have succeeded (step {step})"
             );
-            let committed = check(directory.path()).await;
+            let committed = check(&place).await;
             committed_and_died += usize::from(committed);
 
             // the next attempt, as the operator starts it
-            let lake = lake(directory.path()).await;
+            let lake = place.lake().await;
             let found = lake.find_commit("shop", "people", "run-2").await.unwrap();
             assert_eq!(found.is_some(), committed);
             let commit = attempt(&lake, "2").await.unwrap();
             assert_eq!((commit.already, commit.rows), (committed, 10_000));
-            assert!(check(directory.path()).await);
+            assert!(check(&place).await);
 
             // after the run has ended nothing of the dead attempt is left, and all that is needed is
             lake.sweep("shop", "people", "run-2").await.unwrap();
-            let mut files = tree(directory.path());
+            let mut files = tree(place.path());
             files.retain(|file| !file.contains("/run-1/") && !file.contains("_runs/run-1"));
-            assert_eq!(data_files(directory.path()).len(), 3, "step {step}: {files:#?}");
+            assert_eq!(data_files(place.path()).len(), 3, "step {step}: {files:#?}");
             assert_eq!(
                 files.iter().filter(|file| file.contains(".avro")).count(),
                 3,
@@ -92,8 +105,7 @@ async fn a_process_killed_anywhere_converges() {
                 files.contains(&"shop/people/_runs/run-2.json".to_owned()),
                 "step {step}"
             );
-            let hint =
-                std::fs::read(directory.path().join("shop/people/metadata/version-hint.text")).unwrap();
+            let hint = std::fs::read(place.path().join("shop/people/metadata/version-hint.text")).unwrap();
             assert_eq!(hint, b"2", "step {step}");
             assert_eq!(count_and_sum(&lake).await, NEW);
         }
@@ -103,18 +115,17 @@ async fn a_process_killed_anywhere_converges() {
     }
 }
 
-#[tokio::test]
-async fn a_first_run_killed_anywhere_converges() {
+async fn a_first_run_killed_anywhere_converges(make: fn() -> Place) {
     for fault in [Fault::DieBefore, Fault::DieAfter] {
         for step in 1.. {
-            let directory = directory();
+            let place = make();
             let faults = Faults::new(move |request: &Request| (request.number == step).then_some(fault));
-            let result = attempt(&faulty_lake(directory.path(), &faults, true), "1").await;
+            let result = attempt(&place.faulty_lake(&faults, true), "1").await;
             if !faults.is_dead() {
                 result.unwrap();
                 break;
             }
-            let lake = lake(directory.path()).await;
+            let lake = place.lake().await;
             if lake.load("shop", "people").await.unwrap().is_none() {
                 assert_eq!(lake.list().await.unwrap(), vec![]);
             }
@@ -127,8 +138,7 @@ async fn a_first_run_killed_anywhere_converges() {
 
 /// Each request in turn fails once, or succeeds with a lost reply: one call is enough to get there, or says clearly
 /// that it is not known.
-#[tokio::test]
-async fn a_lost_reply_is_not_a_lost_or_doubled_run() {
+async fn a_lost_reply_is_not_a_lost_or_doubled_run(make: fn() -> Place) {
     for (fault, failures_are_final) in [
         (Fault::Before, true),
         (Fault::Before, false),
@@ -138,8 +148,11 @@ async fn a_lost_reply_is_not_a_lost_or_doubled_run() {
         (Fault::FalseConflict, false),
     ] {
         for step in 1..=9 {
-            let directory = directory();
-            run(lake(directory.path()).await.as_ref(), "run-1", &people("a", 1, 3))
+            let place = make();
+            if failures_are_final && place.is_bucket() {
+                continue;
+            }
+            run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
                 .await
                 .unwrap();
             let faults = Faults::new(move |request: &Request| {
@@ -147,8 +160,8 @@ async fn a_lost_reply_is_not_a_lost_or_doubled_run() {
                 let conflict = matches!(fault, Fault::Conflict | Fault::FalseConflict);
                 (request.number == step && (!conflict || request.kind == Kind::Create)).then_some(fault)
             });
-            let result = attempt(&faulty_lake(directory.path(), &faults, failures_are_final), "1").await;
-            let committed = check(directory.path()).await;
+            let result = attempt(&place.faulty_lake(&faults, failures_are_final), "1").await;
+            let committed = check(&place).await;
             match &result {
                 Ok(commit) => {
                     assert!(committed, "{fault:?} {step}");
@@ -161,24 +174,23 @@ async fn a_lost_reply_is_not_a_lost_or_doubled_run() {
                         fault == Fault::Before && failures_are_final,
                         "{fault:?} {step}: {error}"
                     );
-                    let left = tree(directory.path());
+                    let left = tree(place.path());
                     assert!(
                         !left.iter().any(|file| file.contains("run-2")),
                         "{fault:?} {step}: {left:#?}"
                     );
-                    attempt(lake(directory.path()).await.as_ref(), "2").await.unwrap();
+                    attempt(place.lake().await.as_ref(), "2").await.unwrap();
                 }
             }
-            assert!(check(directory.path()).await);
+            assert!(check(&place).await);
         }
     }
 }
 
-#[tokio::test]
-async fn an_outcome_nobody_can_tell_keeps_the_files() {
+async fn an_outcome_nobody_can_tell_keeps_the_files(make: fn() -> Place) {
     for happened in [false, true] {
-        let directory = directory();
-        run(lake(directory.path()).await.as_ref(), "run-1", &people("a", 1, 3))
+        let place = make();
+        run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
             .await
             .unwrap();
         let cell: Arc<std::sync::OnceLock<std::sync::Weak<Faults>>> = Arc::default();
@@ -192,24 +204,23 @@ async fn an_outcome_nobody_can_tell_keeps_the_files() {
             Some(if happened { Fault::After } else { Fault::Before })
         });
         cell.set(Arc::downgrade(&faults)).unwrap();
-        let blind = faulty_lake(directory.path(), &faults, false);
+        let blind = place.faulty_lake(&faults, false);
         let error = attempt(&blind, "1").await.unwrap_err();
         assert!(matches!(error, LakeError::CommitUnknown { .. }), "{error}");
         assert!(!error.is_terminal());
         // the commit may be there: its files must be
-        assert_eq!(check(directory.path()).await, happened);
-        assert_eq!(data_files(directory.path()).len(), 3);
-        let commit = attempt(lake(directory.path()).await.as_ref(), "2").await.unwrap();
+        assert_eq!(check(&place).await, happened);
+        assert_eq!(data_files(place.path()).len(), 3);
+        let commit = attempt(place.lake().await.as_ref(), "2").await.unwrap();
         assert_eq!(commit.already, happened);
-        assert!(check(directory.path()).await);
+        assert!(check(&place).await);
     }
 }
 
 /// A slow writer that lost its turn must not bring its rows back.
-#[tokio::test]
-async fn an_attempt_that_was_given_up_cannot_commit_twice() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn an_attempt_that_was_given_up_cannot_commit_twice(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let slow = write(&lake, WriteOptions::new("run-1", "slow"), &people("a", 1, 3))
         .await
         .unwrap();
@@ -222,10 +233,9 @@ async fn an_attempt_that_was_given_up_cannot_commit_twice() {
     assert_eq!(count_and_sum(&lake).await, (1, 10));
 }
 
-#[tokio::test]
-async fn a_sweep_takes_only_what_nobody_refers_to() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn a_sweep_takes_only_what_nobody_refers_to(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     // dead attempts of a run that failed, and of one that succeeded
     let _dead = write(&lake, options("run-2"), &people("x", 1, 3)).await.unwrap();
@@ -234,7 +244,7 @@ async fn a_sweep_takes_only_what_nobody_refers_to() {
         .unwrap();
     run(&lake, "run-3", &people("b", 1, 2)).await.unwrap();
     run(&lake, "run-4", &people("c", 1, 1)).await.unwrap();
-    assert_eq!(data_files(directory.path()).len(), 5);
+    assert_eq!(data_files(place.path()).len(), 5);
     for (run_id, removed) in [
         ("run-1", 0),
         ("run-2", 1),
@@ -249,7 +259,7 @@ async fn a_sweep_takes_only_what_nobody_refers_to() {
             "{run_id}"
         );
     }
-    assert_eq!(data_files(directory.path()).len(), 3);
+    assert_eq!(data_files(place.path()).len(), 3);
     // a run of a table that never had a commit
     let _dead = lake
         .write("shop", "empty", people("x", 1, 1).schema(), options("run-1"))
@@ -258,10 +268,9 @@ async fn a_sweep_takes_only_what_nobody_refers_to() {
     assert_eq!(lake.sweep("shop", "empty", "run-1").await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn an_aborted_writer_leaves_nothing() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn an_aborted_writer_leaves_nothing(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let noise =
         Int64Array::from_iter_values((0..1_500_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
     let rows = batch(vec![("id", Arc::new(noise))]);
@@ -279,12 +288,11 @@ async fn an_aborted_writer_leaves_nothing() {
         writer.write(rows.clone()).await.unwrap();
         assert_eq!(writer.progress().files, finished);
         writer.abort().await.unwrap();
-        assert_eq!(tree(directory.path()), Vec::<String>::new());
+        assert_eq!(tree(place.path()), Vec::<String>::new());
     }
 }
 
-#[tokio::test]
-async fn a_full_store_leaves_the_old_rows_and_no_rubbish() {
+async fn a_full_store_leaves_the_old_rows_and_no_rubbish(make: fn() -> Place) {
     let noise =
         Int64Array::from_iter_values((0..1_500_000_i64).map(|n| n.wrapping_mul(6_364_136_223_846_793_005)));
     let big = batch(vec![
@@ -296,36 +304,39 @@ async fn a_full_store_leaves_the_old_rows_and_no_rubbish() {
     ]);
     // from "not even one part" to "all but the commit"
     for space in [0, 9_000_000] {
-        let directory = directory();
-        run(lake(directory.path()).await.as_ref(), "run-1", &people("a", 1, 3))
+        let place = make();
+        run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
             .await
             .unwrap();
-        let before = tree(directory.path());
+        let before = tree(place.path());
         let faults = Faults::with_space(space);
-        let full = faulty_lake(directory.path(), &faults, true);
+        let full = place.faulty_lake(&faults, true);
         let error = run(&full, "run-2", &big).await.unwrap_err();
         assert!(matches!(error, LakeError::StorageFull { .. }), "{space}: {error}");
-        assert_eq!(tree(directory.path()), before, "{space}");
-        assert_eq!(count_and_sum(&lake(directory.path()).await).await, OLD);
+        assert_eq!(tree(place.path()), before, "{space}");
+        assert_eq!(count_and_sum(&place.lake().await).await, OLD);
     }
     for kind in [Kind::Put, Kind::Create] {
-        let directory = directory();
-        run(lake(directory.path()).await.as_ref(), "run-1", &people("a", 1, 3))
+        let place = make();
+        run(place.lake().await.as_ref(), "run-1", &people("a", 1, 3))
             .await
             .unwrap();
-        let before = tree(directory.path());
+        let before = tree(place.path());
         let faults = Faults::new(move |request: &Request| {
             (request.kind == kind && request.path.contains("/metadata/")).then_some(Fault::Full)
         });
-        let error = attempt(&faulty_lake(directory.path(), &faults, true), "1")
-            .await
-            .unwrap_err();
+        let error = attempt(&place.faulty_lake(&faults, true), "1").await.unwrap_err();
+        assert!(!check(&place).await);
+        if kind == Kind::Create && place.is_bucket() {
+            // an earlier try of the same request may still be on its way
+            assert!(matches!(error, LakeError::CommitUnknown { .. }), "{error}");
+            continue;
+        }
         assert!(
             matches!(error, LakeError::StorageFull { .. }),
             "{kind:?}: {error}"
         );
-        assert_eq!(tree(directory.path()), before, "{kind:?}");
-        assert!(!check(directory.path()).await);
+        assert_eq!(tree(place.path()), before, "{kind:?}");
     }
 }
 

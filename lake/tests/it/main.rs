@@ -1,4 +1,4 @@
-//! Lake tables on a real directory, and on stores that fail in every way a store can.
+//! Lake tables on a real directory, on a real S3 server, and on stores that fail in every way a store can.
 
 // what clippy.toml allows in tests, for their helpers too
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -6,7 +6,12 @@
 mod commit;
 mod evolution;
 mod faults;
+mod faulty;
+mod proxy;
 mod readers;
 mod reading;
 mod roundtrip;
+mod s3;
+#[path = "../../../tests/services/s3.rs"]
+mod s3_server;
 mod support;

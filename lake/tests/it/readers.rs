@@ -1,6 +1,5 @@
 //! Other engines read the same rows, by the metadata alone.
 
-use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
@@ -9,20 +8,40 @@ use arrow::datatypes::*;
 use lakegate_lake::WriteOptions;
 use serde_json::{Value, json};
 
-use crate::support::{batch, directory, info, lake, options, people, python, run, write};
+use crate::s3_server::{KEY, S3Server, SECRET};
+use crate::support::{Place, batch, info, on_every_place, options, people, python, run, tree, write};
 
-/// What `tests/readers.py` says of a table.
-fn read_elsewhere(table: &Path, filters: &Value) -> Value {
+on_every_place! {
+    every_type_and_value,
+    filters_over_many_files_and_versions,
+    columns_that_came_and_went,
+}
+
+/// What `tests/readers.py` says of the table `shop.people`.
+fn read_elsewhere(place: &Place, filters: &Value) -> Value {
     let python = python();
     assert!(
         python.exists(),
-        "{} is absent; create it with:\n  python3 -m venv ~/.cache/lakegate/venv && ~/.cache/lakegate/venv/bin/pip install pyiceberg==0.12.0 pyarrow==26.0.1 duckdb==1.5.5 duckdb-extension-iceberg==1.5.5 duckdb-extension-avro==1.5.5\nor set LAKEGATE_TEST_PYTHON to an interpreter that has these",
+        "{} is absent; create it with:\n  python3 -m venv ~/.cache/lakegate/venv && ~/.cache/lakegate/venv/bin/pip install -r tests/requirements.txt\nor set LAKEGATE_TEST_PYTHON to an interpreter that has these",
         python.display()
     );
+    let versions = tree(place.path())
+        .iter()
+        .filter(|file| file.ends_with(".metadata.json"))
+        .count();
+    let mut question = json!({
+        "table": place.path().join("shop/people"),
+        "versions": versions,
+        "filters": filters,
+    });
+    if place.is_bucket() {
+        question["table"] = format!("{}/shop/people", place.uri()).into();
+        let server = format!("127.0.0.1:{}", S3Server::shared().port);
+        question["s3"] = json!({"server": server, "key": KEY, "secret": SECRET});
+    }
     let output = Command::new(python)
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readers.py"))
-        .arg(table)
-        .arg(filters.to_string())
+        .arg(question.to_string())
         .output()
         .unwrap();
     assert!(
@@ -148,12 +167,11 @@ fn all_types() -> RecordBatch {
     ])
 }
 
-#[tokio::test]
-async fn every_type_and_value() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn every_type_and_value(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     run(&lake, "run-1", &all_types()).await.unwrap();
-    let read = read_elsewhere(&directory.path().join("shop/people"), &none());
+    let read = read_elsewhere(&place, &none());
     let nulls = |id: i64| {
         let names = [
             "flag", "small", "u64", "f32", "f64", "dec9", "dec18", "dec38", "day", "at", "at_utc", "time",
@@ -203,12 +221,9 @@ async fn every_type_and_value() {
 }
 
 /// Readers skip files by our bounds and counts: what they answer must not change by it.
-#[tokio::test]
-async fn filters_over_many_files_and_versions() {
-    let directory = directory();
-    // a space in the path: metadata holds the text as it is
-    let root = directory.path().join("a lake");
-    let lake = lake(&root).await;
+async fn filters_over_many_files_and_versions(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     run(&lake, "run-0", &people("x", 100, 2)).await.unwrap();
     run(&lake, "run-1", &people("x", 0, 0)).await.unwrap();
 
@@ -289,7 +304,7 @@ async fn filters_over_many_files_and_versions() {
         "duckdb": cases.iter().map(|(filter, _, _)| filter).collect::<Vec<_>>(),
         "pyiceberg": cases.iter().map(|(_, filter, _)| filter).collect::<Vec<_>>(),
     });
-    let read = read_elsewhere(&root.join("shop/people"), &filters);
+    let read = read_elsewhere(&place, &filters);
     for reader in ["duckdb", "pyiceberg"] {
         for ((filter, _, ids), found) in cases.iter().zip(read[reader]["filters"].as_array().unwrap()) {
             assert_eq!(found, &json!(ids), "{reader}: {filter}");
@@ -308,10 +323,9 @@ async fn filters_over_many_files_and_versions() {
     );
 }
 
-#[tokio::test]
-async fn columns_that_came_and_went() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn columns_that_came_and_went(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 2)).await.unwrap();
     let id: ArrayRef = Arc::new(Int64Array::from(vec![5]));
     let name: ArrayRef = Arc::new(Int32Array::from(vec![42]));
@@ -321,7 +335,7 @@ async fn columns_that_came_and_went() {
     run(&lake, "run-3", &batch(vec![("id", id), ("name", name)]))
         .await
         .unwrap();
-    let read = read_elsewhere(&directory.path().join("shop/people"), &none());
+    let read = read_elsewhere(&place, &none());
     for reader in ["duckdb", "pyiceberg"] {
         assert_eq!(read[reader]["rows"], json!([{"id": 5, "name": 42}]), "{reader}");
         assert_eq!(read[reader]["versions"], json!([[1, 2], [5], [5]]), "{reader}");

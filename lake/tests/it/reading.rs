@@ -7,7 +7,18 @@ use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use lakegate_lake::{Lake, WriteOptions};
 
-use crate::support::{batch, context, directory, info, lake, options, people, query, run, write};
+use crate::support::{Place, batch, context, info, on_every_place, options, people, query, run, write};
+
+on_every_place! {
+    a_reader_keeps_its_snapshot,
+    counts_and_extremes_come_from_the_manifest,
+    files_are_skipped_by_their_bounds,
+    nan_is_never_skipped,
+    projections_limits_and_nothing_at_all,
+    two_lakes_meet_in_one_session,
+    a_table_in_use_costs_no_read,
+    a_broken_table_says_which_file,
+}
 
 async fn plan(context: &SessionContext, sql: &str) -> String {
     let plan = context
@@ -30,10 +41,9 @@ async fn three_files(lake: &Lake) {
     lake.replace(files, info("run-1")).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_reader_keeps_its_snapshot() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn a_reader_keeps_its_snapshot(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     let before = context(&lake).await;
     let planned = before
@@ -64,10 +74,9 @@ async fn a_reader_keeps_its_snapshot() {
     );
 }
 
-#[tokio::test]
-async fn counts_and_extremes_come_from_the_manifest() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn counts_and_extremes_come_from_the_manifest(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     three_files(&lake).await;
     let context = context(&lake).await;
     let counted = plan(
@@ -90,10 +99,9 @@ async fn counts_and_extremes_come_from_the_manifest() {
     assert!(text.contains("DataSourceExec"), "{text}");
 }
 
-#[tokio::test]
-async fn files_are_skipped_by_their_bounds() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn files_are_skipped_by_their_bounds(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     three_files(&lake).await;
     let context = context(&lake).await;
     for (filter, files, rows) in [
@@ -119,10 +127,9 @@ async fn files_are_skipped_by_their_bounds() {
     }
 }
 
-#[tokio::test]
-async fn nan_is_never_skipped() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn nan_is_never_skipped(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     // queries sort NaN above every number, while Parquet and Iceberg leave it out of the bounds
     let with_nan: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), Some(f64::NAN), None]));
     let without: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), Some(-0.0), None]));
@@ -168,10 +175,9 @@ async fn nan_is_never_skipped() {
     assert!(largest.contains("| NaN | 1.0 |"), "{largest}");
 }
 
-#[tokio::test]
-async fn projections_limits_and_nothing_at_all() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn projections_limits_and_nothing_at_all(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     three_files(&lake).await;
     let context = context(&lake).await;
     for (sql, expected) in [
@@ -192,10 +198,9 @@ async fn projections_limits_and_nothing_at_all() {
     }
 }
 
-#[tokio::test]
-async fn two_lakes_meet_in_one_session() {
-    let (here, there) = (directory(), directory());
-    let (one, other) = (lake(here.path()).await, lake(there.path()).await);
+async fn two_lakes_meet_in_one_session(make: fn() -> Place) {
+    let (here, there) = (make(), make());
+    let (one, other) = (here.lake().await, there.lake().await);
     run(&one, "run-1", &people("a", 1, 3)).await.unwrap();
     run(&other, "run-1", &people("b", 2, 3)).await.unwrap();
     let context = SessionContext::new_with_config(SessionConfig::new());
@@ -220,15 +225,14 @@ async fn two_lakes_meet_in_one_session() {
     assert_eq!(read, expected);
 }
 
-#[tokio::test]
-async fn a_table_in_use_costs_no_read() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn a_table_in_use_costs_no_read(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
     let table = lake.load("shop", "people").await.unwrap().unwrap();
     lake.provider(&table).await.unwrap();
     // neither planning nor loading looks at manifests again: they may as well be gone
-    std::fs::remove_dir_all(directory.path().join("shop/people/metadata/run-1")).unwrap();
+    std::fs::remove_dir_all(place.path().join("shop/people/metadata/run-1")).unwrap();
     let again = lake.load("shop", "people").await.unwrap().unwrap();
     let context = SessionContext::new();
     context
@@ -241,20 +245,19 @@ async fn a_table_in_use_costs_no_read() {
     );
 }
 
-#[tokio::test]
-async fn a_broken_table_says_which_file() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn a_broken_table_says_which_file(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     run(&lake, "run-1", &people("a", 1, 3)).await.unwrap();
-    let path = directory.path().join("shop/people/metadata/v1.metadata.json");
+    let path = place.path().join("shop/people/metadata/v1.metadata.json");
     std::fs::remove_file(&path).unwrap();
     std::fs::write(&path, "{}").unwrap();
     let error = lake.load("shop", "people").await.unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "shop/people/metadata/v1.metadata.json in lake file://{} is not a readable Iceberg file",
-            directory.path().display()
+            "shop/people/metadata/v1.metadata.json in lake {} is not a readable Iceberg file",
+            place.uri()
         )
     );
 }

@@ -8,14 +8,21 @@ use arrow::datatypes::*;
 
 use lakegate_lake::{LakeError, WriteOptions};
 
-use crate::support::{batch, context, directory, info, lake, options, query, write};
+use crate::support::{Place, batch, context, info, on_every_place, options, query, write};
+
+on_every_place! {
+    values_come_back_as_they_went,
+    uuids_become_text,
+    what_cannot_be_kept_is_refused_by_name,
+    a_refused_value_leaves_no_file,
+    files_and_row_groups_are_bounded,
+}
 
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;
 
 /// One column through the lake: its type as queries see it, and its values as text.
-async fn through(column: ArrayRef) -> Result<(String, String), LakeError> {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn through(column: ArrayRef, place: &Place) -> Result<(String, String), LakeError> {
+    let lake = place.lake().await;
     let ids: ArrayRef = Arc::new(Int32Array::from_iter_values(0..column.len() as i32));
     let files = write(
         &lake,
@@ -35,8 +42,7 @@ async fn through(column: ArrayRef) -> Result<(String, String), LakeError> {
     Ok((schema.field(1).data_type().to_string(), values.join(" ; ")))
 }
 
-#[tokio::test]
-async fn values_come_back_as_they_went() {
+async fn values_come_back_as_they_went(make: fn() -> Place) {
     let utc: Option<Arc<str>> = Some("UTC".into());
     let micros = "Timestamp(µs)";
     let strings = vec![Some("a"), None, Some("żółć 漢字 \u{1F600}"), Some("")];
@@ -399,7 +405,7 @@ async fn values_come_back_as_they_went() {
         ("map", map(), "", "{a: 1, b: NULL} ; NULL ; {}"),
     ];
     for (name, column, data_type, values) in cases {
-        let (read_type, read) = through(column)
+        let (read_type, read) = through(column, &make())
             .await
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(read, values, "{name}");
@@ -421,10 +427,9 @@ fn map() -> ArrayRef {
     Arc::new(builder.finish())
 }
 
-#[tokio::test]
-async fn uuids_become_text() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn uuids_become_text(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let bytes = [
         0x55, 0x0e, 0x84, 0x00, 0xe2, 0x9b, 0x41, 0xd4, 0xa7, 0x16, 0x44, 0x66, 0x55, 0x44, 0x00, 0x00,
     ];
@@ -439,8 +444,7 @@ async fn uuids_become_text() {
     assert!(read.contains("550e8400-e29b-41d4-a716-446655440000"), "{read}");
 }
 
-#[tokio::test]
-async fn what_cannot_be_kept_is_refused_by_name() {
+async fn what_cannot_be_kept_is_refused_by_name(make: fn() -> Place) {
     let cases: Vec<(ArrayRef, &str)> = vec![
         (
             Arc::new(TimestampNanosecondArray::from(vec![1_001])),
@@ -485,7 +489,7 @@ async fn what_cannot_be_kept_is_refused_by_name() {
         ),
     ];
     for (column, message) in cases {
-        let error = through(column).await.unwrap_err();
+        let error = through(column, &make()).await.unwrap_err();
         assert_eq!(error.to_string(), message);
         assert!(error.is_terminal());
     }
@@ -497,10 +501,9 @@ fn union() -> ArrayRef {
     Arc::new(UnionArray::try_new(fields, ScalarBuffer::from(vec![0_i8]), None, vec![child]).unwrap())
 }
 
-#[tokio::test]
-async fn a_refused_value_leaves_no_file() {
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+async fn a_refused_value_leaves_no_file(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
     let good: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000; 20_000]));
     let bad: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
     let options = WriteOptions {
@@ -513,9 +516,9 @@ async fn a_refused_value_leaves_no_file() {
         .await
         .unwrap();
     writer.write(good.clone()).await.unwrap();
-    assert!(!crate::support::data_files(directory.path()).is_empty());
+    assert!(!crate::support::data_files(place.path()).is_empty());
     writer.write(batch(vec![("at", bad)])).await.unwrap_err();
-    assert_eq!(crate::support::tree(directory.path()), Vec::<String>::new());
+    assert_eq!(crate::support::tree(place.path()), Vec::<String>::new());
     // and the writer does not go on as if nothing had happened
     assert!(matches!(
         writer.write(good).await.unwrap_err(),
@@ -523,11 +526,10 @@ async fn a_refused_value_leaves_no_file() {
     ));
 }
 
-#[tokio::test]
-async fn files_and_row_groups_are_bounded() {
+async fn files_and_row_groups_are_bounded(make: fn() -> Place) {
     use parquet::file::reader::{FileReader, SerializedFileReader};
-    let directory = directory();
-    let lake = lake(directory.path()).await;
+    let place = make();
+    let lake = place.lake().await;
     // hard to compress, so that bytes count
     let mut state = 88_172_645_463_325_252_u64;
     let noise = Int64Array::from_iter_values((0..200_000).map(|_| {
@@ -554,8 +556,8 @@ async fn files_and_row_groups_are_bounded() {
         (last.rows, last.bytes, last.files),
         (200_000, files.bytes(), files.files())
     );
-    for file in crate::support::data_files(directory.path()) {
-        let path = directory.path().join(file);
+    for file in crate::support::data_files(place.path()) {
+        let path = place.path().join(file);
         assert!(path.metadata().unwrap().len() < 1_000_000);
         let reader = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
         let metadata = reader.metadata();

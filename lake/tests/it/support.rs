@@ -1,26 +1,23 @@
-//! What the tests share: temporary lakes, small tables, and a store that misbehaves on demand.
+//! What the tests share: places for lakes, and small tables.
 
-use std::fmt;
-use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::util::display::FormatOptions;
 use arrow::util::pretty::pretty_format_batches_with_options;
-use async_trait::async_trait;
-use bytes::Bytes;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::stream::BoxStream;
-use lakegate_lake::{Commit, CommitInfo, Lake, LakeError, WriteOptions, WrittenFiles};
+use lakegate_crds::{LakeSpec, S3Spec};
+use lakegate_lake::{Commit, CommitInfo, Lake, LakeContext, LakeError, Patience, WriteOptions, WrittenFiles};
+use lakegate_store::s3::{self, S3Context};
+use lakegate_store::{MemoryStore, Secrets};
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
-};
+use object_store::prefix::PrefixStore;
+
+use crate::faulty::{Faults, FaultyStore};
+use crate::s3_server::{KEY, S3Server, SECRET};
 
 pub fn directory() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
@@ -30,15 +27,159 @@ pub async fn lake(directory: &FilePath) -> Arc<Lake> {
     Lake::open_directory(directory).await.unwrap()
 }
 
-/// A lake in a directory, through a store that fails as `faults` says.
-pub fn faulty_lake(directory: &FilePath, faults: &Arc<Faults>, failures_are_final: bool) -> Arc<Lake> {
-    let inner = LocalFileSystem::new_with_prefix(directory).unwrap();
-    let store = FaultyStore {
-        inner: Arc::new(inner),
-        faults: Arc::clone(faults),
+/// Where a lake is. In both kinds its objects are files that a test may look at.
+pub struct Place {
+    /// The lake's directory; in a bucket, the prefix's.
+    path: PathBuf,
+    bucket: Option<S3Spec>,
+    /// Removed with the place.
+    _directory: Option<tempfile::TempDir>,
+}
+
+impl Place {
+    pub fn directory() -> Self {
+        let directory = directory();
+        // a space in the path: metadata holds the text as it is
+        let path = directory.path().join("a lake");
+        std::fs::create_dir(&path).unwrap();
+        Self {
+            path,
+            bucket: None,
+            _directory: Some(directory),
+        }
+    }
+
+    /// A bucket of its own, below a prefix.
+    pub fn bucket() -> Self {
+        Self::bucket_with_prefix(Some("prod/a lake"))
+    }
+
+    pub fn bucket_with_prefix(prefix: Option<&str>) -> Self {
+        let server = S3Server::shared();
+        let bucket = server.bucket();
+        Self {
+            path: server.path(&bucket).join(prefix.unwrap_or_default()),
+            bucket: Some(s3_spec(&bucket, prefix, &server.endpoint())),
+            _directory: None,
+        }
+    }
+
+    pub fn is_bucket(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    pub fn path(&self) -> &FilePath {
+        &self.path
+    }
+
+    pub fn uri(&self) -> String {
+        match &self.bucket {
+            None => format!("file://{}", self.path.display()),
+            Some(S3Spec {
+                bucket,
+                prefix: Some(prefix),
+                ..
+            }) => format!("s3://{bucket}/{prefix}"),
+            Some(S3Spec { bucket, .. }) => format!("s3://{bucket}"),
+        }
+    }
+
+    /// The lake as another process would open it.
+    pub async fn lake(&self) -> Arc<Lake> {
+        match &self.bucket {
+            None => lake(&self.path).await,
+            Some(spec) => open_s3(spec, &keys()).await.unwrap(),
+        }
+    }
+
+    /// The lake through a store that fails as `faults` says. A bucket's failures are never final.
+    pub fn faulty_lake(&self, faults: &Arc<Faults>, failures_are_final: bool) -> Arc<Lake> {
+        let inner: Arc<dyn ObjectStore> = match &self.bucket {
+            None => Arc::new(LocalFileSystem::new_with_prefix(&self.path).unwrap()),
+            Some(spec) => {
+                let context = S3Context {
+                    field: "spec.lake.s3",
+                    namespace: "default",
+                    secrets: &keys(),
+                    patience: Patience::Short,
+                };
+                let bucket = s3::open(spec, &context).unwrap();
+                Arc::new(PrefixStore::new(bucket.store, bucket.prefix))
+            }
+        };
+        let store = FaultyStore {
+            inner,
+            faults: Arc::clone(faults),
+        };
+        let is_final = failures_are_final && !self.is_bucket();
+        Lake::open_store(Arc::new(store), self.uri(), is_final).unwrap()
+    }
+}
+
+/// Runs tests in a directory and in a bucket of an S3 server. Each takes what makes it a place.
+macro_rules! on_every_place {
+    ($($test:ident),+ $(,)?) => {
+        mod in_a_directory {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(crate::support::Place::directory).await;
+                }
+            )+
+        }
+
+        mod in_a_bucket {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    super::$test(crate::support::Place::bucket).await;
+                }
+            )+
+        }
     };
-    let base = format!("file://{}", directory.display());
-    Lake::open_store(Arc::new(store), base, failures_are_final).unwrap()
+}
+pub(crate) use on_every_place;
+
+/// A bucket of a compatible store, with the keys of the Secret `lake-keys`.
+pub fn s3_spec(bucket: &str, prefix: Option<&str>, endpoint: &str) -> S3Spec {
+    let mut spec = serde_json::json!({
+        "bucket": bucket,
+        "endpoint": endpoint,
+        "pathStyle": true,
+        "credentials": {"secretRef": {"name": "lake-keys"}},
+    });
+    if let Some(prefix) = prefix {
+        spec["prefix"] = prefix.into();
+    }
+    serde_json::from_value(spec).unwrap()
+}
+
+pub async fn open_s3(spec: &S3Spec, secrets: &Arc<dyn Secrets>) -> Result<Arc<Lake>, LakeError> {
+    let spec = LakeSpec {
+        s3: Some(spec.clone()),
+        directory: None,
+    };
+    let context = LakeContext {
+        namespace: "default".to_owned(),
+        base_dir: PathBuf::new(),
+        state_dir: PathBuf::new(),
+        secrets: Arc::clone(secrets),
+        patience: Patience::Short,
+    };
+    Lake::open(&spec, &context).await
+}
+
+/// The keys of the S3 server's owner.
+pub fn keys() -> Arc<dyn Secrets> {
+    keys_of(KEY, SECRET)
+}
+
+/// A Secret `lake-keys`.
+pub fn keys_of(key: &str, secret: &str) -> Arc<dyn Secrets> {
+    let store = MemoryStore::new();
+    store.put_secret("default", "lake-keys", "accessKeyId", key);
+    store.put_secret("default", "lake-keys", "secretAccessKey", secret);
+    Arc::new(store)
 }
 
 pub fn people_schema() -> SchemaRef {
@@ -134,7 +275,7 @@ pub async fn count_and_sum(lake: &Arc<Lake>) -> (i64, i64) {
     (number(0), number(1))
 }
 
-/// Files below a directory, relative to it, sorted; directories are not listed.
+/// Files below a directory, relative to it, sorted; neither directories are listed nor what does not belong to a table.
 pub fn tree(directory: &FilePath) -> Vec<String> {
     fn walk(root: &FilePath, directory: &FilePath, found: &mut Vec<String>) {
         for entry in std::fs::read_dir(directory).unwrap() {
@@ -147,7 +288,10 @@ pub fn tree(directory: &FilePath) -> Vec<String> {
         }
     }
     let mut found = Vec::new();
-    walk(directory, directory, &mut found);
+    if directory.exists() {
+        walk(directory, directory, &mut found);
+    }
+    found.retain(|file| !file.starts_with("_lakegate/") && !file.starts_with(".sgwtmp"));
     found.sort();
     found
 }
@@ -164,300 +308,4 @@ pub fn python() -> PathBuf {
         || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/lakegate/venv/bin/python"),
         PathBuf::from,
     )
-}
-
-/// One changing request, as the fault plan sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    pub kind: Kind,
-    pub path: String,
-    /// Counts changing requests from 1.
-    pub number: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Put,
-    Create,
-    Complete,
-    Delete,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing happens, an error is returned.
-    Before,
-    /// It happens, and an error is returned: the reply was lost.
-    After,
-    /// It happens, and the store answers its own retry with "already exists".
-    Conflict,
-    /// It does not happen, and the store says "already exists", as S3 does for two writers at the same time.
-    FalseConflict,
-    /// The process dies before it: nothing works from here on.
-    DieBefore,
-    /// The process dies after it.
-    DieAfter,
-    /// No space is left.
-    Full,
-}
-
-type Plan = dyn Fn(&Request) -> Option<Fault> + Send + Sync;
-
-pub struct Faults {
-    plan: Box<Plan>,
-    requests: Mutex<Vec<Request>>,
-    dead: AtomicBool,
-    /// Reads fail too.
-    blind: AtomicBool,
-    /// Bytes that uploads may still take.
-    space: AtomicUsize,
-}
-
-impl fmt::Debug for Faults {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Faults")
-            .field("dead", &self.dead)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Faults {
-    pub fn new(plan: impl Fn(&Request) -> Option<Fault> + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self {
-            plan: Box::new(plan),
-            requests: Mutex::default(),
-            dead: AtomicBool::new(false),
-            blind: AtomicBool::new(false),
-            space: AtomicUsize::new(usize::MAX),
-        })
-    }
-
-    pub fn none() -> Arc<Self> {
-        Self::new(|_| None)
-    }
-
-    pub fn with_space(bytes: usize) -> Arc<Self> {
-        let faults = Self::none();
-        faults.space.store(bytes, Ordering::SeqCst);
-        faults
-    }
-
-    pub fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::SeqCst)
-    }
-
-    pub fn set_blind(&self, blind: bool) {
-        self.blind.store(blind, Ordering::SeqCst);
-    }
-
-    fn alive(&self) -> Result<()> {
-        if self.is_dead() {
-            Err(failure("the process is dead"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn readable(&self) -> Result<()> {
-        self.alive()?;
-        if self.blind.load(Ordering::SeqCst) {
-            Err(failure("the network is gone"))
-        } else {
-            Ok(())
-        }
-    }
-
-    fn take_space(&self, bytes: usize) -> Result<()> {
-        let left = self.space.load(Ordering::SeqCst);
-        if bytes > left {
-            return Err(full());
-        }
-        if left != usize::MAX {
-            self.space.fetch_sub(bytes, Ordering::SeqCst);
-        }
-        Ok(())
-    }
-
-    /// Decides what happens to a request; `Ok(Some(error))` is to be returned after it was performed.
-    fn before(&self, kind: Kind, path: &Path) -> Result<Option<object_store::Error>> {
-        self.alive()?;
-        let request = {
-            let mut requests = self.requests.lock().unwrap();
-            let request = Request {
-                kind,
-                path: path.to_string(),
-                number: requests.len() + 1,
-            };
-            requests.push(request.clone());
-            request
-        };
-        match (self.plan)(&request) {
-            None => Ok(None),
-            Some(Fault::Before) => Err(failure("the request was not sent")),
-            Some(Fault::After) => Ok(Some(failure("the reply was lost"))),
-            Some(Fault::Conflict) => Ok(Some(exists(path))),
-            Some(Fault::FalseConflict) => Err(exists(path)),
-            Some(Fault::DieBefore) => {
-                self.dead.store(true, Ordering::SeqCst);
-                self.alive().map(|()| None)
-            }
-            Some(Fault::DieAfter) => Ok(Some(failure("the process is dead"))),
-            Some(Fault::Full) => Err(full()),
-        }
-    }
-
-    fn after(&self, error: Option<object_store::Error>) -> Result<()> {
-        match error {
-            None => Ok(()),
-            Some(error) => {
-                if error.to_string().contains("is dead") {
-                    self.dead.store(true, Ordering::SeqCst);
-                }
-                Err(error)
-            }
-        }
-    }
-}
-
-fn failure(text: &'static str) -> object_store::Error {
-    object_store::Error::Generic {
-        store: "test",
-        source: text.into(),
-    }
-}
-
-fn full() -> object_store::Error {
-    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
-    object_store::Error::Generic {
-        store: "test",
-        source: Box::new(source),
-    }
-}
-
-fn exists(path: &Path) -> object_store::Error {
-    object_store::Error::AlreadyExists {
-        path: path.to_string(),
-        source: "it exists".into(),
-    }
-}
-
-#[derive(Debug)]
-pub struct FaultyStore {
-    pub inner: Arc<dyn ObjectStore>,
-    pub faults: Arc<Faults>,
-}
-
-impl fmt::Display for FaultyStore {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("faulty")
-    }
-}
-
-#[async_trait]
-impl ObjectStore for FaultyStore {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let kind = if options.mode == PutMode::Create {
-            Kind::Create
-        } else {
-            Kind::Put
-        };
-        let error = self.faults.before(kind, path)?;
-        self.faults.take_space(payload.content_length())?;
-        let result = self.inner.put_opts(path, payload, options).await?;
-        self.faults.after(error)?;
-        Ok(result)
-    }
-
-    async fn put_multipart_opts(
-        &self,
-        path: &Path,
-        options: PutMultipartOptions,
-    ) -> Result<Box<dyn MultipartUpload>> {
-        self.faults.alive()?;
-        let inner = self.inner.put_multipart_opts(path, options).await?;
-        Ok(Box::new(FaultyUpload {
-            inner,
-            path: path.clone(),
-            faults: Arc::clone(&self.faults),
-        }))
-    }
-
-    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
-        self.faults.readable()?;
-        self.inner.get_opts(path, options).await
-    }
-
-    async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.faults.readable()?;
-        self.inner.get_ranges(path, ranges).await
-    }
-
-    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        use futures::{StreamExt, TryStreamExt};
-        let (inner, faults) = (Arc::clone(&self.inner), Arc::clone(&self.faults));
-        paths
-            .and_then(move |path| {
-                let (inner, faults) = (Arc::clone(&inner), Arc::clone(&faults));
-                async move {
-                    use object_store::ObjectStoreExt;
-                    let error = faults.before(Kind::Delete, &path)?;
-                    inner.delete(&path).await?;
-                    faults.after(error)?;
-                    Ok(path)
-                }
-            })
-            .boxed()
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        use futures::StreamExt;
-        if let Err(error) = self.faults.readable() {
-            return futures::stream::once(async { Err(error) }).boxed();
-        }
-        self.inner.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.faults.readable()?;
-        self.inner.list_with_delimiter(prefix).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.faults.alive()?;
-        self.inner.copy_opts(from, to, options).await
-    }
-}
-
-#[derive(Debug)]
-struct FaultyUpload {
-    inner: Box<dyn MultipartUpload>,
-    path: Path,
-    faults: Arc<Faults>,
-}
-
-#[async_trait]
-impl MultipartUpload for FaultyUpload {
-    fn put_part(&mut self, data: PutPayload) -> UploadPart {
-        let allowed = self
-            .faults
-            .alive()
-            .and_then(|()| self.faults.take_space(data.content_length()));
-        match allowed {
-            Ok(()) => self.inner.put_part(data),
-            Err(error) => Box::pin(async { Err(error) }),
-        }
-    }
-
-    async fn complete(&mut self) -> Result<PutResult> {
-        let error = self.faults.before(Kind::Complete, &self.path)?;
-        let result = self.inner.complete().await?;
-        self.faults.after(error)?;
-        Ok(result)
-    }
-
-    async fn abort(&mut self) -> Result<()> {
-        self.faults.alive()?;
-        self.inner.abort().await
-    }
 }

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::{Progress, Report};
 
 const SESSION: &str = "this-process";
 
@@ -40,6 +41,7 @@ struct Case {
     record: Record,
     work: Work,
     commit: CommitLookup,
+    fence: Fence,
     cancelled: bool,
     ahead: Option<&'static str>,
     capacity: bool,
@@ -53,6 +55,7 @@ impl Default for Case {
             record: Record::default(),
             work: Work::Idle,
             commit: CommitLookup::NotAsked,
+            fence: Fence::Clear,
             cancelled: false,
             ahead: None,
             capacity: true,
@@ -68,6 +71,7 @@ impl Case {
             record: &self.record,
             work: &self.work,
             commit: &self.commit,
+            fence: &self.fence,
             session: SESSION,
             cancelled: self.cancelled,
             ahead: self.ahead,
@@ -85,6 +89,18 @@ fn running(attempt: u32, started: i64, heard: i64) -> Work {
         started: at(started),
         heard: at(heard),
         progress: Progress::default(),
+        pending: None,
+        stopping: false,
+    }
+}
+
+fn pending(attempt: u32, started: i64) -> Work {
+    Work::Running {
+        attempt,
+        started: at(started),
+        heard: at(started),
+        progress: Progress::default(),
+        pending: Some("waits for a node".to_owned()),
         stopping: false,
     }
 }
@@ -112,6 +128,7 @@ fn word(step: &Step) -> String {
         Step::Start { attempt } => format!("start {attempt}"),
         Step::Stop(cause) => format!("stop {cause:?}"),
         Step::LookUpCommit => "look up".to_owned(),
+        Step::Fence => "fence".to_owned(),
         Step::Watch { until, .. } => format!("watch until {}", until.as_second() - at(0).as_second()),
         Step::Wait {
             waiting,
@@ -235,6 +252,24 @@ fn steps() {
             "stop Silent",
         ),
         (
+            "not at work yet: silence means nothing",
+            Case {
+                work: pending(1, 0),
+                now: 1000,
+                ..Case::default()
+            },
+            "watch until 3600",
+        ),
+        (
+            "not at work yet, and too late",
+            Case {
+                work: pending(1, 0),
+                now: 3600,
+                ..Case::default()
+            },
+            "stop DeadlineExceeded",
+        ),
+        (
             "replaced",
             Case {
                 work: running(1, 0, 95),
@@ -251,6 +286,7 @@ fn steps() {
                     started: at(0),
                     heard: at(0),
                     progress: Progress::default(),
+                    pending: None,
                     stopping: true,
                 },
                 cancelled: true,
@@ -381,7 +417,7 @@ fn steps() {
                 commit: CommitLookup::Absent,
                 ..Case::default()
             },
-            "retry after 1 WorkerLost until 120",
+            "retry after 1 WorkerStartFailed until 120",
         ),
         (
             "silence ended",
@@ -504,22 +540,114 @@ fn steps() {
             "start 2",
         ),
         (
-            "cancelled between attempts",
+            "cancelled between attempts: ask the lake once more",
             Case {
                 record: retrying(),
                 cancelled: true,
                 ..Case::default()
             },
+            "look up",
+        ),
+        (
+            "cancelled between attempts",
+            Case {
+                record: retrying(),
+                cancelled: true,
+                commit: CommitLookup::Absent,
+                ..Case::default()
+            },
             "failed Replaced",
+        ),
+        (
+            "cancelled between attempts, and a lost one had committed",
+            Case {
+                record: retrying(),
+                cancelled: true,
+                commit: CommitLookup::Found(report()),
+                ..Case::default()
+            },
+            "complete 9",
         ),
         (
             "deadline between attempts",
             Case {
                 record: retrying(),
                 now: 3600,
+                commit: CommitLookup::Absent,
                 ..Case::default()
             },
             "failed DeadlineExceeded",
+        ),
+        (
+            "failed for good: see that nobody commits",
+            Case {
+                work: ended(1, refused()),
+                commit: CommitLookup::Absent,
+                fence: Fence::NotAsked,
+                ..Case::default()
+            },
+            "fence",
+        ),
+        (
+            "failed for good, nobody commits: ask the lake after that",
+            Case {
+                work: ended(1, refused()),
+                fence: Fence::Clear,
+                ..Case::default()
+            },
+            "look up",
+        ),
+        (
+            "failed for good, and an attempt may commit",
+            Case {
+                work: ended(1, refused()),
+                commit: CommitLookup::Absent,
+                fence: Fence::Open("a Pod".into()),
+                ..Case::default()
+            },
+            "wait Fence(\"a Pod\") until 115, open",
+        ),
+        (
+            "cancelled between attempts, and an attempt may commit",
+            Case {
+                record: retrying(),
+                cancelled: true,
+                fence: Fence::Open("a Pod".into()),
+                ..Case::default()
+            },
+            "wait Fence(\"a Pod\") until 115",
+        ),
+        (
+            "an attempt that may commit does not hinder another of the same run",
+            Case {
+                work: ended(1, exited()),
+                commit: CommitLookup::Absent,
+                fence: Fence::Open("a Pod".into()),
+                ..Case::default()
+            },
+            "retry after 1 WorkerLost until 120",
+        ),
+        (
+            "after its deadline no attempt begins a commit, after the margin none ends one",
+            Case {
+                work: ended(1, refused()),
+                commit: CommitLookup::Absent,
+                fence: Fence::Open("a Pod".into()),
+                now: 3719,
+                ..Case::default()
+            },
+            "wait Fence(\"a Pod\") until 3720, open",
+        ),
+        (
+            "after the margin",
+            Case {
+                work: ended(1, refused()),
+                commit: CommitLookup::Absent,
+                fence: Fence::Open("a Pod".into()),
+                now: 3720,
+                ..Case::default()
+            },
+            "failed InvalidSpec",
         ),
     ];
     for (what, case, expected) in cases {
@@ -570,6 +698,10 @@ enum Happening {
     OperatorLeaves,
     Cancelled,
     LakeAway(bool),
+    /// Its node is lost: it is taken for dead, and works on.
+    Lost,
+    LostOneCommits,
+    LostOnesDie,
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -585,14 +717,17 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::OperatorLeaves),
         1 => Just(Happening::Cancelled),
         1 => any::<bool>().prop_map(Happening::LakeAway),
+        2 => Just(Happening::Lost),
+        1 => Just(Happening::LostOneCommits),
+        1 => Just(Happening::LostOnesDie),
     ]
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
-    /// Whatever happens, in whatever order: a run that committed ends Complete, one that did not ends Failed, it commits
-    /// at most once, begins no more attempts than it may, and it does end.
+    /// Whatever happens, in whatever order: a run that committed ends Complete, one that did not ends Failed and will not
+    /// commit any more, it commits at most once, begins no more attempts than it may, and it does end.
     #[test]
     fn a_run_always_ends_and_tells_the_truth(events in prop::collection::vec(happening(), 0..40)) {
         let mut now = 0_i64;
@@ -605,6 +740,9 @@ proptest! {
         let mut starts = 0_u32;
         let mut interruptions = 0_u32;
         let mut outcome = None;
+        let mut lost_ones = 0_u32;
+        // A worker commits nothing after the deadline of the first attempt it knows of.
+        let mut deadline = i64::MAX;
         // after the storm, time passes and the lake answers
         let calm = std::iter::repeat_n(Happening::LakeAway(false), 1).chain(std::iter::repeat_n(Happening::Passes(61), 200));
         'life: for event in events.into_iter().chain(calm) {
@@ -625,17 +763,22 @@ proptest! {
                 Happening::OperatorLeaves if is_running => { interruptions += 1; work = end(&work, Ending::Stopped(StopCause::Shutdown), now) }
                 Happening::Cancelled => cancelled = true,
                 Happening::LakeAway(away) => lake_away = away,
+                Happening::Lost if is_running => { lost_ones += 1; work = end(&work, Ending::Exited("lost".into()), now) }
+                Happening::LostOneCommits if lost_ones > 0 && now < deadline => committed = committed.max(1),
+                Happening::LostOnesDie => lost_ones = 0,
                 _ => {}
             }
             let mut commit = CommitLookup::NotAsked;
-            for _ in 0..6 {
+            let mut fence = Fence::NotAsked;
+            for _ in 0..8 {
                 let name = session.to_string();
-                let step = next_step(&Facts { record: &record, work: &work, commit: &commit, session: &name, cancelled, ahead: None, capacity: true, unable: None, limits: limits(), now: at(now) });
+                let step = next_step(&Facts { record: &record, work: &work, commit: &commit, fence: &fence, session: &name, cancelled, ahead: None, capacity: true, unable: None, limits: limits(), now: at(now) });
                 match step {
                     Step::Start { attempt } => {
                         prop_assert_eq!(&work, &Work::Idle);
                         prop_assert_eq!(attempt, record.attempts + 1);
                         starts += 1;
+                        if record.started.is_none() { deadline = now + 3600 }
                         work = running(attempt, now, now);
                     }
                     Step::Stop(cause) => work = end(&work, Ending::Stopped(cause), now),
@@ -644,9 +787,13 @@ proptest! {
                         (false, 0) => CommitLookup::Absent,
                         (false, _) => CommitLookup::Found(report()),
                     },
+                    Step::Fence => {
+                        fence = if lost_ones > 0 { Fence::Open("a Pod".into()) } else { Fence::Clear };
+                        commit = CommitLookup::NotAsked;
+                    }
                     Step::Watch { record: new, .. } => { record = new; break }
                     Step::Wait { record: new, waiting, .. } => {
-                        if matches!(work, Work::Ended { .. }) && !matches!(waiting, Waiting::Lake(_)) { work = Work::Idle }
+                        if matches!(work, Work::Ended { .. }) && !matches!(waiting, Waiting::Lake(_) | Waiting::Fence(_)) { work = Work::Idle }
                         record = new;
                         break;
                     }
@@ -658,6 +805,9 @@ proptest! {
         // An hour without an answer of the lake is the one way to miss a commit.
         if !matches!(&outcome, Outcome::Failed(_) if now >= 3600) {
             prop_assert_eq!(matches!(outcome, Outcome::Complete(_)), committed > 0, "{:?}", outcome);
+        }
+        if matches!(outcome, Outcome::Failed(_)) {
+            prop_assert!(lost_ones == 0 || now >= deadline + 120, "an attempt may still commit");
         }
         prop_assert!(starts <= limits().retries + 1 + interruptions + session, "{starts} attempts");
     }

@@ -35,11 +35,14 @@ pub struct ObservedExport<'a> {
     /// The runs that name it, of this uid and of others.
     pub runs: &'a [Entry<ExportRun>],
 
-    /// Why its source cannot be read now; absent when it can, or is not known yet.
+    /// Why its source cannot be read now; absent when it can, or nothing is known of it yet.
     pub source_down: Option<&'a str>,
 
     /// Why its lake cannot be written now.
     pub lake_down: Option<&'a str>,
+
+    /// What of the two nobody has looked at yet, in words.
+    pub unchecked: Option<&'a str>,
 
     /// Why the effects of the last decision could not be done.
     pub failure: Option<&'a str>,
@@ -387,6 +390,22 @@ fn verdict(observed: &ObservedExport<'_>, plan: &Plan, suspended: bool, schedule
     }
     if let Some(message) = observed.lake_down {
         return Verdict::retrying(Reason::DestinationNotReady, message);
+    }
+    if let Some(message) = observed.unchecked {
+        let conditions = observed.entry.status.as_ref().map(|status| &status.conditions);
+        let standing = conditions.and_then(|it| Verdict::standing(it, observed.entry.generation));
+        match standing {
+            Some(verdict) if matches!(verdict.reason, Reason::Scheduled | Reason::OnRequest) => {}
+            Some(verdict)
+                if matches!(
+                    verdict.reason,
+                    Reason::SourceNotReady | Reason::DestinationNotReady
+                ) =>
+            {
+                return verdict;
+            }
+            _ => return Verdict::progressing(message),
+        }
     }
     if !scheduled {
         return Verdict::ready(Reason::OnRequest, "runs start on request");

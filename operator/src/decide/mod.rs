@@ -20,7 +20,7 @@ use crate::attempt::StopCause;
 
 pub use export::{ObservedExport, TOKEN_ANNOTATION, TRIGGER_LABEL, decide_export, run_for};
 pub use others::{ObservedPolicy, ObservedSource, ObservedView, decide_policy, decide_source, decide_view};
-pub use run::{ObservedRun, decide_run, record_of, summarise};
+pub use run::{ObservedRun, decide_run, limits_of, record_of, summarise};
 
 /// The outcome of a decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,6 +67,9 @@ pub enum Effect {
 
     /// Ask the lake whether the run at hand has committed.
     LookUpCommit,
+
+    /// See to it that no attempt of the run at hand commits any more.
+    Fence,
 }
 
 /// The conditions `Ready`, `Reconciling` and `Stalled` of one moment.
@@ -131,6 +134,33 @@ impl Verdict {
         }
     }
 
+    /// What the conditions already say of this generation.
+    ///
+    /// It stands while nothing newer is known: after a restart nobody has looked at a store for a moment, and an object
+    /// that is Unknown with each restart would hold up every deployment that waits for it.
+    fn standing(conditions: &[Condition], generation: i64) -> Option<Self> {
+        let ready = conditions
+            .find(ConditionType::Ready)
+            .filter(|ready| ready.observed_generation == Some(generation))?;
+        let outlook = if conditions.is_true(ConditionType::Stalled) {
+            Outlook::Stalled
+        } else if conditions.is_true(ConditionType::Reconciling) {
+            Outlook::Reconciling
+        } else {
+            Outlook::Settled
+        };
+        Some(Self {
+            ready: match ready.status.as_str() {
+                "True" => ConditionStatus::True,
+                "False" => ConditionStatus::False,
+                _ => ConditionStatus::Unknown,
+            },
+            reason: ready.reason.parse().ok()?,
+            message: ready.message.clone(),
+            outlook,
+        })
+    }
+
     fn apply(self, conditions: &mut Vec<Condition>, generation: i64, now: Timestamp) {
         let Self {
             ready,
@@ -179,7 +209,11 @@ impl Verdict {
 fn refusal<K: LakegateResource>(entry: &Entry<K>, problems: &[Problem]) -> Option<Verdict> {
     if let Some(rejected) = &entry.rejected {
         let reason = reason_of(&rejected.problems).unwrap_or(Reason::InvalidSpec);
-        let message = rejection(rejected, entry.object.is_some().then_some(entry.generation));
+        let last_good = entry
+            .object
+            .as_deref()
+            .map(|object| object.meta().generation.unwrap_or(entry.generation));
+        let message = rejection(rejected, last_good);
         return Some(Verdict::stalled(reason, message));
     }
     let reason = reason_of(problems)?;
@@ -290,7 +324,8 @@ fn instant(time: Option<&Time>) -> Option<Timestamp> {
     time.map(|time| time.0)
 }
 
-fn count(value: u64) -> i64 {
+/// As the API has its numbers: signed.
+pub(crate) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 

@@ -50,7 +50,8 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
         .health
         .filter(is_about_this)
         .filter(|_| problems.is_empty());
-    let mut verdict = Verdict::progressing("connecting");
+    let mut verdict =
+        last_look(&before, entry.generation).unwrap_or_else(|| Verdict::progressing("connecting"));
     if suspended {
         status.conditions.unset(ConditionType::Reachable);
         status.conditions.unset(ConditionType::CatalogSynced);
@@ -82,6 +83,20 @@ pub fn decide_source(observed: ObservedSource<'_>) -> Decision<DataSourceStatus>
         notices,
         next: None,
     }
+}
+
+/// What the last look at the store came to, when it was one at this spec.
+fn last_look(before: &DataSourceStatus, generation: i64) -> Option<Verdict> {
+    let reachable = before
+        .conditions
+        .find(ConditionType::Reachable)
+        .filter(|reachable| reachable.observed_generation == Some(generation))?;
+    // A refusal, or a suspension, says nothing about the store.
+    Verdict::standing(&before.conditions, generation).filter(|verdict| match reachable.status.as_str() {
+        "True" => verdict.reason == Reason::Available,
+        "False" => verdict.reason.as_str() == reachable.reason,
+        _ => false,
+    })
 }
 
 fn describe_health(
@@ -162,7 +177,9 @@ fn describe_health(
                 synced,
                 generation,
             );
-            if health.terminal {
+            // Refused credentials wait for a person, although the store is asked again: the cure may come in the store, or
+            // in a Secret, and no event tells of either.
+            if health.terminal || reason == Reason::AccessDenied {
                 Verdict::stalled(reason, message)
             } else {
                 Verdict::retrying(reason, message)
@@ -246,7 +263,9 @@ pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
         |health: &&ViewHealth| health.uid == entry.uid && health.generation >= entry.generation;
     let verdict = match observed.health.filter(is_about_this) {
         _ if suspended => Verdict::ready(Reason::Suspended, "suspended: it is not served"),
-        None => Verdict::progressing("planning"),
+        None => Verdict::standing(&before.conditions, entry.generation)
+            .filter(|verdict| matches!(verdict.reason, Reason::Available | Reason::PlanFailed))
+            .unwrap_or_else(|| Verdict::progressing("planning")),
         Some(ViewHealth {
             reason: Some(reason),
             message,

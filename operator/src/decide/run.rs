@@ -10,7 +10,9 @@ use lakegate_store::{Entry, NoticeType};
 
 use super::{Decision, Effect, count, format_duration, instant, notice};
 use crate::{
-    attempt::{CommitLookup, Facts, Limits, Outcome, Record, SILENCE_LIMIT, Step, Waiting, Work, next_step},
+    attempt::{
+        CommitLookup, Facts, Fence, Limits, Outcome, Record, SILENCE_LIMIT, Step, Waiting, Work, next_step,
+    },
     protocol::{Failure, Progress},
 };
 
@@ -37,6 +39,12 @@ pub struct ObservedRun<'a> {
 
     /// The lake's answer, when it was asked since the worker ended.
     pub commit: &'a CommitLookup,
+
+    /// Whether an earlier attempt may still commit, when that was looked at.
+    pub fence: &'a Fence,
+
+    /// Shortest time between two writes of a running attempt's progress.
+    pub progress_interval: SignedDuration,
 
     /// This operator process.
     pub session: &'a str,
@@ -78,6 +86,7 @@ pub fn decide_run(observed: ObservedRun<'_>) -> Decision<ExportRunStatus> {
         record: &record,
         work: observed.work,
         commit: observed.commit,
+        fence: observed.fence,
         session: observed.session,
         cancelled: observed.cancelled,
         ahead: observed.ahead,
@@ -100,13 +109,14 @@ pub fn decide_run(observed: ObservedRun<'_>) -> Decision<ExportRunStatus> {
         Step::Start { attempt } => Effect::StartWorker { attempt },
         Step::Stop(cause) => Effect::StopWorker(cause),
         Step::LookUpCommit => Effect::LookUpCommit,
+        Step::Fence => Effect::Fence,
         Step::Watch {
             record,
             progress,
             until,
         } => {
-            watch(&mut decision, &observed, &record, progress);
-            decision.next = Some(until);
+            let withheld = watch(&mut decision, &observed, &record, progress);
+            decision.next = Some(withheld.map_or(until, |at| at.min(until)));
             return decision;
         }
         Step::Wait {
@@ -161,7 +171,8 @@ pub fn record_of(status: &ExportRunStatus) -> Record {
     }
 }
 
-fn limits_of(spec: Option<&ExportSpec>) -> Limits {
+/// The rules of a run that performs this spec.
+pub fn limits_of(spec: Option<&ExportSpec>) -> Limits {
     let longest =
         |duration: std::time::Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
     let default = std::time::Duration::from_secs(ExportSpec::TIMEOUT_SECONDS);
@@ -196,53 +207,75 @@ fn put_record(status: &mut ExportRunStatus, record: &Record) {
     }
 }
 
+/// Tells of an attempt at work. Gives back when to look again, if what there is to tell is withheld because the last
+/// time was not long ago.
 fn watch(
     decision: &mut Decision<ExportRunStatus>,
     observed: &ObservedRun<'_>,
     record: &Record,
     progress: Progress,
-) {
+) -> Option<Timestamp> {
     let ObservedRun { entry, now, .. } = *observed;
-    let was_running_attempt = entry
-        .status
-        .as_ref()
-        .filter(|status| status.state() == RunState::Running)
-        .and_then(|status| status.attempts);
+    let (heard, pending) = match observed.work {
+        Work::Running { heard, pending, .. } => (*heard, pending.as_deref()),
+        _ => (now, None),
+    };
+    let is_known = entry.status.as_ref().is_some_and(|status| {
+        status.state() == RunState::Running && status.attempts == Some(i64::from(record.attempts))
+    });
+    let before = decision.status.clone();
     let status = &mut decision.status;
     put_record(status, record);
     status.state = Some(RunState::Running);
     status.attempt_id = observed.attempt_id.map(str::to_owned);
-    let heard = match observed.work {
-        Work::Running { heard, .. } => *heard,
-        _ => now,
-    };
     status.worker = Some(WorkerStatus {
         id: observed.worker_id.unwrap_or_default().to_owned(),
         session: record.session.clone(),
-        lease_until: lease(heard),
+        // Who is not at work yet gives no sign of life.
+        lease_until: pending.is_none().then(|| lease(heard)).flatten(),
     });
+    let told = before
+        .progress
+        .as_ref()
+        .and_then(|progress| progress.time.clone());
     status.progress = Some(ProgressStatus {
         rows: Some(count(progress.rows)),
         bytes: Some(count(progress.bytes)),
         total_rows: progress.total_rows.map(count),
-        time: None,
+        time: told.clone(),
     });
-    let message = format!("attempt {}: {}", record.attempts, progress.phase.as_str());
+    let doing = pending.unwrap_or(progress.phase.as_str());
     status.conditions.set(
         now,
         ConditionType::Reconciling,
         true,
         Reason::Running,
-        message,
+        format!("attempt {}: {doing}", record.attempts),
         entry.generation,
     );
-    if was_running_attempt != Some(i64::from(record.attempts)) {
+    if !is_known {
         let worker = observed.worker_id.unwrap_or("unknown");
         let message = format!("attempt {} started (worker {worker})", record.attempts);
         decision
             .notices
             .push(notice(entry, NoticeType::Normal, Reason::Running, message, now));
+    } else if *status == before {
+        return None;
+    } else if let Some(told) = &told {
+        let due = told
+            .0
+            .checked_add(observed.progress_interval)
+            .unwrap_or(Timestamp::MAX);
+        // A clock that was set back must not hold the progress back for as long.
+        if now < due && told.0 <= now {
+            *status = before;
+            return Some(due);
+        }
     }
+    if let Some(progress) = &mut status.progress {
+        progress.time = Some(time(now));
+    }
+    None
 }
 
 fn lease(heard: Timestamp) -> Option<lakegate_crds::Time> {
@@ -264,7 +297,7 @@ fn wait(
         .and_then(|status| status.next_attempt_time.as_ref());
     let status = &mut decision.status;
     put_record(status, record);
-    let is_worked_on = matches!(waiting, Waiting::Stopping | Waiting::Lake(_));
+    let is_worked_on = matches!(waiting, Waiting::Stopping | Waiting::Lake(_) | Waiting::Fence(_));
     status.state = Some(if is_worked_on {
         RunState::Running
     } else {
@@ -285,6 +318,10 @@ fn wait(
         Waiting::Lake(why) => (
             Reason::Retrying,
             format!("the lake does not say whether the run has committed: {why}"),
+        ),
+        Waiting::Fence(who) => (
+            Reason::Retrying,
+            format!("it has failed unless an attempt that may still commit does: {who}"),
         ),
         Waiting::Retry(failure) => {
             let message = format!(
@@ -407,3 +444,6 @@ pub fn summarise(name: &str, status: &ExportRunStatus) -> RunSummary {
         message: failure.map(|failure| failure.message.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    attempt::{CommitLookup, Ending, Work},
+    attempt::{CommitLookup, Ending, Fence, Work},
     protocol::{Failure, Phase, Progress, Report},
 };
 
@@ -66,6 +66,12 @@ fn words(conditions: &[Condition]) -> String {
     words.join(" ")
 }
 
+/// `Ready` alone.
+fn condition_of(conditions: &[Condition]) -> String {
+    let ready = conditions.find(ConditionType::Ready).unwrap();
+    format!("{}/{}", ready.status, ready.reason)
+}
+
 fn message_of(conditions: &[Condition], condition_type: ConditionType) -> &str {
     &conditions.find(condition_type).unwrap().message
 }
@@ -77,6 +83,7 @@ fn observe(entry: &Entry<Export>) -> ObservedExport<'_> {
         runs: &[],
         source_down: None,
         lake_down: None,
+        unchecked: None,
         failure: None,
         now: at(NOW),
     }
@@ -219,6 +226,14 @@ fn statuses_of_exports() {
             "LastRunSucceeded=Unknown/NeverRun Ready=False/DestinationNotReady Reconciling=True/Retrying",
         ),
         (
+            "nobody has looked at the source yet",
+            ObservedExport {
+                unchecked: Some("DataSource shop is looked at for the first time"),
+                ..observe(&scheduled)
+            },
+            "LastRunSucceeded=Unknown/NeverRun Ready=Unknown/Progressing Reconciling=True/Progressing",
+        ),
+        (
             "suspended while the source is down",
             ObservedExport {
                 source_down: Some("shop: refused"),
@@ -256,6 +271,87 @@ fn statuses_of_exports() {
 }
 
 #[test]
+fn a_restart_unsettles_nothing() {
+    let unchecked = |export: &Entry<Export>| {
+        decide_export(ObservedExport {
+            unchecked: Some("DataSource shop is looked at for the first time"),
+            ..observe(export)
+        })
+    };
+    let mut export = export_with(&json!({}));
+    export.status = Some(decide_export(observe(&export)).status);
+    assert_eq!(Some(unchecked(&export).status), export.status);
+    let down = ObservedExport {
+        source_down: Some("DataSource shop: refused"),
+        ..observe(&export)
+    };
+    export.status = Some(decide_export(down).status);
+    assert_eq!(Some(unchecked(&export).status), export.status);
+    // An edit is another matter.
+    export.generation = 4;
+    assert_eq!(
+        words(&unchecked(&export).status.conditions),
+        "LastRunSucceeded=Unknown/NeverRun Ready=Unknown/Progressing Reconciling=True/Progressing"
+    );
+
+    let look = |source: &Entry<DataSource>, problems: &[Problem], health: Option<&SourceHealth>| {
+        decide_source(ObservedSource {
+            entry: source,
+            problems,
+            health,
+            now: at(NOW),
+        })
+        .status
+    };
+    let denied = SourceHealth {
+        reachable: Some(false),
+        reason: Some(Reason::AccessDenied),
+        message: Some("shop_db: refused the credentials".to_owned()),
+        ..healthy()
+    };
+    for health in [healthy(), denied] {
+        let mut source = source();
+        source.status = Some(look(&source, &[], Some(&health)));
+        assert_eq!(Some(look(&source, &[], None)), source.status);
+        source.generation = 3;
+        assert_eq!(
+            condition_of(&look(&source, &[], None).conditions),
+            "Unknown/Progressing"
+        );
+    }
+    // What was said of the name, not of the store, ends with the conflict.
+    let mut source = source();
+    source.status = Some(look(&source, &[], Some(&healthy())));
+    let taken = [Problem::new("spec.catalogName", Reason::NameConflict, "taken")];
+    source.status = Some(look(&source, &taken, None));
+    assert_eq!(
+        condition_of(&look(&source, &[], None).conditions),
+        "Unknown/Progressing"
+    );
+
+    let mut view: Entry<View> = entry(
+        json!({"apiVersion": "lakegate.dev/v1alpha1", "kind": "View", "metadata": {"name": "v"}, "spec": {"sql": "select 1 as a"}}),
+        1,
+    );
+    let look = |view: &Entry<View>, health: Option<&ViewHealth>| {
+        decide_view(ObservedView {
+            entry: view,
+            problems: &[],
+            health,
+            now: at(NOW),
+        })
+        .status
+    };
+    let good = ViewHealth {
+        uid: "u1".to_owned(),
+        generation: 1,
+        ..ViewHealth::default()
+    };
+    view.status = Some(look(&view, Some(&good)));
+    assert_eq!(Some(look(&view, None)), view.status);
+}
+
+#[test]
 fn messages_name_place_and_remedy() {
     let mut export = export_with(&json!({}));
     export.rejected = Some(rejected("six fields"));
@@ -264,10 +360,22 @@ fn messages_name_place_and_remedy() {
         message_of(&decision.status.conditions, ConditionType::Stalled),
         "orders.yaml:12: spec.schedule.cron: six fields; the last good version (generation 3) stays in force"
     );
+    // On an API server the edit has a generation of its own.
+    let mut newer = export.clone();
+    newer.generation = 4;
+    let newer = decide_export(observe(&newer)).status;
+    assert!(message_of(&newer.conditions, ConditionType::Stalled).contains("(generation 3)"));
+    assert_eq!(newer.observed_generation, Some(4));
     assert_eq!(decision.notices.len(), 1);
     // told once, not with every look
     export.status = Some(decision.status);
     assert!(decide_export(observe(&export)).notices.is_empty());
+    // A cluster counts the rejected edit: the status is about it, the message about the version in force.
+    export.generation = 4;
+    let decision = decide_export(observe(&export));
+    let message = message_of(&decision.status.conditions, ConditionType::Stalled);
+    assert!(message.ends_with("(generation 3) stays in force"), "{message}");
+    assert_eq!(decision.status.observed_generation, Some(4));
 }
 
 #[test]
@@ -415,6 +523,8 @@ fn observe_run<'a>(
         worker_id: Some("4711"),
         attempt_id: Some("a1"),
         commit,
+        fence: &Fence::Clear,
+        progress_interval: SignedDuration::ZERO,
         session: "s1",
         cancelled: false,
         ahead: None,
@@ -445,6 +555,7 @@ fn the_life_of_a_run_in_statuses() {
             bytes: 50,
             total_rows: Some(10),
         },
+        pending: None,
         stopping: false,
     };
     let decision = decide_run(observe_run(&run, &export, &working, &not_asked));
@@ -606,6 +717,10 @@ fn statuses_of_sources() {
     };
     let denied = SourceHealth {
         reason: Some(Reason::AccessDenied),
+        ..down.clone()
+    };
+    let unusable = SourceHealth {
+        reason: Some(Reason::InvalidSpec),
         terminal: true,
         ..down.clone()
     };
@@ -634,7 +749,12 @@ fn statuses_of_sources() {
             "CatalogSynced=False/ConnectionFailed Reachable=False/ConnectionFailed Ready=False/ConnectionFailed Reconciling=True/Retrying",
         ),
         (
-            "needs a person",
+            "no retry will help",
+            Some(unusable),
+            "CatalogSynced=False/InvalidSpec Reachable=False/InvalidSpec Ready=False/InvalidSpec Stalled=True/InvalidSpec",
+        ),
+        (
+            "needs a person, though it is tried again",
             Some(denied),
             "CatalogSynced=False/AccessDenied Reachable=False/AccessDenied Ready=False/AccessDenied Stalled=True/AccessDenied",
         ),

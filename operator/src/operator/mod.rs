@@ -10,6 +10,7 @@
 //! Everything an object's future depends on is in the store or can be asked for again, so killing this process at any
 //! point loses nothing but time: what a decision did is found by the next one.
 
+mod adoption;
 mod objects;
 mod runs;
 
@@ -21,18 +22,21 @@ use std::{
 };
 
 use futures::StreamExt as _;
+use jiff::SignedDuration;
 use lakegate_crds::{
     DataSource, Export, ExportRun, Kind, LakegateResource, RetentionPolicy, RunCause, View,
     validation::summary,
 };
 use lakegate_federation::Federation;
-use lakegate_store::{Entry, Event, Key, ResourceStore, StoreError, StoreOf};
+use lakegate_store::{Entry, Event, Key, ResourceStore, Secrets, StoreError, StoreOf};
 use tokio::{sync::mpsc, task::JoinSet};
+use tracing::Instrument as _;
 
 use crate::{
-    cache::{Cache, Change, ShelfOf, export_of},
+    cache::{Cache, Change, Group, ShelfOf},
     clock::{Clock, SystemClock},
     decide::run_for,
+    gauges,
     launcher::WorkerLauncher,
     names::Trigger,
     orders, problems,
@@ -59,6 +63,10 @@ pub struct OperatorOptions {
     /// Workers at the same time; further runs wait.
     pub max_workers: usize,
 
+    /// Shortest time between two writes of a running attempt's progress into its run's status. Zero writes each
+    /// heartbeat that brings news.
+    pub progress_interval: SignedDuration,
+
     /// Whether schedules, tokens and annotations start runs and histories are trimmed. Without, only runs asked for at
     /// the [`OperatorHandle`] of this very operator are performed: for `lakegate run` while no `serve` is up.
     pub schedules: bool,
@@ -74,6 +82,7 @@ impl OperatorOptions {
         Self {
             state_dir: state_dir.into(),
             max_workers: processors.max(2),
+            progress_interval: SignedDuration::ZERO,
             schedules: true,
             clock: Arc::new(SystemClock),
         }
@@ -86,6 +95,7 @@ impl std::fmt::Debug for OperatorOptions {
             .debug_struct("OperatorOptions")
             .field("state_dir", &self.state_dir)
             .field("max_workers", &self.max_workers)
+            .field("progress_interval", &self.progress_interval)
             .field("schedules", &self.schedules)
             .finish_non_exhaustive()
     }
@@ -193,7 +203,12 @@ impl Operator {
         launcher: Arc<dyn WorkerLauncher>,
         options: OperatorOptions,
     ) -> Self {
-        let surroundings = Arc::new(RealSurroundings::new(federation, options.state_dir.clone()));
+        let secrets: Arc<dyn Secrets> = Arc::clone(&store) as Arc<dyn Secrets>;
+        let surroundings = Arc::new(RealSurroundings::new(
+            federation,
+            secrets,
+            options.state_dir.clone(),
+        ));
         Self::with_surroundings(store, surroundings, launcher, options)
     }
 
@@ -229,8 +244,8 @@ impl Operator {
         }
     }
 
-    /// Works until `shutdown` completes, then ends its workers. What they did not finish is taken up by the next
-    /// operator, and costs no attempt.
+    /// Works until `shutdown` completes, then ends its workers, unless they outlive it. What they did not finish is taken
+    /// up by the next operator, and costs no attempt.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let inner = self.inner;
         // What workers left behind whose operator was killed: they died with it, and the state directory has one user.
@@ -258,6 +273,11 @@ impl Operator {
             for _ in 0..5 {
                 syncing.recv().await;
             }
+        };
+        let all_known = async {
+            all_known.await;
+            // Nor may a run look as if it had no worker.
+            inner.adopt().await;
         };
         let stopped_early = tokio::select! {
             () = all_known => false,
@@ -300,6 +320,15 @@ impl Operator {
 }
 
 impl OperatorHandle {
+    /// How the resources are, as metrics in Prometheus' text format; empty before the operator knows them all.
+    pub fn gauges(&self) -> String {
+        if *self.inner.is_ready.borrow() {
+            gauges::render(&self.inner.cache)
+        } else {
+            String::new()
+        }
+    }
+
     /// Records a run of an Export, to start as soon as none of its other runs is active. A suspended Export runs, too:
     /// a person asks. Waits until the operator knows all objects, which needs [`Operator::run`] to be running.
     ///
@@ -382,12 +411,23 @@ impl Followers<'_> {
                 match event {
                     Event::Applied(entry) => {
                         let key = entry.key.clone();
-                        let change = ShelfOf::<K>::shelf(&inner.cache).apply(entry);
+                        let shelf = ShelfOf::<K>::shelf(&inner.cache);
+                        let before = shelf.group(&key);
+                        let change = shelf.apply(entry);
                         inner.changed(K::KIND, &key, change);
+                        if change == Change::Object {
+                            inner.left(K::KIND, before.as_ref());
+                        }
                     }
                     Event::Deleted(entry) => {
-                        if ShelfOf::<K>::shelf(&inner.cache).remove(&entry.key, &entry.uid) {
+                        let shelf = ShelfOf::<K>::shelf(&inner.cache);
+                        let before = shelf.group(&entry.key);
+                        if shelf.remove(&entry.key, &entry.uid) {
                             inner.changed(K::KIND, &entry.key, Change::Object);
+                            inner.left(K::KIND, before.as_ref());
+                            if K::KIND == Kind::ExportRun {
+                                inner.workers.discard(&entry.uid);
+                            }
                             if let (Kind::ExportRun, Some(object)) = (K::KIND, &entry.object) {
                                 // its Export trims by what is left, and what waited behind it may go on
                                 inner.wake_siblings(&entry.key, object.as_ref());
@@ -463,7 +503,10 @@ impl Inner {
                 self.wake_all(Kind::DataSource);
                 self.wake_all(Kind::Export);
             }
-            Kind::Export if change == Change::Object => self.wake_all(Kind::Export),
+            Kind::Export if change == Change::Object => {
+                let table = self.cache.exports.group(key);
+                self.left(kind, table.as_ref());
+            }
             Kind::View if change == Change::Object => self.wake_all(Kind::View),
             Kind::ExportRun => {
                 if let Some(run) = self.cache.runs.get(key).and_then(|run| run.object) {
@@ -474,17 +517,22 @@ impl Inner {
         }
     }
 
+    /// Wakes those who share, or shared, a lake table with an Export: it may be another's now.
+    fn left(&self, kind: Kind, group: Option<&Group>) {
+        if let (Kind::Export, Some(table)) = (kind, group) {
+            for export in self.cache.exports.members(table) {
+                self.wake(Kind::Export, export.key);
+            }
+        }
+    }
+
     /// Wakes the Export of a run and its other unfinished runs.
     fn wake_siblings<K: LakegateResource>(&self, key: &Key, run: &K) {
         let AnyRun(export) = AnyRun::of(key, run);
         if let Some(export) = export {
-            for run in self
-                .cache
-                .runs
-                .keys(|run| !is_ended(run) && export_of(run).as_ref() == Some(&export))
-            {
-                if run != *key {
-                    self.wake(Kind::ExportRun, run);
+            for run in self.cache.runs_of(&export) {
+                if run.key != *key && !is_ended(&run) {
+                    self.wake(Kind::ExportRun, run.key);
                 }
             }
             self.wake(Kind::Export, export);
@@ -494,13 +542,17 @@ impl Inner {
     /// One look at one object. Whatever fails is this object's matter alone, and is tried again later.
     async fn look(self: &Arc<Self>, target: &Target) {
         let Target { kind, key } = target;
-        let looked = match kind {
-            Kind::DataSource => self.look_at_source(key).await,
-            Kind::View => self.look_at_view(key).await,
-            Kind::RetentionPolicy => self.look_at_policy(key).await,
-            Kind::Export => self.look_at_export(key).await,
-            Kind::ExportRun => Box::pin(self.look_at_run(key)).await,
+        let span = tracing::debug_span!("look", lakegate.kind = %kind, lakegate.object = %key);
+        let looked = async {
+            match kind {
+                Kind::DataSource => self.look_at_source(key).await,
+                Kind::View => self.look_at_view(key).await,
+                Kind::RetentionPolicy => self.look_at_policy(key).await,
+                Kind::Export => self.look_at_export(key).await,
+                Kind::ExportRun => Box::pin(self.look_at_run(key)).await,
+            }
         };
+        let looked = looked.instrument(span).await;
         let timer = match looked {
             Ok(Looked::Done { next }) => {
                 lock(&self.failures).remove(target);

@@ -10,9 +10,17 @@ use crate::{
         Decision, Effect, ObservedExport, ObservedPolicy, ObservedSource, ObservedView, decide_export,
         decide_policy, decide_source, decide_view,
     },
-    measure, problems,
+    problems,
     surroundings::chain,
 };
+
+/// What is known of the DataSources that an Export names, in words.
+#[derive(Default)]
+struct Dependencies {
+    source_down: Option<String>,
+    lake_down: Option<String>,
+    unchecked: Option<String>,
+}
 
 impl Inner {
     pub(super) async fn look_at_source(&self, key: &Key) -> Result<Looked, String> {
@@ -72,18 +80,18 @@ impl Inner {
             };
             let problems = problems::of_export(&entry, &self.cache);
             let runs = self.cache.runs_of(key);
-            let (source_down, lake_down) = self.dependencies_down(&entry);
+            let dependencies = self.dependencies(&entry);
             let decision = decide_export(ObservedExport {
                 entry: &entry,
                 problems: &problems,
                 runs: &runs,
-                source_down: source_down.as_deref(),
-                lake_down: lake_down.as_deref(),
+                source_down: dependencies.source_down.as_deref(),
+                lake_down: dependencies.lake_down.as_deref(),
+                unchecked: dependencies.unchecked.as_deref(),
                 failure: failure.as_deref(),
                 now: self.options.clock.now(),
             });
             if decision.effects.is_empty() {
-                measure::export(&entry.key, &decision.status);
                 let looked = self.conclude(&entry, decision).await?;
                 return match failure {
                     Some(failure) => Err(failure),
@@ -108,27 +116,32 @@ impl Inner {
         Ok(Looked::Unfinished)
     }
 
-    /// Why the source and the lake of an Export cannot be used now, as far as known.
-    fn dependencies_down(&self, entry: &Entry<Export>) -> (Option<String>, Option<String>) {
+    /// What is known of the source and the lake of an Export.
+    fn dependencies(&self, entry: &Entry<Export>) -> Dependencies {
+        let mut found = Dependencies::default();
         let Some(object) = entry.object.as_deref() else {
-            return (None, None);
+            return found;
         };
-        let down = |name: &str| {
-            let health = self
-                .surroundings
-                .source_health(&Key::new(&entry.key.namespace, name))?;
-            (health.reachable == Some(false)).then(|| {
-                let message = health.message.unwrap_or_else(|| "it does not answer".to_owned());
-                format!("DataSource {name}: {message}")
-            })
+        let mut down = |name: &str| {
+            let key = Key::new(&entry.key.namespace, name);
+            let health = self.surroundings.source_health(&key);
+            let health = health.filter(|health| health.reachable.is_some());
+            // One that does not exist, or is not served, is a problem of another kind.
+            if health.is_none() && self.cache.sources.get(&key).is_some() {
+                found.unchecked = Some(format!("DataSource {name} is looked at for the first time"));
+            }
+            let health = health.filter(|health| health.reachable == Some(false))?;
+            let message = health.message.unwrap_or_else(|| "it does not answer".to_owned());
+            Some(format!("DataSource {name}: {message}"))
         };
-        let source = object
-            .spec
-            .from
-            .source_ref
-            .as_ref()
-            .and_then(|reference| down(&reference.name));
-        (source, down(&object.spec.destination.lake_ref.name))
+        let source = object.spec.from.source_ref.as_ref();
+        let source = source.and_then(|reference| down(&reference.name));
+        let lake = down(&object.spec.destination.lake_ref.name);
+        Dependencies {
+            source_down: source,
+            lake_down: lake,
+            ..found
+        }
     }
 
     async fn act_on_export(&self, effect: &Effect) -> Result<(), String> {
@@ -169,7 +182,7 @@ impl Inner {
                 })?;
                 self.cache.runs.remove(key, uid);
             }
-            Effect::StartWorker { .. } | Effect::StopWorker(_) | Effect::LookUpCommit => {}
+            Effect::StartWorker { .. } | Effect::StopWorker(_) | Effect::LookUpCommit | Effect::Fence => {}
         }
         Ok(())
     }

@@ -8,18 +8,20 @@ use tokio::sync::mpsc;
 
 use super::{DECISIONS_PER_LOOK, Inner, Looked, SHUTDOWN_PATIENCE, Target, is_ended, lock};
 use crate::{
-    attempt::{CommitLookup, Ending, StopCause, Work},
+    attempt::{CommitLookup, Ending, Fence, StopCause, Work},
     cache::export_of,
-    decide::{Decision, Effect, ObservedRun, decide_run},
-    launcher::WorkerEvent,
+    decide::{Decision, Effect, ObservedRun, decide_run, limits_of, record_of},
+    launcher::{Exit, Worker, WorkerEvent},
     measure, orders,
     protocol::{Failure, RunIdentity},
-    surroundings::chain,
+    trace,
+    workers::WorkerView,
 };
 
 impl Inner {
     pub(super) async fn look_at_run(self: &Arc<Self>, key: &Key) -> Result<Looked, String> {
         let mut commit = CommitLookup::NotAsked;
+        let mut fence = self.unfenced();
         for _ in 0..DECISIONS_PER_LOOK {
             let Some(entry) = self.cache.runs.get(key) else {
                 return Ok(Looked::gone());
@@ -39,6 +41,8 @@ impl Inner {
                 worker_id: view.worker_id.as_deref(),
                 attempt_id: view.attempt_id.as_deref(),
                 commit: &commit,
+                fence: &fence,
+                progress_interval: self.options.progress_interval,
                 session: &self.session,
                 cancelled: lock(&self.cancelled).contains(&entry.uid),
                 ahead: ahead.as_deref(),
@@ -48,9 +52,7 @@ impl Inner {
                 now: self.options.clock.now(),
             });
             let Some(effect) = decision.effects.first() else {
-                return self
-                    .conclude_run(&entry, &view.work, export.as_ref(), decision)
-                    .await;
+                return self.conclude_run(&entry, &view, export.as_ref(), decision).await;
             };
             match effect {
                 Effect::StartWorker { attempt } => {
@@ -62,10 +64,27 @@ impl Inner {
                 }
                 Effect::StopWorker(cause) => self.workers.stop(&entry.uid, *cause),
                 Effect::LookUpCommit => commit = self.look_up_commit(&entry, spec.as_ref()).await,
+                Effect::Fence => {
+                    fence = match self.launcher.fence(key, &entry.uid).await {
+                        None => Fence::Clear,
+                        Some(who) => Fence::Open(who),
+                    };
+                    // What the lake said while an attempt could still commit is worth nothing.
+                    commit = CommitLookup::NotAsked;
+                }
                 Effect::CreateRun(_) | Effect::CancelRun(_) | Effect::DeleteRun { .. } => {}
             }
         }
         Ok(Looked::Unfinished)
+    }
+
+    /// Workers that end with their operator have ended when it knows of none.
+    fn unfenced(&self) -> Fence {
+        if self.launcher.outlives_operator() {
+            Fence::NotAsked
+        } else {
+            Fence::Clear
+        }
     }
 
     /// The spec a run performs: its own, the one fixed with its first look, or its Export's.
@@ -167,34 +186,32 @@ impl Inner {
             attempt,
             attempt_id: attempt_id.clone(),
         };
-        let order = orders::order(
-            identity,
-            spec,
-            inputs,
-            self.store.as_ref(),
-            &self.options.state_dir,
-        )
-        .await;
-        let order = match order {
-            Ok(order) => order,
-            Err(failure) => {
-                not_started(Ending::Failed(failure));
-                return true;
-            }
-        };
-        match self.launcher.launch(order).await {
+        let limits = limits_of(Some(&spec));
+        let begun = run.status.as_ref().and_then(|status| record_of(status).started);
+        let deadline = begun
+            .unwrap_or_else(|| clock.now())
+            .checked_add(limits.timeout)
+            .unwrap_or(jiff::Timestamp::MAX);
+        let order = orders::order(identity, spec, inputs, deadline, &self.options.state_dir);
+        match self.launcher.launch(order, self.store.as_ref()).await {
             Ok(worker) => {
                 tracing::info!(run = %run.key, attempt, worker = worker.id, "a worker started");
-                let events = self.workers.started(&run.uid, worker);
-                let target = Target {
-                    kind: Kind::ExportRun,
-                    key: run.key.clone(),
-                };
-                tokio::spawn(Arc::clone(self).attend(run.uid.clone(), attempt_id, target, events));
+                self.listen(&run.key, &run.uid, worker);
             }
-            Err(error) => not_started(Ending::NotLaunched(chain(&error))),
+            Err(error) => not_started(error.ending()),
         }
         true
+    }
+
+    /// Follows a worker for which there is a place.
+    pub(super) fn listen(self: &Arc<Self>, run: &Key, run_uid: &str, worker: Worker) {
+        let attempt_id = worker.attempt_id.clone();
+        let events = self.workers.started(run_uid, worker);
+        let target = Target {
+            kind: Kind::ExportRun,
+            key: run.clone(),
+        };
+        tokio::spawn(Arc::clone(self).attend(run_uid.to_owned(), attempt_id, target, events));
     }
 
     /// Listens to one worker until it is gone.
@@ -207,21 +224,22 @@ impl Inner {
     ) {
         let mut exit = None;
         while let Some(event) = events.recv().await {
-            match event {
+            let is_news = match event {
                 WorkerEvent::Message(message) => {
-                    if self.workers.heard(&run_uid, message, self.options.clock.now()) {
-                        self.queue.add(target.clone());
-                    }
+                    self.workers.heard(&run_uid, message, self.options.clock.now())
                 }
+                WorkerEvent::Waiting(why) => self.workers.waiting(&run_uid, why),
+                WorkerEvent::Alive => self.workers.alive(&run_uid, self.options.clock.now()),
                 WorkerEvent::Exited(how) => {
                     exit = Some(how);
                     break;
                 }
+            };
+            if is_news {
+                self.queue.add(target.clone());
             }
         }
-        let exit = exit.unwrap_or_else(|| crate::launcher::Exit {
-            how: "its launcher lost sight of it".to_owned(),
-        });
+        let exit = exit.unwrap_or_else(|| Exit::now("its launcher lost sight of it"));
         let scratch = orders::scratch_dir(&self.options.state_dir, &attempt_id);
         match tokio::fs::remove_dir_all(&scratch).await {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -230,7 +248,16 @@ impl Inner {
             _ => {}
         }
         self.workers.exited(&run_uid, exit, self.options.clock.now());
-        self.queue.add(target);
+        let is_wanted = self
+            .cache
+            .runs
+            .get(&target.key)
+            .is_some_and(|run| run.uid == run_uid);
+        if is_wanted {
+            self.queue.add(target);
+        } else {
+            self.workers.forget(&run_uid);
+        }
         // A place is free.
         for run in self.cache.runs.keys(|run| !is_ended(run)) {
             self.wake(Kind::ExportRun, run);
@@ -240,7 +267,7 @@ impl Inner {
     async fn conclude_run(
         &self,
         entry: &Entry<ExportRun>,
-        work: &Work,
+        worker: &WorkerView,
         export: Option<&Key>,
         decision: Decision<ExportRunStatus>,
     ) -> Result<Looked, String> {
@@ -248,17 +275,24 @@ impl Inner {
         let looked = self.conclude(entry, decision).await?;
         // The status tells of the attempt's end, so the memory of it may go. While it is not known whether the attempt
         // has committed, the status still names its worker.
-        if matches!(work, Work::Ended { .. }) && status.worker.is_none() {
+        if matches!(worker.work, Work::Ended { .. }) && status.worker.is_none() {
+            trace::attempt(entry, worker);
             self.workers.forget(&entry.uid);
         }
         if status.state().is_terminal() {
-            measure::run(export, &status);
-            tell(entry, &status);
+            self.account(entry, export, &status);
             lock(&self.cancelled).remove(&entry.uid);
             lock(&self.requested).remove(&entry.key);
             self.sweep(entry, &status, export).await;
         }
         Ok(looked)
+    }
+
+    /// Metrics, trace and log of a run that has ended.
+    fn account(&self, run: &Entry<ExportRun>, export: Option<&Key>, status: &ExportRunStatus) {
+        measure::run(export, status);
+        trace::run(run, export, status, self.options.clock.now());
+        tell(run, status);
     }
 
     /// Removes what dead attempts of an ended run left behind. A courtesy: what stays costs space, nothing else.
@@ -283,8 +317,12 @@ impl Inner {
         }
     }
 
-    /// Ends every worker and writes down where its run stands.
+    /// Ends every worker and writes down where its run stands. Those that outlive their operator are left alone: their
+    /// runs are under way for whoever reads the status, and they are.
     pub(super) async fn end_workers(self: &Arc<Self>) {
+        if self.launcher.outlives_operator() {
+            return;
+        }
         let runs = self.workers.stop_all(StopCause::Shutdown);
         if runs.is_empty() {
             return;
@@ -315,6 +353,7 @@ impl Inner {
     /// One look at a run that starts nothing.
     async fn write_down(&self, key: &Key) -> Result<(), String> {
         let mut commit = CommitLookup::NotAsked;
+        let fence = self.unfenced();
         for _ in 0..3 {
             let Some(entry) = self.cache.runs.get(key) else {
                 return Ok(());
@@ -332,6 +371,8 @@ impl Inner {
                 worker_id: view.worker_id.as_deref(),
                 attempt_id: view.attempt_id.as_deref(),
                 commit: &commit,
+                fence: &fence,
+                progress_interval: self.options.progress_interval,
                 session: &self.session,
                 cancelled: false,
                 ahead: None,
@@ -346,9 +387,11 @@ impl Inner {
             }
             let status = decision.status.clone();
             self.conclude(&entry, decision).await?;
+            if status.worker.is_none() {
+                trace::attempt(&entry, &view);
+            }
             if status.state().is_terminal() {
-                measure::run(export.as_ref(), &status);
-                tell(&entry, &status);
+                self.account(&entry, export.as_ref(), &status);
             }
             return Ok(());
         }

@@ -11,7 +11,7 @@ use lakegate_crds::{DataSource, Export, ExportRun, LakegateResource, RetentionPo
 use lakegate_operator::{
     WorkerLauncher,
     clock::Clock as _,
-    launcher::{LaunchFailure, Worker},
+    launcher::{Adopted, LaunchFailure, Worker},
     protocol::WorkOrder,
 };
 use lakegate_store::{
@@ -21,7 +21,10 @@ use lakegate_store::{
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::harness::{FakeLauncher, FakeSurroundings, Running, World, export};
+use crate::{
+    cluster::Cluster,
+    harness::{FakeLauncher, FakeSurroundings, Running, World, export},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_before_its_commit_the_attempt_is_repeated() {
@@ -263,9 +266,12 @@ struct Diligent {
 
 #[async_trait]
 impl WorkerLauncher for Diligent {
-    async fn launch(&self, order: WorkOrder) -> Result<Worker, LaunchFailure> {
+    async fn launch(&self, order: WorkOrder, secrets: &dyn Secrets) -> Result<Worker, LaunchFailure> {
         let (workers, mut started) = tokio::sync::mpsc::unbounded_channel();
-        let launched = self.fate.effect(FakeLauncher { workers }.launch(order)).await;
+        let launched = self
+            .fate
+            .effect(FakeLauncher { workers }.launch(order, secrets))
+            .await;
         let mut worker = started.recv().await.unwrap();
         let (lake, performed) = (Arc::clone(&self.lake), Arc::clone(&self.performed));
         tokio::spawn(async move {
@@ -287,6 +293,41 @@ impl WorkerLauncher for Diligent {
     }
 }
 
+/// A cluster whose user dies at some effect. Its Jobs do not.
+struct MortalCluster {
+    fate: Arc<Fate>,
+    cluster: Arc<Cluster>,
+}
+
+#[async_trait]
+impl WorkerLauncher for MortalCluster {
+    async fn launch(&self, order: WorkOrder, secrets: &dyn Secrets) -> Result<Worker, LaunchFailure> {
+        self.fate.effect(self.cluster.launch(order, secrets)).await
+    }
+
+    fn outlives_operator(&self) -> bool {
+        true
+    }
+
+    async fn adopt(&self) -> Result<Vec<Adopted>, LaunchFailure> {
+        self.cluster.adopt().await
+    }
+
+    async fn fence(&self, run: &Key, run_uid: &str) -> Option<String> {
+        self.cluster.fence(run, run_uid).await
+    }
+}
+
+/// Where the runs of a day are performed.
+#[derive(Debug, Clone, Copy)]
+enum Home {
+    /// In child processes, which end with their operator.
+    Processes,
+
+    /// In a cluster, where a Job takes this long.
+    Cluster(std::time::Duration),
+}
+
 const fn assert_store<T: ResourceStore>() {}
 const _: () = assert_store::<Mortal>();
 const _: fn() = || {
@@ -299,31 +340,49 @@ const _: fn() = || {
 
 /// The first day of an Export: a run when it is first seen, one by its schedule, one by a token, and a trim of the history.
 /// Whoever reads what was recorded cannot tell whether the operator died in between.
-async fn a_day(effect: usize, before: bool) -> bool {
+async fn a_day(home: Home, effect: usize, before: bool) -> bool {
     let world = World::new();
+    let (cluster, mut jobs) = Cluster::new(Arc::clone(&world.clock));
     let spec = |token: &str| json!({"schedule": {"cron": "0 3 * * *", "runOnCreate": true}, "runToken": token, "history": {"succeeded": 2}});
     world.store.put(export("orders", spec("")));
     let fate = Fate::new(effect, before);
-    let performed = Arc::default();
+    let performed: Arc<Mutex<Vec<String>>> = Arc::default();
+    let nodes = tokio::spawn({
+        let (lake, performed) = (Arc::clone(&world.surroundings), Arc::clone(&performed));
+        async move {
+            while let (Some(job), Home::Cluster(time)) = (jobs.recv().await, home) {
+                tokio::time::sleep(time).await;
+                performed.lock().unwrap().push(job.order.run.uid.clone());
+                job.finish(&lake);
+            }
+        }
+    });
     let start = |fate: &Arc<Fate>| {
         let store = Mortal {
             store: Arc::clone(&world.store),
             fate: Arc::clone(fate),
         };
-        let launcher = Diligent {
-            fate: Arc::clone(fate),
-            lake: Arc::clone(&world.surroundings),
-            performed: Arc::clone(&performed),
+        let launcher: Arc<dyn WorkerLauncher> = match home {
+            Home::Processes => Arc::new(Diligent {
+                fate: Arc::clone(fate),
+                lake: Arc::clone(&world.surroundings),
+                performed: Arc::clone(&performed),
+            }),
+            Home::Cluster(_) => Arc::new(MortalCluster {
+                fate: Arc::clone(fate),
+                cluster: Arc::clone(&cluster),
+            }),
         };
         Running::start(
             Arc::new(store),
             Arc::clone(&world.surroundings) as _,
-            Arc::new(launcher),
+            launcher,
             world.options(),
         )
     };
     let operator = start(&fate);
-    let what = format!("effect {effect}, {}", if before { "before" } else { "after" });
+    let when = if before { "before" } else { "after" };
+    let what = format!("{home:?}, effect {effect}, {when}");
     let life = async {
         world
             .until_export("orders", &what, |status| {
@@ -387,6 +446,17 @@ async fn a_day(effect: usize, before: bool) -> bool {
         (3, 3),
         "{what}: {performed:?}"
     );
+    nodes.abort();
+    if matches!(home, Home::Cluster(_)) {
+        assert_eq!(
+            cluster.count(),
+            3,
+            "{what}: one Job a run, whoever watches over it"
+        );
+        for (name, status) in world.runs().await {
+            assert_eq!(status.attempts, Some(1), "{what}: {name}");
+        }
+    }
     let status = world.export("orders").await;
     assert_eq!(
         (status.missed_runs, status.consecutive_failures),
@@ -398,14 +468,21 @@ async fn a_day(effect: usize, before: bool) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dying_at_any_effect_loses_and_doubles_nothing() {
-    for before in [true, false] {
-        let mut effect = 1;
-        while a_day(effect, before).await {
-            effect += 1;
+    let long = std::time::Duration::from_millis(20);
+    for home in [
+        Home::Processes,
+        Home::Cluster(std::time::Duration::ZERO),
+        Home::Cluster(long),
+    ] {
+        for before in [true, false] {
+            let mut effect = 1;
+            while a_day(home, effect, before).await {
+                effect += 1;
+            }
+            assert!(
+                effect > 15,
+                "only {effect} effects: the scenario is too short to mean anything"
+            );
         }
-        assert!(
-            effect > 15,
-            "only {effect} effects: the scenario is too short to mean anything"
-        );
     }
 }

@@ -20,7 +20,7 @@ use lakegate_operator::{
     protocol::{Failure, Phase, Progress, Report, WorkOrder, WorkerMessage},
     surroundings::Surroundings,
 };
-use lakegate_store::{Key, MemoryStore, Notices, ResourceStore, StoreOf};
+use lakegate_store::{Key, MemoryStore, Notices, ResourceStore, Secrets, StoreOf};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -73,6 +73,17 @@ impl FakeSurroundings {
 
     pub fn commit_count(&self) -> usize {
         self.commits.lock().unwrap().len()
+    }
+
+    /// A store that answers, as far as its exports care.
+    pub fn answers(&self, name: &str) {
+        self.set_health(
+            name,
+            SourceHealth {
+                reachable: Some(true),
+                ..SourceHealth::default()
+            },
+        );
     }
 
     pub fn set_health(&self, name: &str, health: SourceHealth) {
@@ -138,12 +149,12 @@ impl FakeWorker {
             .await;
     }
 
-    /// Commits, says so and ends, unless it was told to end.
     /// Told to end, or its operator is gone.
     pub fn is_stopped(&mut self) -> bool {
         self.stopped.try_recv() != Err(oneshot::error::TryRecvError::Empty)
     }
 
+    /// Commits, says so and ends, unless it was told to end.
     pub async fn finish(mut self, lake: &FakeSurroundings) {
         if self.is_stopped() {
             return self.dies().await;
@@ -174,10 +185,7 @@ impl FakeWorker {
     }
 
     async fn exits(self, how: &str) {
-        let _ = self
-            .events
-            .send(WorkerEvent::Exited(Exit { how: how.to_owned() }))
-            .await;
+        let _ = self.events.send(WorkerEvent::Exited(Exit::now(how))).await;
     }
 
     /// Waits to be told to end, and ends.
@@ -201,16 +209,22 @@ impl std::fmt::Debug for FakeWorker {
 
 #[async_trait]
 impl WorkerLauncher for FakeLauncher {
-    async fn launch(&self, order: WorkOrder) -> Result<Worker, LaunchFailure> {
+    async fn launch(&self, order: WorkOrder, _secrets: &dyn Secrets) -> Result<Worker, LaunchFailure> {
         let (events_in, events) = mpsc::channel(64);
         let (stop, stopped) = oneshot::channel();
         let id = format!("fake-{}", order.run.attempt);
+        let attempt_id = order.run.attempt_id.clone();
         let _ = self.workers.send(FakeWorker {
             order: Box::new(order),
             events: events_in,
             stopped,
         });
-        Ok(Worker { id, events, stop })
+        Ok(Worker {
+            id,
+            attempt_id,
+            events,
+            stop,
+        })
     }
 }
 
@@ -275,7 +289,7 @@ pub struct World {
 }
 
 impl World {
-    /// With a source `shop` and a lake `lake`.
+    /// With a source `shop` and a lake `lake`, both of which answer.
     pub fn new() -> Self {
         let clock = Arc::new(ManualClock::new(START.parse().unwrap()));
         let time = Arc::clone(&clock);
@@ -283,10 +297,13 @@ impl World {
         store.put(source("shop", json!({"sqlite": {"path": "shop.db"}})));
         store.put(source("lake", json!({"lake": {"directory": {}}})));
         let (workers_in, workers) = mpsc::unbounded_channel();
+        let surroundings = FakeSurroundings::default();
+        surroundings.answers("shop");
+        surroundings.answers("lake");
         Self {
             store,
             clock,
-            surroundings: Arc::default(),
+            surroundings: Arc::new(surroundings),
             workers,
             launcher: Arc::new(FakeLauncher { workers: workers_in }),
             state_dir: tempfile::tempdir().unwrap(),

@@ -9,8 +9,15 @@
     clippy::needless_pass_by_value
 )]
 
+mod adoption;
+mod cluster;
 mod crash;
+mod gitops;
 mod harness;
+mod job;
+mod kubernetes;
+mod orders;
+mod pod;
 mod process;
 mod runs;
 mod status;

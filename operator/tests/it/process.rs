@@ -7,12 +7,13 @@ use std::{
 
 use lakegate_operator::{
     ProcessLauncher, WorkerLauncher as _,
+    attempt::Ending,
     launcher::{Worker, WorkerEvent},
     protocol::{
-        PROTOCOL_VERSION, Phase, Progress, Report, RunIdentity, SecretBundle, WorkOrder, WorkerMessage,
+        Assignment, PROTOCOL_VERSION, Phase, Progress, Report, RunIdentity, WorkOrder, WorkerMessage,
     },
 };
-use lakegate_store::SecretValue;
+use lakegate_store::MemoryStore;
 use serde_json::json;
 
 use crate::harness::{PATIENCE, export, source};
@@ -24,7 +25,7 @@ fn child() {
     let mut stdin = std::io::stdin().lock();
     let mut line = String::new();
     stdin.read_line(&mut line).unwrap();
-    let order: WorkOrder = serde_json::from_str(&line).unwrap();
+    let Assignment { order, secrets } = serde_json::from_str(&line).unwrap();
     let say = |message: &WorkerMessage| {
         // the test harness may have begun a line
         let mut stdout = std::io::stdout();
@@ -39,7 +40,7 @@ fn child() {
     }));
     match order.run.name.as_str() {
         "finish" => {
-            let secret = order.secrets.get("default", "shop-db", "password").unwrap();
+            let secret = secrets.get("default", "shop-db", "password").unwrap();
             let inherited = std::env::vars().any(|(name, _)| name.starts_with("LAKEGATE_SECRET_"));
             let rows = secret.expose().len() as u64;
             let report = Report {
@@ -86,8 +87,6 @@ fn launcher() -> ProcessLauncher {
 }
 
 fn order(name: &str) -> WorkOrder {
-    let mut secrets = SecretBundle::default();
-    secrets.insert("default", "shop-db", "password", SecretValue::new("canary-4711"));
     WorkOrder {
         version: PROTOCOL_VERSION,
         run: RunIdentity {
@@ -99,14 +98,26 @@ fn order(name: &str) -> WorkOrder {
             attempt_id: "a1".to_owned(),
         },
         spec: export("orders", json!({})).spec,
-        sources: vec![source("shop", json!({"sqlite": {"path": "shop.db"}}))],
+        sources: vec![source(
+            "shop",
+            json!({"postgres": {
+                "database": "shop", "primary": {"host": "localhost"}, "credentials": {"secretRef": {"name": "shop-db"}},
+            }}),
+        )],
         lake: source("lake", json!({"lake": {"directory": {}}})),
         views: Vec::new(),
-        secrets,
+        deadline: jiff::Timestamp::MAX,
         state_dir: std::env::temp_dir(),
         threads: 1,
         memory_bytes: 1 << 28,
     }
+}
+
+fn secrets() -> MemoryStore {
+    let secrets = MemoryStore::new();
+    secrets.put_secret("default", "shop-db", "username", "reader");
+    secrets.put_secret("default", "shop-db", "password", "canary-4711");
+    secrets
 }
 
 /// Everything a worker says until it is gone, and how it went.
@@ -119,13 +130,14 @@ async fn listen(worker: &mut Worker) -> (Vec<WorkerMessage>, String) {
         match event.expect("the last event is Exited") {
             WorkerEvent::Message(message) => said.push(message),
             WorkerEvent::Exited(exit) => return (said, exit.how),
+            other => panic!("a child process is at work from its start: {other:?}"),
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_gets_its_order_and_its_result_comes_back() {
-    let mut worker = launcher().launch(order("finish")).await.unwrap();
+    let mut worker = launcher().launch(order("finish"), &secrets()).await.unwrap();
     let (said, how) = listen(&mut worker).await;
     let Some(WorkerMessage::Finished(report)) = said.last() else {
         panic!("{said:?}")
@@ -140,7 +152,7 @@ async fn a_child_gets_its_order_and_its_result_comes_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_child_is_noticed() {
-    let mut worker = launcher().launch(order("abort")).await.unwrap();
+    let mut worker = launcher().launch(order("abort"), &secrets()).await.unwrap();
     let (said, how) = listen(&mut worker).await;
     assert_eq!(said.len(), 1);
     assert!(how.contains("signal: 6"), "{how}");
@@ -148,7 +160,7 @@ async fn a_killed_child_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn noise_is_no_message_and_long_lines_cost_nothing() {
-    let mut worker = launcher().launch(order("babble")).await.unwrap();
+    let mut worker = launcher().launch(order("babble"), &secrets()).await.unwrap();
     let (said, _) = listen(&mut worker).await;
     assert_eq!(said.len(), 2, "{said:?}");
 }
@@ -156,8 +168,13 @@ async fn noise_is_no_message_and_long_lines_cost_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_told_to_end_ends_and_who_does_not_is_killed() {
     for (name, expected) in [("obedient", "exit status: 75"), ("stubborn", "signal: 9")] {
-        let worker = launcher().launch(order(name)).await.unwrap();
-        let Worker { id, mut events, stop } = worker;
+        let worker = launcher().launch(order(name), &secrets()).await.unwrap();
+        let Worker {
+            id,
+            attempt_id,
+            mut events,
+            stop,
+        } = worker;
         let first = tokio::time::timeout(PATIENCE, events.recv())
             .await
             .unwrap()
@@ -170,6 +187,7 @@ async fn who_is_told_to_end_ends_and_who_does_not_is_killed() {
         let (sender, _) = tokio::sync::oneshot::channel();
         let mut worker = Worker {
             id,
+            attempt_id,
             events,
             stop: sender,
         };
@@ -179,8 +197,28 @@ async fn who_is_told_to_end_ends_and_who_does_not_is_killed() {
 }
 
 #[tokio::test]
+async fn a_missing_secret_is_a_failure_of_its_own() {
+    let failure = launcher()
+        .launch(order("finish"), &MemoryStore::new())
+        .await
+        .unwrap_err();
+    let Ending::Failed(failure) = failure.ending() else {
+        panic!("{failure}")
+    };
+    assert_eq!(
+        (failure.reason.as_str(), failure.terminal),
+        ("SecretNotFound", false)
+    );
+    assert!(
+        failure.message.contains("DataSource shop") && failure.message.contains("secret shop-db"),
+        "{}",
+        failure.message
+    );
+}
+
+#[tokio::test]
 async fn a_missing_program_is_a_failure_to_launch() {
     let launcher = ProcessLauncher::new("/nonexistent/lakegate", ["worker"]);
-    let failure = launcher.launch(order("finish")).await.unwrap_err();
+    let failure = launcher.launch(order("finish"), &secrets()).await.unwrap_err();
     assert!(failure.to_string().contains("/nonexistent/lakegate"), "{failure}");
 }

@@ -90,6 +90,8 @@ async fn what_is_wrong_shows_and_stops_nobody_else() {
         .put(source("later", json!({"sqlite": {"path": "later.db"}})));
     let worker = world.worker().await;
     assert_eq!(worker.order.run.export, "dangling");
+    until_ready(&world, "dangling", ("Unknown", "Progressing")).await;
+    world.surroundings.answers("later");
     until_ready(&world, "dangling", ("True", "OnRequest")).await;
     worker.finish(&world.surroundings).await;
     assert_eq!(world.runs().await.len(), 2);

@@ -8,7 +8,7 @@ use lakegate_lake::Lake;
 use lakegate_operator::{
     Operator, OperatorOptions, ProcessLauncher, WorkerLauncher as _,
     launcher::{Worker, WorkerEvent},
-    protocol::{PROTOCOL_VERSION, Phase, RunIdentity, SecretBundle, WorkOrder, WorkerMessage},
+    protocol::{PROTOCOL_VERSION, Phase, RunIdentity, WorkOrder, WorkerMessage},
 };
 use lakegate_store::{Key, MemoryStore, ResourceStore};
 use serde_json::json;
@@ -70,7 +70,7 @@ fn orders(spec: serde_json::Value) -> Export {
     export("orders", full)
 }
 
-fn order(directory: &Path, spec: serde_json::Value, attempt: u32) -> WorkOrder {
+pub fn order(directory: &Path, spec: serde_json::Value, attempt: u32) -> WorkOrder {
     let spec = orders(spec).spec;
     WorkOrder {
         version: PROTOCOL_VERSION,
@@ -89,7 +89,7 @@ fn order(directory: &Path, spec: serde_json::Value, attempt: u32) -> WorkOrder {
         },
         lake: lake(directory),
         views: Vec::new(),
-        secrets: SecretBundle::default(),
+        deadline: jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1),
         state_dir: directory.to_owned(),
         threads: 1,
         memory_bytes: spec.effective_memory_pool() as usize,
@@ -107,6 +107,7 @@ async fn outcome(worker: &mut Worker) -> (Option<WorkerMessage>, String) {
         match event.expect("the last event is Exited") {
             WorkerEvent::Message(message) => last = Some(message),
             WorkerEvent::Exited(exit) => return (last, exit.how),
+            other => panic!("a child process is at work from its start: {other:?}"),
         }
     }
 }
@@ -115,7 +116,7 @@ async fn outcome(worker: &mut Worker) -> (Option<WorkerMessage>, String) {
 async fn an_attempt_publishes_and_a_second_one_finds_it_done() {
     let directory = tempfile::tempdir().unwrap();
     let mut worker = launcher()
-        .launch(order(directory.path(), json!({}), 1))
+        .launch(order(directory.path(), json!({}), 1), &MemoryStore::new())
         .await
         .unwrap();
     let (last, how) = outcome(&mut worker).await;
@@ -143,7 +144,7 @@ async fn an_attempt_publishes_and_a_second_one_finds_it_done() {
     );
 
     let mut worker = launcher()
-        .launch(order(directory.path(), json!({}), 2))
+        .launch(order(directory.path(), json!({}), 2), &MemoryStore::new())
         .await
         .unwrap();
     let (last, how) = outcome(&mut worker).await;
@@ -192,7 +193,7 @@ async fn failures_name_the_field_and_say_whether_to_try_again() {
     for (spec, reason, terminal, text) in cases {
         let directory = tempfile::tempdir().unwrap();
         let mut worker = launcher()
-            .launch(order(directory.path(), spec.clone(), 1))
+            .launch(order(directory.path(), spec.clone(), 1), &MemoryStore::new())
             .await
             .unwrap();
         let (last, how) = outcome(&mut worker).await;
@@ -220,17 +221,22 @@ async fn failures_name_the_field_and_say_whether_to_try_again() {
 }
 
 /// Work that would take hours of computing.
-const ENDLESS: &str = "select max(a.value * b.value % 7) as m from generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+pub const ENDLESS: &str = "select max(a.value * b.value % 7) as m from generate_series(1, 1000000) a, generate_series(1, 1000000) b";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_ends_with_its_parent_while_it_computes() {
     let directory = tempfile::tempdir().unwrap();
     let endless = json!({"from": {"query": ENDLESS}, "columns": null, "where": null});
     let worker = launcher()
-        .launch(order(directory.path(), endless, 1))
+        .launch(order(directory.path(), endless, 1), &MemoryStore::new())
         .await
         .unwrap();
-    let Worker { id, mut events, stop } = worker;
+    let Worker {
+        id,
+        attempt_id,
+        mut events,
+        stop,
+    } = worker;
     loop {
         let event = tokio::time::timeout(PATIENCE, events.recv())
             .await
@@ -248,6 +254,7 @@ async fn a_worker_ends_with_its_parent_while_it_computes() {
     let (sender, _) = tokio::sync::oneshot::channel();
     let mut worker = Worker {
         id,
+        attempt_id,
         events,
         stop: sender,
     };

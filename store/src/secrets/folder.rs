@@ -114,15 +114,8 @@ impl FolderSecrets {
         let path = directory.join(at.name).join(at.key);
         match tokio::fs::read(&path).await {
             Ok(bytes) => {
-                let mut text = String::from_utf8(bytes).map_err(|_| at.not_text())?;
-                // Editors and `echo` end a file with a newline that is not part of the secret.
-                if text.ends_with('\n') {
-                    text.pop();
-                    if text.ends_with('\r') {
-                        text.pop();
-                    }
-                }
-                Ok(Some(SecretValue::new(text)))
+                let text = String::from_utf8(bytes).map_err(|_| at.not_text())?;
+                Ok(Some(SecretValue::of_file(text)))
             }
             Err(error)
                 if matches!(

@@ -25,6 +25,17 @@ impl SecretValue {
         Self(Zeroizing::new(value.into()))
     }
 
+    /// The content of a file. Editors and `echo` end one with a newline that is not part of the secret.
+    pub(crate) fn of_file(mut text: String) -> Self {
+        if text.ends_with('\n') {
+            text.pop();
+            if text.ends_with('\r') {
+                text.pop();
+            }
+        }
+        Self::new(text)
+    }
+
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -68,6 +79,23 @@ pub enum SecretError {
         key: String,
         path: PathBuf,
         source: std::io::Error,
+    },
+
+    #[error(
+        "secret {name} may not be read: {message}; bind a Role with the verb get on secrets in namespace {namespace} to this service account"
+    )]
+    Forbidden {
+        namespace: String,
+        name: String,
+        /// The API server's words.
+        message: String,
+    },
+
+    #[error("secret {name} of namespace {namespace} could not be asked for; it is tried again")]
+    Unavailable {
+        namespace: String,
+        name: String,
+        source: Box<kube::Error>,
     },
 
     #[error("secret {name} is ambiguous: {message}")]

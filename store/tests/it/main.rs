@@ -7,6 +7,7 @@ mod contract;
 mod corpus;
 mod crash;
 mod folder;
+mod kubernetes;
 mod offline;
 mod validate;
 mod watching;

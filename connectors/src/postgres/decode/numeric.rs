@@ -4,74 +4,14 @@
 //! `ndigits, weight, sign, dscale`, then `ndigits` base-10000 digits; the value
 //! is the sum of `digit[i] * 10000^(weight - i)`.
 
-use arrow::datatypes::i256;
-
 use super::Problem;
+use crate::decimal::Unscaled;
 
 const POSITIVE: u16 = 0x0000;
 const NEGATIVE: u16 = 0x4000;
 const NOT_A_NUMBER: u16 = 0xC000;
 const POSITIVE_INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
-
-/// An integer wide enough for a decimal's unscaled value.
-pub(super) trait Unscaled: Copy + PartialOrd {
-    const ZERO: Self;
-    fn from_digit(digit: u16) -> Self;
-    fn times_ten_to(self, exponent: u32) -> Option<Self>;
-    fn plus(self, other: Self) -> Option<Self>;
-    fn negated(self) -> Self;
-    /// 10^precision, the first magnitude that no longer fits.
-    fn limit(precision: u8) -> Option<Self>;
-}
-
-impl Unscaled for i128 {
-    const ZERO: Self = 0;
-
-    fn from_digit(digit: u16) -> Self {
-        Self::from(digit)
-    }
-
-    fn times_ten_to(self, exponent: u32) -> Option<Self> {
-        self.checked_mul(10_i128.checked_pow(exponent)?)
-    }
-
-    fn plus(self, other: Self) -> Option<Self> {
-        self.checked_add(other)
-    }
-
-    fn negated(self) -> Self {
-        -self
-    }
-
-    fn limit(precision: u8) -> Option<Self> {
-        10_i128.checked_pow(u32::from(precision))
-    }
-}
-
-impl Unscaled for i256 {
-    const ZERO: Self = i256::ZERO;
-
-    fn from_digit(digit: u16) -> Self {
-        i256::from_i128(i128::from(digit))
-    }
-
-    fn times_ten_to(self, exponent: u32) -> Option<Self> {
-        self.checked_mul(i256::from_i128(10).checked_pow(exponent)?)
-    }
-
-    fn plus(self, other: Self) -> Option<Self> {
-        self.checked_add(other)
-    }
-
-    fn negated(self) -> Self {
-        self.wrapping_neg()
-    }
-
-    fn limit(precision: u8) -> Option<Self> {
-        i256::from_i128(10).checked_pow(u32::from(precision))
-    }
-}
 
 fn word(bytes: &[u8], index: usize) -> Option<u16> {
     let at = index * 2;
@@ -108,7 +48,7 @@ pub(super) fn unscaled<T: Unscaled>(bytes: &[u8], precision: u8, scale: i32) -> 
             exponent = group;
             sum = sum
                 .times_ten_to(4)
-                .and_then(|sum| sum.plus(T::from_digit(digit)))
+                .and_then(|sum| sum.plus(T::from_digits(digit.into())))
                 .ok_or_else(misfit)?;
         } else {
             // Only the leading digits of this group are above the scale; what
@@ -122,7 +62,7 @@ pub(super) fn unscaled<T: Unscaled>(bytes: &[u8], precision: u8, scale: i32) -> 
             }
             sum = sum
                 .times_ten_to(kept)
-                .and_then(|sum| sum.plus(T::from_digit(digit / divisor)))
+                .and_then(|sum| sum.plus(T::from_digits((digit / divisor).into())))
                 .ok_or_else(misfit)?;
         }
     }
@@ -138,6 +78,7 @@ pub(super) fn unscaled<T: Unscaled>(bytes: &[u8], precision: u8, scale: i32) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::datatypes::i256;
     use proptest::prelude::*;
 
     /// What `numeric_send` writes for a decimal text such as `-12.30`.

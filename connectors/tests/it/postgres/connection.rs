@@ -7,8 +7,8 @@ use futures::StreamExt;
 use serde_json::json;
 use tokio_postgres::Client;
 
-use super::server::{certificates, free_port};
 use super::*;
+use crate::loopback::{certificates, free_port};
 
 /// Every text an error can show, with its causes.
 fn all_texts(error: &dyn std::error::Error) -> String {

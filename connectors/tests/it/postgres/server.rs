@@ -2,13 +2,14 @@
 //! port, stopped and removed when the last test lets go of it.
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls};
+
+use crate::loopback::{certificates, free_port, run};
 
 /// Never to be seen in any message: tests search for it.
 pub const PASSWORD: &str = "canary-3f9c-password";
@@ -164,69 +165,6 @@ impl Drop for PostgresServer {
     }
 }
 
-/// A root certificate in PEM, with server.crt and server.key signed by it.
-pub fn certificates(directory: &Path) -> String {
-    let openssl = |arguments: &[&str]| {
-        let mut command = Command::new("openssl");
-        command.args(arguments).current_dir(directory);
-        run(&mut command);
-    };
-    std::fs::write(
-        directory.join("server.ext"),
-        "subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n",
-    )
-    .unwrap();
-    openssl(&[
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "30",
-        "-subj",
-        "/CN=lakegate test authority",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.crt",
-    ]);
-    openssl(&[
-        "req",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-subj",
-        "/CN=localhost",
-        "-keyout",
-        "server.key",
-        "-out",
-        "server.csr",
-    ]);
-    openssl(&[
-        "x509",
-        "-req",
-        "-in",
-        "server.csr",
-        "-CA",
-        "ca.crt",
-        "-CAkey",
-        "ca.key",
-        "-CAcreateserial",
-        "-days",
-        "30",
-        "-extfile",
-        "server.ext",
-        "-out",
-        "server.crt",
-    ]);
-    std::fs::read_to_string(directory.join("ca.crt")).unwrap()
-}
-
 fn binaries() -> PathBuf {
     let complete = |directory: &Path| {
         ["initdb", "pg_ctl", "postgres"]
@@ -268,21 +206,4 @@ fn as_postgres(program: &Path) -> Command {
     };
     command.env("HOME", "/tmp").current_dir("/tmp");
     command
-}
-
-fn run(command: &mut Command) {
-    let output = command
-        .output()
-        .unwrap_or_else(|error| panic!("{command:?} could not be started: {error}"));
-    assert!(
-        output.status.success(),
-        "{command:?} failed: {}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
