@@ -258,21 +258,3 @@ fn decimal(
     let unit = power_of_ten(coarse.unsigned_abs() + from.unsigned_abs()).ok_or_else(overflow)?;
     fit(divide_half_away(value, unit), coarse, precision, scale)
 }
-
-/// The values of a decimal column, whatever its width.
-pub(crate) fn decimals(array: &ArrayRef) -> Result<(Vec<Option<i256>>, i32), FederationError> {
-    match array.data_type() {
-        DataType::Decimal128(_, scale) => {
-            let values: &PrimitiveArray<Decimal128Type> = array.as_primitive();
-            Ok((
-                values.iter().map(|value| value.map(i256::from_i128)).collect(),
-                i32::from(*scale),
-            ))
-        }
-        DataType::Decimal256(_, scale) => {
-            let values: &PrimitiveArray<Decimal256Type> = array.as_primitive();
-            Ok((values.iter().collect(), i32::from(*scale)))
-        }
-        other => Err(FederationError::internal(format!("{other} is no decimal"))),
-    }
-}

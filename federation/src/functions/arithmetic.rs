@@ -6,7 +6,8 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
+use arrow::buffer::NullBuffer;
 use arrow::compute::{try_binary, try_unary};
 use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256};
 use arrow::error::ArrowError;
@@ -98,42 +99,123 @@ pub(crate) fn out_of_range(name: &str) -> FederationError {
     .into()
 }
 
+/// An operand of a batch: a column, or one value beside it.
+struct Operand {
+    array: ArrayRef,
+    scalar: bool,
+}
+
+/// The operation on each pair of values that has no NULL.
+fn pairs<T: ArrowPrimitiveType>(
+    left: &Operand,
+    right: &Operand,
+    operation: impl Fn(T::Native, T::Native) -> Result<T::Native, ArrowError>,
+) -> Result<PrimitiveArray<T>, ArrowError> {
+    let (lefts, rights) = (left.array.as_primitive::<T>(), right.array.as_primitive::<T>());
+    match (left.scalar, right.scalar) {
+        (false, true) if rights.is_null(0) => Ok(PrimitiveArray::new_null(lefts.len())),
+        (true, false) if lefts.is_null(0) => Ok(PrimitiveArray::new_null(rights.len())),
+        (false, true) => {
+            let value = rights.value(0);
+            try_unary(lefts, |left| operation(left, value))
+        }
+        (true, false) => {
+            let value = lefts.value(0);
+            try_unary(rights, |right| operation(value, right))
+        }
+        _ => try_binary(lefts, rights, operation),
+    }
+}
+
+/// A sum or difference without a branch a row; None if one does not fit, perhaps of values below NULLs.
+fn fitting<T: ArrowPrimitiveType>(
+    left: &Operand,
+    right: &Operand,
+    operation: impl Fn(T::Native, T::Native) -> (T::Native, bool),
+) -> Option<PrimitiveArray<T>> {
+    let (lefts, rights) = (left.array.as_primitive::<T>(), right.array.as_primitive::<T>());
+    if left.scalar && lefts.is_null(0) || right.scalar && rights.is_null(0) {
+        return None;
+    }
+    let mut wrapped = false;
+    let mut one = |left: T::Native, right: T::Native| {
+        let (value, wraps) = operation(left, right);
+        wrapped |= wraps;
+        value
+    };
+    let (values, nulls): (Vec<T::Native>, _) = match (left.scalar, right.scalar) {
+        (false, true) => {
+            let right = rights.value(0);
+            (lefts.values().iter().map(|left| one(*left, right)).collect(), lefts.nulls().cloned())
+        }
+        (true, false) => {
+            let left = lefts.value(0);
+            (rights.values().iter().map(|right| one(left, *right)).collect(), rights.nulls().cloned())
+        }
+        _ if lefts.len() == rights.len() => (
+            lefts.values().iter().zip(rights.values()).map(|(left, right)| one(*left, *right)).collect(),
+            NullBuffer::union(lefts.nulls(), rights.nulls()),
+        ),
+        _ => return None,
+    };
+    (!wrapped).then(|| PrimitiveArray::new(values.into(), nulls))
+}
+
 fn integers<T: ArrowPrimitiveType>(
     operation: Operation,
-    arguments: &[ArrayRef],
+    operands: &[Operand],
     name: &'static str,
 ) -> Result<ArrayRef, ArrowError> {
-    let left: &PrimitiveArray<T> = arguments[0].as_primitive();
     let wide = |_| overflow(name);
-    let array = if operation == Operation::Negate {
-        try_unary::<T, _, T>(left, |value| value.neg_checked().map_err(wide))?
-    } else {
-        let right: &PrimitiveArray<T> = arguments[1].as_primitive();
-        match operation {
-            Operation::Add => try_binary::<_, _, _, T>(left, right, |l, r| l.add_checked(r).map_err(wide))?,
-            Operation::Subtract => try_binary::<_, _, _, T>(left, right, |l, r| l.sub_checked(r).map_err(wide))?,
-            Operation::Multiply => try_binary::<_, _, _, T>(left, right, |l, r| l.mul_checked(r).map_err(wide))?,
-            Operation::Divide => try_binary::<_, _, _, T>(left, right, |l, r| {
-                if r.is_zero() {
-                    return Err(ArrowError::DivideByZero);
-                }
-                l.div_checked(r).map_err(wide)
-            })?,
-            // the least integer has a remainder by -1, and it is 0
-            _ => try_binary::<_, _, _, T>(left, right, |l, r| {
-                if r.is_zero() {
-                    return Err(ArrowError::DivideByZero);
-                }
-                Ok(l.mod_wrapping(r))
-            })?,
+    let zero = T::Native::default();
+    let array = match (operation, operands) {
+        (Operation::Negate, [operand]) => {
+            try_unary::<T, _, T>(operand.array.as_primitive(), |value| value.neg_checked().map_err(wide))?
         }
+        (Operation::Add, [left, right]) => {
+            let quick = fitting::<T>(left, right, |l, r| {
+                let sum = l.add_wrapping(r);
+                (sum, r.is_lt(zero) != sum.is_lt(l))
+            });
+            match quick {
+                Some(array) => array,
+                None => pairs::<T>(left, right, |l, r| l.add_checked(r).map_err(wide))?,
+            }
+        }
+        (Operation::Subtract, [left, right]) => {
+            let quick = fitting::<T>(left, right, |l, r| {
+                let difference = l.sub_wrapping(r);
+                (difference, r.is_gt(zero) != difference.is_lt(l))
+            });
+            match quick {
+                Some(array) => array,
+                None => pairs::<T>(left, right, |l, r| l.sub_checked(r).map_err(wide))?,
+            }
+        }
+        (Operation::Multiply, [left, right]) => pairs::<T>(left, right, |l, r| l.mul_checked(r).map_err(wide))?,
+        (Operation::Divide, [left, right]) => pairs::<T>(left, right, |l, r| {
+            if r.is_zero() {
+                return Err(ArrowError::DivideByZero);
+            }
+            l.div_checked(r).map_err(wide)
+        })?,
+        // the least integer has a remainder by -1, and it is 0
+        (Operation::Remainder, [left, right]) => pairs::<T>(left, right, |l, r| {
+            if r.is_zero() {
+                return Err(ArrowError::DivideByZero);
+            }
+            Ok(l.mod_wrapping(r))
+        })?,
+        _ => return Err(no_operands()),
     };
     Ok(Arc::new(array))
 }
 
-fn floats<T: ArrowPrimitiveType>(operation: Operation, arguments: &[ArrayRef]) -> Result<ArrayRef, ArrowError> {
-    let (left, right) = (arguments[0].as_primitive::<T>(), arguments[1].as_primitive::<T>());
-    let array = try_binary::<_, _, _, T>(left, right, |l, r| {
+fn floats<T: ArrowPrimitiveType>(operation: Operation, operands: &[Operand]) -> Result<ArrayRef, ArrowError> {
+    let [left, right] = operands else {
+        return Err(no_operands());
+    };
+    let array = pairs::<T>(left, right, |l, r| {
         if r.is_zero() {
             return Err(ArrowError::DivideByZero);
         }
@@ -144,6 +226,10 @@ fn floats<T: ArrowPrimitiveType>(operation: Operation, arguments: &[ArrayRef]) -
         })
     })?;
     Ok(Arc::new(array))
+}
+
+fn no_operands() -> ArrowError {
+    ArrowError::ExternalError(Box::new(FederationError::internal("an operator without its operands")))
 }
 
 impl ScalarUDFImpl for Checked {
@@ -183,21 +269,28 @@ impl ScalarUDFImpl for Checked {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
-        let rows = if constant { 1 } else { args.number_rows };
-        let arrays = args
+        let operands = args
             .args
-            .iter()
-            .map(|value| value.clone().into_array(rows))
+            .into_iter()
+            .map(|value| {
+                Ok(match value {
+                    ColumnarValue::Array(array) => Operand { array, scalar: false },
+                    ColumnarValue::Scalar(value) => Operand {
+                        array: value.to_array()?,
+                        scalar: !constant,
+                    },
+                })
+            })
             .collect::<DataFusionResult<Vec<_>>>()?;
         let result = match args.return_field.data_type() {
-            DataType::Int16 => integers::<Int16Type>(self.operation, &arrays, "smallint"),
-            DataType::Int32 => integers::<Int32Type>(self.operation, &arrays, "integer"),
-            DataType::Int64 => integers::<Int64Type>(self.operation, &arrays, "bigint"),
-            DataType::Float32 => floats::<Float32Type>(self.operation, &arrays),
-            DataType::Float64 => floats::<Float64Type>(self.operation, &arrays),
+            DataType::Int16 => integers::<Int16Type>(self.operation, &operands, "smallint"),
+            DataType::Int32 => integers::<Int32Type>(self.operation, &operands, "integer"),
+            DataType::Int64 => integers::<Int64Type>(self.operation, &operands, "bigint"),
+            DataType::Float32 => floats::<Float32Type>(self.operation, &operands),
+            DataType::Float64 => floats::<Float64Type>(self.operation, &operands),
             other => return Err(FederationError::internal(format!("{other} is not computed with here")).into()),
         };
-        let result = result.map_err(|error| FederationError::from(error))?;
+        let result = result.map_err(FederationError::from)?;
         if constant {
             Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?))
         } else {
@@ -391,12 +484,45 @@ fn numeric_remainder(call: &Call<'_>) -> Outcome {
     })
 }
 
-/// A float as it is, for the functions of double precision.
-pub(super) const DOUBLE: Kind = FLOAT8;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sums_that_do_not_fit_fail_and_values_below_nulls_do_not() {
+        let operand = |values: Vec<Option<i32>>, scalar| Operand {
+            array: Arc::new(PrimitiveArray::<Int32Type>::from(values)),
+            scalar,
+        };
+        let computed = |operation, left, right| {
+            integers::<Int32Type>(operation, &[left, right], "integer")
+                .map(|array| array.as_primitive::<Int32Type>().iter().collect::<Vec<_>>())
+                .map_err(|error| FederationError::from(error).sqlstate())
+        };
+        let least = Some(i32::MIN);
+        for (operation, left, right, expected) in [
+            (Operation::Add, vec![Some(1), None], vec![Some(2), Some(3)], Ok(vec![Some(3), None])),
+            (Operation::Add, vec![Some(i32::MAX)], vec![Some(1)], Err("22003")),
+            (Operation::Add, vec![least], vec![Some(-1)], Err("22003")),
+            (Operation::Subtract, vec![least], vec![Some(1)], Err("22003")),
+            (Operation::Subtract, vec![Some(0)], vec![least], Err("22003")),
+            (Operation::Subtract, vec![Some(-1)], vec![least], Ok(vec![Some(i32::MAX)])),
+            (Operation::Remainder, vec![least], vec![Some(-1)], Ok(vec![Some(0)])),
+            (Operation::Divide, vec![Some(1)], vec![Some(0)], Err("22012")),
+        ] {
+            let scalar = right.clone();
+            assert_eq!(computed(operation, operand(left.clone(), false), operand(right, false)), expected);
+            if scalar.len() == 1 {
+                assert_eq!(computed(operation, operand(left, false), operand(scalar, true)), expected);
+            }
+        }
+        let hidden = PrimitiveArray::<Int32Type>::new(vec![i32::MAX].into(), Some(vec![false].into()));
+        let hidden = Operand {
+            array: Arc::new(hidden),
+            scalar: false,
+        };
+        assert_eq!(computed(Operation::Add, hidden, operand(vec![Some(1)], true)), Ok(vec![None]));
+    }
 
     #[test]
     fn long_division_rounds_as_the_short_one() {

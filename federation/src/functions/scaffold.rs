@@ -232,11 +232,6 @@ impl Function {
         self
     }
 
-    pub(crate) fn volatile(mut self) -> Self {
-        self.signature.volatility = Volatility::Volatile;
-        self
-    }
-
     pub(crate) fn shown(mut self, name: impl Into<String>) -> Self {
         self.shown = Some(name.into());
         self
@@ -416,9 +411,7 @@ impl ScalarUDFImpl for Function {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let overload = self.resolve(&args.arg_fields)?;
         let context = Context::of(&args.config_options);
-        let all_scalar = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
-        // a function without arguments may be volatile: each row has its own value
-        let constant = all_scalar && (!args.args.is_empty() || self.signature.volatility != Volatility::Volatile);
+        let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let mut arguments = Vec::with_capacity(args.args.len());
         for (index, value) in args.args.iter().enumerate() {

@@ -5,11 +5,10 @@
 //! * `pg_catalog.` before a function, type or operator is taken off, `OPERATOR(pg_catalog.~)` becomes `~`;
 //! * casts to `regclass`, `regtype`, `regnamespace`, `regrole`: a literal becomes the OID, an OID the name;
 //! * a subquery or a SELECT over a catalog that is always empty here is that: NULL, or no rows;
-//! * `ARRAY(SELECT …)` becomes an aggregate; a correlated scalar subquery becomes a left join;
+//! * `ARRAY(SELECT …)` becomes an aggregate;
 //! * CURRENT_USER and its kin become function calls.
 
 mod empty;
-mod joins;
 
 use std::ops::ControlFlow;
 
@@ -28,17 +27,13 @@ use super::names;
 
 /// Rewrite a statement; see the module's rules.
 pub fn rewrite(statement: &mut Statement) {
-    let mut rules = Rules { joins: 0 };
-    let _: ControlFlow<()> = VisitMut::visit(statement, &mut rules);
+    let _: ControlFlow<()> = VisitMut::visit(statement, &mut Rules);
     if let Statement::Query(query) = statement {
         names::name_columns(query);
     }
 }
 
-struct Rules {
-    /// Joins made so far, for names that are distinct.
-    joins: usize,
-}
+struct Rules;
 
 impl VisitorMut for Rules {
     type Break = ();
@@ -76,8 +71,6 @@ impl VisitorMut for Rules {
             }
             select.selection = None;
             select.distinct = None;
-        } else {
-            let _ = self.joins;
         }
         ControlFlow::Continue(())
     }

@@ -7,8 +7,11 @@ mod auth;
 mod ending;
 mod errors;
 mod http;
-mod protocol;
 // the connectors' tests start the same server
+#[allow(dead_code)]
+#[path = "../../../connectors/tests/it/loopback.rs"]
+mod loopback;
+mod protocol;
 #[allow(dead_code)]
 #[path = "../../../connectors/tests/it/postgres/server.rs"]
 mod postgres;

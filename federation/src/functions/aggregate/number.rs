@@ -16,6 +16,61 @@ pub(super) trait Total: Copy + Default + Send + Sync + 'static {
     fn number(self) -> Number;
 }
 
+/// What is added up, in a type with more room.
+pub(super) trait Widen<T>: Copy {
+    fn widen(self) -> T;
+
+    /// The total of one batch, where its room is known to do and nothing depends on the order.
+    fn total(values: &[Self]) -> Option<T>;
+}
+
+/// A batch has far fewer than 2³¹ values.
+macro_rules! widen {
+    ($from:ty, $to:ty) => {
+        impl Widen<$to> for $from {
+            fn widen(self) -> $to {
+                self.into()
+            }
+
+            fn total(values: &[Self]) -> Option<$to> {
+                (values.len() <= i32::MAX as usize).then(|| values.iter().map(|value| <$to>::from(*value)).sum())
+            }
+        }
+    };
+}
+
+widen!(i16, i64);
+widen!(i32, i64);
+widen!(i64, i128);
+
+macro_rules! as_it_is {
+    ($t:ty) => {
+        impl Widen<$t> for $t {
+            fn widen(self) -> $t {
+                self
+            }
+
+            fn total(_: &[Self]) -> Option<$t> {
+                None
+            }
+        }
+    };
+}
+
+as_it_is!(i128);
+as_it_is!(i256);
+as_it_is!(f64);
+
+impl Widen<f64> for f32 {
+    fn widen(self) -> f64 {
+        f64::from(self)
+    }
+
+    fn total(_: &[Self]) -> Option<f64> {
+        None
+    }
+}
+
 /// A total of any kind.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Number {

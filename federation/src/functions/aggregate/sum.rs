@@ -25,7 +25,7 @@ use datafusion::logical_expr::{
 
 use super::distinct::Distinct;
 use super::interval::IntervalTotal;
-use super::number::{Number, Total, column, quotient, scale_of};
+use super::number::{Number, Total, Widen, column, quotient, scale_of};
 use crate::cast;
 use crate::error::{Cause, FederationError};
 use crate::functions::scaffold::no_such_overload;
@@ -171,17 +171,13 @@ impl AggregateUDFImpl for Summing {
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
         let shape = self.shape(argument(&args).data_type())?;
         Ok(match argument(&args).data_type() {
-            DataType::Int16 => Box::new(Groups::<Int16Type, Int64Type>::new(shape, i64::from)),
-            DataType::Int32 => Box::new(Groups::<Int32Type, Int64Type>::new(shape, i64::from)),
-            DataType::Int64 => Box::new(Groups::<Int64Type, Decimal128Type>::new(shape, i128::from)),
-            DataType::Decimal128(..) => {
-                Box::new(Groups::<Decimal128Type, Decimal128Type>::new(shape, |value| value))
-            }
-            DataType::Decimal256(..) => {
-                Box::new(Groups::<Decimal256Type, Decimal256Type>::new(shape, |value| value))
-            }
-            DataType::Float32 => Box::new(Groups::<Float32Type, Float64Type>::new(shape, f64::from)),
-            DataType::Float64 => Box::new(Groups::<Float64Type, Float64Type>::new(shape, |value| value)),
+            DataType::Int16 => Box::new(Groups::<Int16Type, Int64Type>::new(shape)),
+            DataType::Int32 => Box::new(Groups::<Int32Type, Int64Type>::new(shape)),
+            DataType::Int64 => Box::new(Groups::<Int64Type, Decimal128Type>::new(shape)),
+            DataType::Decimal128(..) => Box::new(Groups::<Decimal128Type, Decimal128Type>::new(shape)),
+            DataType::Decimal256(..) => Box::new(Groups::<Decimal256Type, Decimal256Type>::new(shape)),
+            DataType::Float32 => Box::new(Groups::<Float32Type, Float64Type>::new(shape)),
+            DataType::Float64 => Box::new(Groups::<Float64Type, Float64Type>::new(shape)),
             other => return Err(FederationError::internal(format!("{other} is not summed")).into()),
         })
     }
@@ -203,13 +199,13 @@ fn accumulator(summing: &Summing, argument: &DataType) -> Result<Box<dyn Accumul
     }
     let shape = summing.shape(argument)?;
     Ok(match argument {
-        DataType::Int16 => Box::new(One::<Int16Type, Int64Type>::new(shape, i64::from)),
-        DataType::Int32 => Box::new(One::<Int32Type, Int64Type>::new(shape, i64::from)),
-        DataType::Int64 => Box::new(One::<Int64Type, Decimal128Type>::new(shape, i128::from)),
-        DataType::Decimal128(..) => Box::new(One::<Decimal128Type, Decimal128Type>::new(shape, |value| value)),
-        DataType::Decimal256(..) => Box::new(One::<Decimal256Type, Decimal256Type>::new(shape, |value| value)),
-        DataType::Float32 => Box::new(One::<Float32Type, Float64Type>::new(shape, f64::from)),
-        DataType::Float64 => Box::new(One::<Float64Type, Float64Type>::new(shape, |value| value)),
+        DataType::Int16 => Box::new(One::<Int16Type, Int64Type>::new(shape)),
+        DataType::Int32 => Box::new(One::<Int32Type, Int64Type>::new(shape)),
+        DataType::Int64 => Box::new(One::<Int64Type, Decimal128Type>::new(shape)),
+        DataType::Decimal128(..) => Box::new(One::<Decimal128Type, Decimal128Type>::new(shape)),
+        DataType::Decimal256(..) => Box::new(One::<Decimal256Type, Decimal256Type>::new(shape)),
+        DataType::Float32 => Box::new(One::<Float32Type, Float64Type>::new(shape)),
+        DataType::Float64 => Box::new(One::<Float64Type, Float64Type>::new(shape)),
         other => return Err(FederationError::internal(format!("{other} is not summed"))),
     })
 }
@@ -267,7 +263,6 @@ struct One<I: ArrowPrimitiveType, S: ArrowPrimitiveType> {
     shape: Shape,
     total: S::Native,
     count: i64,
-    convert: fn(I::Native) -> S::Native,
     input: PhantomData<fn(I)>,
 }
 
@@ -281,14 +276,14 @@ impl<I, S> One<I, S>
 where
     I: ArrowPrimitiveType,
     S: ArrowPrimitiveType,
+    I::Native: Widen<S::Native>,
     S::Native: Total,
 {
-    fn new(shape: Shape, convert: fn(I::Native) -> S::Native) -> Self {
+    fn new(shape: Shape) -> Self {
         Self {
             shape,
             total: S::Native::default(),
             count: 0,
-            convert,
             input: PhantomData,
         }
     }
@@ -304,11 +299,21 @@ impl<I, S> Accumulator for One<I, S>
 where
     I: ArrowPrimitiveType,
     S: ArrowPrimitiveType,
+    I::Native: Widen<S::Native>,
     S::Native: Total,
 {
     fn update_batch(&mut self, values: &[ArrayRef]) -> DataFusionResult<()> {
-        for value in values[0].as_primitive::<I>().iter().flatten() {
-            self.add((self.convert)(value), 1)?;
+        let values = values[0].as_primitive::<I>();
+        if values.null_count() > 0 {
+            for value in values.iter().flatten() {
+                self.add(value.widen(), 1)?;
+            }
+        } else if let Some(total) = I::Native::total(values.values()) {
+            self.add(total, values.len() as i64)?;
+        } else {
+            for value in values.values() {
+                self.add(value.widen(), 1)?;
+            }
         }
         Ok(())
     }
@@ -317,7 +322,7 @@ where
         for value in values[0].as_primitive::<I>().iter().flatten() {
             self.total = self
                 .total
-                .minus((self.convert)(value))
+                .minus(value.widen())
                 .ok_or_else(|| overflow(&self.shape))?;
             self.count -= 1;
         }
@@ -362,7 +367,6 @@ struct Groups<I: ArrowPrimitiveType, S: ArrowPrimitiveType> {
     shape: Shape,
     totals: Vec<S::Native>,
     counts: Vec<i64>,
-    convert: fn(I::Native) -> S::Native,
     input: PhantomData<fn(I)>,
 }
 
@@ -370,14 +374,14 @@ impl<I, S> Groups<I, S>
 where
     I: ArrowPrimitiveType,
     S: ArrowPrimitiveType,
+    I::Native: Widen<S::Native>,
     S::Native: Total,
 {
-    fn new(shape: Shape, convert: fn(I::Native) -> S::Native) -> Self {
+    fn new(shape: Shape) -> Self {
         Self {
             shape,
             totals: Vec::new(),
             counts: Vec::new(),
-            convert,
             input: PhantomData,
         }
     }
@@ -398,6 +402,7 @@ impl<I, S> GroupsAccumulator for Groups<I, S>
 where
     I: ArrowPrimitiveType,
     S: ArrowPrimitiveType,
+    I::Native: Widen<S::Native>,
     S::Native: Total,
 {
     fn update_batch(
@@ -411,14 +416,14 @@ where
         let values = values[0].as_primitive::<I>();
         if values.null_count() == 0 && opt_filter.is_none() {
             for (value, group) in values.values().iter().zip(group_indices) {
-                self.add(*group, (self.convert)(*value), 1)?;
+                self.add(*group, value.widen(), 1)?;
             }
             return Ok(());
         }
         for (row, group) in group_indices.iter().enumerate() {
             let kept = opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             if kept && values.is_valid(row) {
-                self.add(*group, (self.convert)(values.value(row)), 1)?;
+                self.add(*group, values.value(row).widen(), 1)?;
             }
         }
         Ok(())
@@ -467,7 +472,7 @@ where
             let kept = values.is_valid(row)
                 && opt_filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             totals.push(if kept {
-                (self.convert)(values.value(row))
+                values.value(row).widen()
             } else {
                 S::Native::default()
             });
@@ -515,7 +520,6 @@ mod tests {
     fn totals_do_not_wrap() {
         let mut total = One::<Decimal128Type, Decimal128Type>::new(
             Summing::sum().shape(&DataType::Decimal128(38, 0)).unwrap(),
-            |value| value,
         );
         total.add(i128::MAX, 1).unwrap();
         assert_eq!(total.add(1, 1).unwrap_err().sqlstate(), "22003");
