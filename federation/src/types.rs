@@ -12,13 +12,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
-
-/// Field metadata key that overrides the Postgres type of a column, with the type's `pg_type.typname`
-/// and, for `varchar` and `bpchar`, an optional length: `oid`, `uuid`, `jsonb`, `varchar(20)`.
-///
-/// The physical Arrow type must be one that the encoder of that Postgres type reads; where it is not, the
-/// override is ignored and the Arrow type decides.
-pub const PG_TYPE_METADATA: &str = "lakegate.pg_type";
+pub use lakegate_connectors::PG_TYPE_METADATA;
 
 /// A Postgres base type as `pg_type` describes it.
 #[derive(Debug, PartialEq, Eq, Hash)]

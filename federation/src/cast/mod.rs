@@ -333,10 +333,10 @@ pub(crate) fn cast(
     if destination == Class::Text && !target.pg_type.array {
         if source == Class::Text && !from_type.array {
             let array = normalize(array)?;
-            return Ok(text::fit(array.as_string(), from_type, target.pg_type));
+            return text::fit(array.as_string(), from_type, target.pg_type);
         }
         let printed = text::print(array, from_type, context)?;
-        return Ok(text::fit(&printed, types::PgType::scalar(&types::TEXT), target.pg_type));
+        return text::fit(&printed, types::PgType::scalar(&types::TEXT), target.pg_type);
     }
     let array = normalize(array)?;
     if from_type.array && target.pg_type.array {

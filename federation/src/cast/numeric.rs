@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Builder, Decimal256Builder, PrimitiveArray, PrimitiveBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Builder, Decimal256Builder, PrimitiveBuilder,
 };
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,

@@ -9,6 +9,7 @@ use super::{Class, Context, Target, class};
 use crate::error::{Cause, FederationError};
 use crate::json;
 use crate::types::{self, PgType};
+use crate::values::read::value_error;
 use crate::values::{EncodeContext, EncodeFailure, Format, resolve};
 
 /// The values as a cast to text prints them.
@@ -57,7 +58,7 @@ fn unprintable(failure: &EncodeFailure) -> FederationError {
 }
 
 /// Cuts text to the length of its type; blanks at the end of a `char(n)` go when it becomes another type.
-pub(crate) fn fit(array: &StringArray, from: PgType, to: PgType) -> ArrayRef {
+pub(crate) fn fit(array: &StringArray, from: PgType, to: PgType) -> Result<ArrayRef, FederationError> {
     let unpad = from.base.oid == types::BPCHAR.oid && to.base.oid != types::BPCHAR.oid;
     let limit = match to.base.oid {
         1042 | 1043 if to.typmod >= 4 => Some(to.typmod.unsigned_abs() as usize - 4),
@@ -68,12 +69,13 @@ pub(crate) fn fit(array: &StringArray, from: PgType, to: PgType) -> ArrayRef {
     };
     let pad = (to.base.oid == types::BPCHAR.oid).then_some(limit).flatten();
     if !unpad && limit.is_none() {
-        return Arc::new(array.clone());
+        return Ok(Arc::new(array.clone()));
     }
+    let mut total = 0;
     let fitted: StringArray = array
         .iter()
         .map(|text| {
-            let mut text = text?;
+            let Some(mut text) = text else { return Ok(None) };
             if unpad {
                 text = text.trim_end_matches(' ');
             }
@@ -87,14 +89,18 @@ pub(crate) fn fit(array: &StringArray, from: PgType, to: PgType) -> ArrayRef {
                     None => length = text.chars().count(),
                 }
             }
-            let mut fitted = text.to_owned();
-            if let Some(width) = pad {
-                fitted.extend(std::iter::repeat_n(' ', width.saturating_sub(length)));
+            let padding = pad.unwrap_or(0).saturating_sub(length);
+            total += text.len() + padding;
+            // a batch's texts are one buffer, whose places are counted in 31 bits
+            if total > i32::MAX as usize {
+                return Err(value_error("54000", "the texts of one batch are too long"));
             }
-            Some(fitted)
+            let mut fitted = text.to_owned();
+            fitted.extend(std::iter::repeat_n(' ', padding));
+            Ok(Some(fitted))
         })
-        .collect();
-    Arc::new(fitted)
+        .collect::<Result<_, FederationError>>()?;
+    Ok(Arc::new(fitted))
 }
 
 /// What scalars of `jsonb` are as text, for a cast to a number or boolean.

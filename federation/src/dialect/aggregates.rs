@@ -5,10 +5,10 @@
 
 use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, OrderByExpr,
+    ObjectName, OrderByExpr, OrderByOptions,
 };
 
-use super::syntax::{call, cast_to};
+use super::syntax::{call, cast_to, text};
 use crate::cast::Target;
 use crate::types::{self, PgType};
 
@@ -50,6 +50,33 @@ fn ordered_array(function: &Function) -> Option<Expr> {
     Some(Expr::Function(array))
 }
 
+/// `array_agg(DISTINCT x ORDER BY x)` as the sorted array of what differs: PostgreSQL orders by nothing else here, and
+/// sorts where no order is named. DataFusion may hand out the values the other way round.
+fn sorted_array(function: &Function, value: FunctionArg) -> Option<Expr> {
+    let mut array = renamed(function, "lakegate_array_agg");
+    let FunctionArguments::List(list) = &mut array.args else {
+        return None;
+    };
+    let mut order = OrderByOptions {
+        asc: None,
+        nulls_first: None,
+    };
+    list.clauses.retain(|clause| match clause {
+        FunctionArgumentClause::OrderBy(keys) => {
+            if let [key, ..] = keys.as_slice() {
+                order = key.options.clone();
+            }
+            false
+        }
+        _ => true,
+    });
+    list.args = vec![value];
+    let descending = order.asc == Some(false);
+    let direction = if descending { "DESC" } else { "ASC" };
+    let nulls = if order.nulls_first.unwrap_or(descending) { "NULLS FIRST" } else { "NULLS LAST" };
+    Some(call("array_sort", vec![Expr::Function(array), text(direction), text(nulls)]))
+}
+
 /// The call as one of `array_agg`; None for every other function.
 pub(super) fn rewrite(name: &str, function: &Function) -> Option<Expr> {
     let FunctionArguments::List(list) = &function.args else {
@@ -74,9 +101,11 @@ pub(super) fn rewrite(name: &str, function: &Function) -> Option<Expr> {
             Some(call(&format!("lakegate_{name}"), vec![argument(0)?, array]))
         }
         ("mode", 0) => Some(call("lakegate_mode", vec![ordered_array(function)?])),
-        // DISTINCT loses the order of DataFusion's string_agg
+        ("array_agg", 1) if is_distinct(function) && function.over.is_none() => {
+            sorted_array(function, list.args[0].clone())
+        }
         ("string_agg", 2) if is_distinct(function) && function.over.is_none() => {
-            let array = with_arguments(function, "array_agg", vec![list.args[0].clone()]);
+            let array = sorted_array(function, list.args[0].clone())?;
             Some(call("array_to_string", vec![array, argument(1)?]))
         }
         ("regr_count", 2) => {

@@ -120,7 +120,7 @@ pub(super) fn series_of_rows(expression: &mut Expr) {
                 && let [(_, array)] = set.columns
                 && let Some(parts) = arguments(function)
             {
-                *expression = call("unnest", vec![call(array, parts)]);
+                *expression = rows_of(array, call(array, parts));
                 return;
             }
             if let FunctionArguments::List(list) = &mut function.args {
@@ -142,6 +142,17 @@ pub(super) fn series_of_rows(expression: &mut Expr) {
         }
         _ => {}
     }
+}
+
+/// `unnest(array)`, whose elements are known to be JSON only while they are in the array.
+fn rows_of(function: &str, array: Expr) -> Expr {
+    let rows = call("unnest", vec![array]);
+    let is = |endings: [&str; 3]| endings.iter().any(|ending| function.ends_with(ending));
+    if !is(["_elements", "_values", "_path_query"]) {
+        return rows;
+    }
+    let named = if function.starts_with("lakegate_jsonb") { "jsonb" } else { "json" };
+    call(&format!("lakegate_same {named}"), vec![rows])
 }
 
 /// The tables of a SELECT.
@@ -228,11 +239,11 @@ fn factor(table: &mut TableFactor, first: bool) -> Result<(), FederationError> {
         }
     }
     called.arguments.iter_mut().for_each(narrow);
-    let columns: Vec<(Option<&str>, Expr)> = match called.name.as_str() {
+    let columns: Vec<(Option<&str>, &str, Expr)> = match called.name.as_str() {
         "unnest" => called
             .arguments
             .iter()
-            .map(|argument| (None, argument.clone()))
+            .map(|argument| (None, "unnest", argument.clone()))
             .collect(),
         "json_to_record" | "jsonb_to_record" | "json_to_recordset" | "jsonb_to_recordset" => {
             *table = records(&called, first)?;
@@ -242,7 +253,7 @@ fn factor(table: &mut TableFactor, first: bool) -> Result<(), FederationError> {
             Some(set) => set
                 .columns
                 .iter()
-                .map(|(column, array)| (*column, call(array, called.arguments.clone())))
+                .map(|(column, array)| (*column, *array, call(array, called.arguments.clone())))
                 .collect(),
             None => return Ok(()),
         },
@@ -259,10 +270,10 @@ fn factor(table: &mut TableFactor, first: bool) -> Result<(), FederationError> {
         .map(|alias| alias.columns.iter().map(|column| column.name.clone()).collect())
         .unwrap_or_default();
     let several = columns.len() > 1;
-    let mut items: Vec<(Ident, Expr)> = columns
+    let mut items: Vec<(Ident, &str, Expr)> = columns
         .into_iter()
         .enumerate()
-        .map(|(index, (name, array))| {
+        .map(|(index, (name, function, array))| {
             let name = match name {
                 Some(name) => Ident::new(name),
                 // the one column has the alias as its name, of several each has the function's
@@ -272,18 +283,18 @@ fn factor(table: &mut TableFactor, first: bool) -> Result<(), FederationError> {
                 None if several => fallback.clone(),
                 None => alias_name.clone(),
             };
-            (name, array)
+            (name, function, array)
         })
         .collect();
     if called.ordinality {
-        let arrays: Vec<Expr> = items.iter().map(|(_, array)| array.clone()).collect();
-        items.push((Ident::new("ordinality"), call("lakegate_ordinals", arrays)));
+        let arrays: Vec<Expr> = items.iter().map(|(_, _, array)| array.clone()).collect();
+        items.push((Ident::new("ordinality"), "unnest", call("lakegate_ordinals", arrays)));
     }
     let projection = items
         .into_iter()
         .enumerate()
-        .map(|(index, (name, array))| SelectItem::ExprWithAlias {
-            expr: call("unnest", vec![array]),
+        .map(|(index, (name, function, array))| SelectItem::ExprWithAlias {
+            expr: rows_of(function, array),
             alias: given.get(index).cloned().unwrap_or(name),
         })
         .collect();

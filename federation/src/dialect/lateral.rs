@@ -12,12 +12,17 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, NullHandling, Result as DataFusionResult, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery};
 
+use super::top;
+
 /// Rewrites the LATERAL joins of a plan.
 pub(super) fn flatten(plan: LogicalPlan) -> DataFusionResult<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Join(join) => match flat_map(&join)? {
             Some(plan) => Ok(Transformed::yes(plan)),
-            None => Ok(Transformed::no(LogicalPlan::Join(join))),
+            None => match top::rewrite(&join)? {
+                Some(plan) => Ok(Transformed::yes(plan)),
+                None => Ok(Transformed::no(LogicalPlan::Join(join))),
+            },
         },
         other => Ok(Transformed::no(other)),
     })

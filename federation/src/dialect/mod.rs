@@ -20,6 +20,8 @@ mod rows;
 mod rules;
 mod subquery;
 mod syntax;
+mod top;
+mod using;
 
 use std::sync::Arc;
 

@@ -18,7 +18,7 @@ use super::syntax::{
     number, target, text, unit_of, with_digits_of, null,
 };
 use super::literals::{each_values, large_number, narrow, narrow_parts, narrow_values, settle_values};
-use super::{aggregates, from, rows};
+use super::{aggregates, from, rows, using};
 use crate::cast::Target;
 use crate::error::{Cause, FederationError};
 use crate::types::{self, PgType};
@@ -69,7 +69,10 @@ impl VisitorMut for Rules {
         }
         each_values(&mut query.body, narrow_values);
         order_of_rows(query);
-        ControlFlow::Continue(())
+        match using::merge(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<FederationError> {
@@ -79,6 +82,17 @@ impl VisitorMut for Rules {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<FederationError> {
         for item in &mut select.projection {
+            // the parser takes the second of two strings for a name
+            if let SelectItem::ExprWithAlias { alias, .. } = item
+                && alias.quote_style == Some('\'')
+            {
+                return ControlFlow::Break(
+                    Cause::Syntax {
+                        message: format!("syntax error at or near \"'{}'\"", alias.value),
+                    }
+                    .into(),
+                );
+            }
             if let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } = item {
                 narrow(expression);
                 from::series_of_rows(expression);

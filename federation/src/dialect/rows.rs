@@ -215,8 +215,6 @@ pub(super) fn query(select: Select) -> Query {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     fn condition(sql: &str) -> String {
         let mut statement = crate::parse(&format!("SELECT a FROM t WHERE {sql}")).unwrap().remove(0);
         crate::dialect::rewrite(&mut statement).unwrap();

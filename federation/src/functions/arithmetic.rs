@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::scaffold::{Call, FLOAT8, Function, Kind, NUMERIC, Outcome, Returns, function, overload};
+use super::scaffold::{Call, Function, Kind, NUMERIC, Outcome, Returns, function, overload};
 use crate::cast;
 use crate::error::{Cause, FederationError};
 use crate::types::{self, BaseType, FREE_NUMERIC};

@@ -269,13 +269,28 @@ fn array_overlaps(call: &Call<'_>) -> Outcome {
     })
 }
 
+/// The array, which is empty where a subquery has no rows.
+fn rows(call: &Call<'_>) -> Outcome {
+    let rows = (0..call.rows)
+        .map(|row| {
+            let argument = &call.arguments[0];
+            let empty = || argument.array.as_list_opt::<i32>().map(|list| list.values().slice(0, 0));
+            call.list(0, row).or_else(empty)
+        })
+        .collect();
+    lists(call, rows)
+}
+
 fn filled_field(fields: &[FieldRef]) -> Result<Field, FederationError> {
     let inner = fields.first().map_or(DataType::Utf8, |field| field.data_type().clone());
     Ok(Field::new("", DataType::new_list(inner, true), true))
 }
 
 fn array_fill(call: &Call<'_>) -> Outcome {
+    /// Elements of the arrays of one batch.
+    const MOST: usize = 20_000_000;
     let mut rows = Vec::with_capacity(call.rows);
+    let mut total = 0;
     for row in 0..call.rows {
         let Some(sizes) = call.list(1, row) else {
             rows.push(None);
@@ -288,6 +303,10 @@ fn array_fill(call: &Call<'_>) -> Outcome {
         let argument = &call.arguments[0];
         let place = argument.at(row) as u32;
         let count = sizes.value(0).max(0) as usize;
+        total += count;
+        if total > MOST {
+            return Err(value_error("54000", "array size exceeds the maximum allowed"));
+        }
         let places = UInt32Array::from_value(place, count);
         rows.push(Some(take(&argument.array, &places, None)?));
     }
@@ -400,6 +419,7 @@ pub(super) fn functions() -> Vec<Function> {
     const TRUTH: Returns = Returns::Type(&types::BOOL);
     vec![
         function("lakegate_only", [overload(&[LIST], Returns::From(element_field), only).nullable()]).shown("only"),
+        function("lakegate_rows", [overload(&[LIST], Returns::Same(0), rows).nullable()]).shown("array"),
         function("lakegate_element", [overload(&[LIST, INT4], Returns::From(element_field), element)]).shown("element"),
         function("lakegate_slice", [overload(&[LIST, INT4, INT4], Returns::Same(0), slice)]).shown("slice"),
         function("array_length", [overload(&[LIST, INT4], INT4_RESULT, array_length)]),

@@ -8,6 +8,8 @@ pub(crate) mod aggregate;
 pub(crate) mod arithmetic;
 mod array;
 pub(crate) mod cast;
+#[cfg(test)]
+mod hostile;
 mod json;
 mod math;
 mod misc;
@@ -85,6 +87,7 @@ impl Library {
         }
         cast::by_name(name)
             .or_else(|| quantified::by_name(name))
+            .or_else(|| same::by_name(name))
             .or_else(|| math::rounding(name).map(scaffold::Function::build))
             .or_else(|| {
                 name.starts_with("lakegate_extract ")

@@ -29,12 +29,21 @@ pub(crate) fn typed(expr: Expr, pg_type: PgType) -> Expr {
     same(Some(pg_type), expr)
 }
 
+/// `lakegate_same jsonb`: the argument as a value of the type.
+pub(crate) fn by_name(name: &str) -> Option<Arc<ScalarUDF>> {
+    let base = types::base_by_name(name.strip_prefix("lakegate_same ")?)?;
+    Some(Arc::new(function(Some(PgType::scalar(base)))))
+}
+
 fn same(pg_type: Option<PgType>, expr: Expr) -> Expr {
+    function(pg_type).call(vec![expr])
+}
+
+fn function(pg_type: Option<PgType>) -> ScalarUDF {
     ScalarUDF::new_from_impl(Same {
         pg_type,
         signature: Signature::any(1, Volatility::Immutable),
     })
-    .call(vec![expr])
 }
 
 impl ScalarUDFImpl for Same {

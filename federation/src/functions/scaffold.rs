@@ -22,6 +22,7 @@ use datafusion::logical_expr::{
 use crate::cast::{self, Context, Target};
 use crate::error::{Cause, FederationError};
 use crate::types::{self, BaseType, PgType};
+use crate::values::read::value_error;
 
 /// What a parameter takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -617,6 +618,10 @@ impl<'a> Call<'a> {
         for row in 0..self.rows {
             scratch.clear();
             if !self.skips(row) && write(row, &mut scratch)? {
+                // a batch's texts are one buffer, whose places are counted in 31 bits
+                if out.values_slice().len() + scratch.len() > i32::MAX as usize {
+                    return Err(value_error("54000", "the texts of one batch are too long"));
+                }
                 out.append_value(&scratch);
             } else {
                 out.append_null();

@@ -19,8 +19,8 @@ use crate::values::datetime::ZoneCache;
 use crate::values::read::number::rescale;
 use crate::values::read::value_error;
 
-/// Elements of one series: all of them are in memory at once.
-const MOST: usize = 50_000_000;
+/// Elements of the series of one batch: all of them are in memory at once.
+const MOST: usize = 20_000_000;
 
 fn zero_step() -> FederationError {
     value_error("22023", "step size cannot equal zero")
@@ -29,7 +29,7 @@ fn zero_step() -> FederationError {
 fn check(count: usize) -> Result<(), FederationError> {
     if count >= MOST {
         return Err(Cause::TooComplex {
-            message: format!("a series has more than {MOST} elements"),
+            message: format!("series of more than {MOST} elements at once are not supported"),
         }
         .into());
     }
@@ -58,6 +58,7 @@ macro_rules! integers {
             let (starts, stops) = (call.values::<$t>(0), call.values::<$t>(1));
             let steps = call.values_if::<$t>(2);
             let mut out = ListBuilder::new(<$builder>::new());
+            let mut count = 0;
             for row in 0..call.rows {
                 if call.skips(row) {
                     out.append(false);
@@ -68,7 +69,6 @@ macro_rules! integers {
                 if step == 0 {
                     return Err(zero_step());
                 }
-                let mut count = 0;
                 while if step > 0 { value <= stop } else { value >= stop } {
                     check(count)?;
                     out.values().append_value(value);
@@ -112,6 +112,7 @@ fn numeric(call: &Call<'_>) -> Outcome {
     let (_, scale) = super::arithmetic::digits(item.data_type()).unwrap_or((76, 38));
     let up = |value: i256, from: i32| rescale(value, from, scale).ok_or_else(cast::overflow);
     let mut rows: Vec<Option<Vec<i256>>> = Vec::with_capacity(call.rows);
+    let mut count = 0;
     for row in 0..call.rows {
         if call.skips(row) {
             rows.push(None);
@@ -127,7 +128,8 @@ fn numeric(call: &Call<'_>) -> Outcome {
         let (mut value, stop) = (up(starts.get(row), starts.scale)?, up(stops.get(row), stops.scale)?);
         let mut values = Vec::new();
         while if step > i256::ZERO { value <= stop } else { value >= stop } {
-            check(values.len())?;
+            check(count)?;
+            count += 1;
             values.push(value);
             value = value.checked_add(step).ok_or_else(cast::overflow)?;
         }
@@ -170,6 +172,7 @@ fn timestamps(call: &Call<'_>) -> Outcome {
     let zone = ZoneCache::new(call.context.zone.clone());
     let builder = TimestampMicrosecondBuilder::new().with_data_type(item.data_type().clone());
     let mut out = ListBuilder::new(builder).with_field(Arc::clone(item));
+    let mut count = 0;
     for row in 0..call.rows {
         if call.skips(row) {
             out.append(false);
@@ -183,7 +186,6 @@ fn timestamps(call: &Call<'_>) -> Outcome {
             return Err(zero_step());
         }
         let (mut value, stop) = (starts.get(row), stops.get(row));
-        let mut count = 0;
         while if length > 0 { value <= stop } else { value >= stop } {
             check(count)?;
             out.values().append_value(value);

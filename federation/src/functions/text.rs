@@ -304,6 +304,9 @@ fn quote_nullable(call: &Call<'_>) -> Outcome {
     })
 }
 
+/// Bytes of the longest text, as in PostgreSQL.
+const MOST_BYTES: usize = 0x3fff_ffff;
+
 /// `format('%s %I %L', …)`, with positions (`%2$s`) and widths (`%-10s`, `%*s`).
 fn format(call: &Call<'_>) -> Outcome {
     let templates = call.texts(0);
@@ -349,9 +352,12 @@ fn format(call: &Call<'_>) -> Outcome {
             while let Some(digit) = characters.next_if(char::is_ascii_digit) {
                 digits.push(digit);
             }
-            let mut width: i64 = digits.parse().unwrap_or(0);
+            let number_of = |digits: &str| {
+                digits.parse::<i32>().map_err(|_| value_error("22003", "number is out of range"))
+            };
+            let mut width = if digits.is_empty() { 0 } else { number_of(&digits)? };
             if characters.next_if_eq(&'*').is_some() {
-                width = argument(next, row)?.and_then(|text| text.parse().ok()).unwrap_or(0);
+                width = argument(next, row)?.map_or(Ok(0), number_of)?;
                 next += 1;
             }
             let conversion = characters
@@ -380,6 +386,9 @@ fn format(call: &Call<'_>) -> Outcome {
             let missing = usize::try_from(width.unsigned_abs())
                 .unwrap_or(0)
                 .saturating_sub(text.chars().count());
+            if missing + text.len() + out.len() > MOST_BYTES {
+                return Err(value_error("54000", "requested length too large"));
+            }
             if left {
                 out.push_str(&text);
             }

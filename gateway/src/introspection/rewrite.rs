@@ -221,8 +221,9 @@ fn function_rule(function: &mut Function) -> Option<Expr> {
     }
 }
 
-/// `ARRAY(SELECT x …)` as `(SELECT array_agg(x) FROM (SELECT x …))`.
+/// `ARRAY(SELECT x … ORDER BY y)` as `lakegate_rows((SELECT array_agg(x ORDER BY y) FROM (SELECT x, y …)))`.
 fn array_of(query: &Query) -> Option<Expr> {
+    const ELEMENT: &str = "lakegate_element";
     if is_empty_query(query) {
         return Some(call("make_array", Vec::new()));
     }
@@ -236,17 +237,45 @@ fn array_of(query: &Query) -> Option<Expr> {
     let [item] = select.projection.as_mut_slice() else {
         return None;
     };
-    let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item
-    else {
-        return None;
+    let (expression, name) = match item {
+        SelectItem::UnnamedExpr(expression) => (expression.clone(), None),
+        SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), Some(Expr::Identifier(alias.clone()))),
+        _ => return None,
     };
-    *item = SelectItem::ExprWithAlias {
-        expr: expression.clone(),
-        alias: Ident::new("lakegate_element"),
-    };
-    let text = format!("select array_agg(lakegate_element) from ({inner}) lakegate_elements");
+    // what is sorted by is a column, too: an aggregate has no order of its input
+    let mut items = vec![(expression.clone(), ELEMENT.to_owned())];
+    let mut order = Vec::new();
+    if let Some(by) = &mut inner.order_by
+        && let OrderByKind::Expressions(keys) = &mut by.kind
+    {
+        for key in keys {
+            let is_first = matches!(&key.expr, Expr::Value(value) if matches!(&value.value, Value::Number(place, _) if place == "1"));
+            let is_element = is_first || key.expr == expression || name.as_ref() == Some(&key.expr);
+            let column = if is_element {
+                ELEMENT.to_owned()
+            } else if select.distinct.is_some() {
+                // rows would differ by what is not selected, which PostgreSQL refuses
+                return None;
+            } else {
+                items.push((key.expr.clone(), format!("lakegate_key{}", items.len())));
+                format!("lakegate_key{}", items.len() - 1)
+            };
+            key.expr = Expr::Identifier(Ident::new(column));
+            order.push(key.to_string());
+        }
+    }
+    select.projection = items
+        .into_iter()
+        .map(|(expr, alias)| SelectItem::ExprWithAlias {
+            expr,
+            alias: Ident::new(alias),
+        })
+        .collect();
+    let order = if order.is_empty() { String::new() } else { format!(" order by {}", order.join(", ")) };
+    let text = format!("select array_agg({ELEMENT}{order}) from ({inner}) lakegate_elements");
     match lakegate_federation::parse(&text).ok()?.pop()? {
-        Statement::Query(query) => Some(Expr::Subquery(query)),
+        // no rows are an array, too
+        Statement::Query(query) => Some(call("lakegate_rows", vec![Expr::Subquery(query)])),
         _ => None,
     }
 }

@@ -16,7 +16,7 @@ select sum(null::int), avg(null::int), count(null)
 select bool_and(x), bool_or(x), every(x) from (values (true), (false), (null)) v(x)
 select bool_and(x) from (values (true)) v(x) where false
 select bit_and(x), bit_or(x), bit_xor(x) from (values (5), (3)) v(x)
-select string_agg(x, ','), string_agg(x, ',' order by x desc), string_agg(distinct x, ',' order by x), string_agg(x, '' order by x) from (values ('b'), ('a'), ('b')) v(x)
+select string_agg(x, ',' order by x desc), string_agg(distinct x, ',' order by x), string_agg(x, '' order by x), string_agg(distinct x, ','), string_agg(distinct x, ',' order by x desc) from (values ('b'), ('a'), ('b')) v(x)
 select string_agg(x, ',' order by n) from (values ('b', 2), ('a', 1), (null, 3)) v(x, n)
 select string_agg(x::text, '-' order by x) filter (where x > 1) from (values (1), (3), (2)) v(x)
 select string_agg(x, ',') from (values ('a')) v(x) where false

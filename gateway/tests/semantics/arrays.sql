@@ -14,6 +14,8 @@ select array[1,2] = array[1,2], array[1,2] < array[1,3], array[1,2] <> array[2,1
 select 2 = any(array[1,2,3]), 5 = any(array[1,2,3]), 5 = any(array[1,null]), 2 <> all(array[1,3]), 2 > all(array[0,1]), 2 > any(array[3,1]), null = any(array[1]), 1 = any(array[]::int[]), 1 = any('{1,2}'), 'a' = any('{a,b}'::text[])
 select 2 <> all(array[1,null]), 1 = all(array[]::int[])
 select array(select x from (values (1),(2),(3)) v(x) order by x desc)
+select array(select x from (values (1, 'b'), (2, 'a'), (3, 'c')) v(x, y) order by y desc limit 2), array(select distinct x from (values (2), (1), (2)) v(x) order by 1)
+select array(select x from (values (1)) v(x) where false), array_agg(distinct x order by x desc), array_agg(distinct x) from (values (1), (null), (2), (1)) v(x)
 select string_to_array('1,2,3', ',')::int[], array_to_string(string_to_array('a b', ' '), '-')
 select array_agg(x order by x), array_agg(x order by x desc), array_agg(distinct x order by x) from (values (2),(1),(2)) v(x)
 select array_agg(x) from (values (1)) v(x) where false

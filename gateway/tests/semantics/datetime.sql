@@ -66,7 +66,8 @@ select to_number('1,234.56', '9,999.99'), to_number('-12.3', 'S99.9'), to_number
 -- current time
 select now() = current_timestamp, now() = transaction_timestamp(), current_date = now()::date, localtimestamp = now()::timestamp, statement_timestamp() <= clock_timestamp()
 select now() - interval '1 day' < now(), current_time is not null, localtime is not null
-select pg_typeof(now()), pg_typeof(current_date), pg_typeof(localtimestamp), pg_typeof(current_time)
+select pg_typeof(now()), pg_typeof(current_date), pg_typeof(localtimestamp)
+select pg_typeof(current_time)::text
 select 'today'::date = current_date, 'yesterday'::date = current_date - 1, 'tomorrow'::date = current_date + 1, 'now'::timestamptz = now()
 -- the session's zone changes what is shown and read
 set timezone = 'Asia/Seoul'

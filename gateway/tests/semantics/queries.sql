@@ -27,7 +27,7 @@ select distinct on (g) g, x, h from (values ('a', 1, 'p'), ('a', 1, 'q')) v(g, x
 select 1 union select 2 union select 1 order by 1
 select 1 union all select 1
 select 1 union select 2.5 order by 1
-select 1 union all select '2'
+select 1 union all select '2' order by 1
 select null union select 1 order by 1
 select 'a' union select null order by 1
 select 1 union select 'a'
@@ -52,6 +52,10 @@ select column1, column2 from (values (1, 'x'))
 select a.x, b.y from (values (1), (2)) a(x) join (values (2, 'b'), (3, 'c')) b(x, y) on a.x = b.x
 select a.x, b.y from (values (1), (2)) a(x) left join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by 1
 select x, y from (values (1), (2)) a(x) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by x
+select x, a.x, b.x, x + 1 from (values (1), (2)) a(x) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) where x > 1 order by x
+select x, count(*) from (values (1), (2)) a(x) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) group by x having x < 3 order by x desc
+select * from (values (1, 'p'), (2, 'q')) a(x, z) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by 1
+select * from (values (1, 'p'), (2, 'q')) a(x, z) natural full join (values (2, 'b'), (3, 'c')) b(x, y) order by 1
 select * from (values (1), (2)) a(x) right join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by 1
 select * from (values (1, 'p'), (2, 'q')) a(x, z) natural join (values (2, 'b'), (3, 'c')) b(x, y)
 select * from (values (1), (2)) a(x) cross join (values ('a')) b(y) order by 1
@@ -80,6 +84,9 @@ select a.x, b.y from (values (1), (2), (3)) a(x) left join lateral (select w.y f
 select a.x, b.n from (values (1), (2)) a(x) cross join lateral (select count(*) as n from (values (1), (1), (2)) w(k) where w.k = a.x) b order by 1
 select a.x, b.n from (values (1), (2)) a(x) left join lateral (select sum(k) as n from (values (1), (1)) w(k) where w.k = a.x) b on true order by 1
 select a.x, b.y from (values (1), (2)) a(x) join lateral (select w.y from (values (1, 'p'), (2, 'r')) w(k, y) where w.k = a.x) b on true order by 1
+select a.x, b.y, b.z from (values (1), (2), (3)) a(x), lateral (select y, k || y as z from (values (1, 'p'), (1, 'q'), (1, 'r'), (2, 's'), (null, 't')) w(k, y) where w.k = a.x and y <> 'q' order by y desc limit 1 offset 1) b order by 1
+select a.x, b.y from (values (1), (2), (3)) a(x) left join lateral (select w.y from (values (1, 'p'), (1, 'q'), (2, 'r')) w(k, y) where a.x = w.k order by length(w.y), w.y desc limit 1) b on b.y <> 'r' order by 1
+select a0.id, b0.id, b0.t from things a0, lateral (select w0.id, w0.t from things w0 where w0.i4 = a0.i4 and w0.b order by w0.f8 limit 2) b0 order by 1, 2
 -- common table expressions
 with t as (select 1 as x union all select 2) select sum(x) from t
 with t(a, b) as (values (1, 2)) select a + b from t

@@ -2,8 +2,10 @@
 select 'a' || 'b', 'a' || 1, 1 || 'a', 'a' || 1.50, 'a' || true, 'a' || null, null || 'a'
 select 1 || 2
 select 'd: ' || date '2024-01-02', 't: ' || timestamp '2024-01-02 03:04:05', 'f: ' || 1.0::float8, 'i: ' || interval '1 day'
-select concat('a', 'b', null, 1, true, 1.5), concat(null, null), concat()
-select concat_ws(',', 'a', null, 'b', 1), concat_ws(null, 'a', 'b'), concat_ws(',')
+select concat('a', 'b', null, 1, true, 1.5), concat(null, null)
+select concat()
+select concat_ws(',', 'a', null, 'b', 1), concat_ws(null, 'a', 'b')
+select concat_ws(',')
 select 'a' 'b'
 select E'a\tb\n', E'\x41\u0042', U&'\0041', $$dollar$$, $tag$x$y$tag$
 select 'it''s'

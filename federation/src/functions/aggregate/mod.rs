@@ -11,6 +11,7 @@ mod variance;
 
 use std::sync::Arc;
 
+use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::regr::regr_count_udaf;
 use datafusion::logical_expr::AggregateUDF;
 
@@ -25,6 +26,10 @@ pub(crate) fn aggregates() -> Vec<(&'static str, Arc<AggregateUDF>)> {
             Arc::new(regr_count_udaf().as_ref().clone().with_aliases(["lakegate_regr_count"])),
         ),
     ];
+    all.push((
+        "array_agg",
+        Arc::new(array_agg_udaf().as_ref().clone().with_aliases(["lakegate_array_agg"])),
+    ));
     all.extend(variance::aggregates());
     all
 }
