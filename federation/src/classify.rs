@@ -262,14 +262,20 @@ fn classify_plan(message: &str) -> FederationError {
         return unknown_function(function, &text);
     }
     if first.starts_with("LIMIT must be >= 0") || first.starts_with("OFFSET must be >=0") {
-        let (sqlstate, word) = if first.starts_with("LIMIT") { ("2201W", "LIMIT") } else { ("2201X", "OFFSET") };
+        let (sqlstate, word) = if first.starts_with("LIMIT") {
+            ("2201W", "LIMIT")
+        } else {
+            ("2201X", "OFFSET")
+        };
         return Cause::Value {
             sqlstate,
             message: format!("{word} must not be negative"),
         }
         .into();
     }
-    if first.contains("column out of bounds") || first.contains("position") && first.contains("is not in select list") {
+    if first.contains("column out of bounds")
+        || first.contains("position") && first.contains("is not in select list")
+    {
         return Cause::Value {
             sqlstate: "42P10",
             message: text.into_owned(),

@@ -26,8 +26,8 @@ use futures::future::BoxFuture;
 
 use crate::dialect;
 use crate::error::{Cause, FederationError};
-use crate::functions::Library;
 use crate::extension::{SchemaContext, SchemaExtension};
+use crate::functions::Library;
 use crate::resolve::{Resolved, Scope, unavailable};
 use crate::statement::{check_reads, match_column_case, parse};
 use crate::system::SystemTables;
@@ -259,12 +259,19 @@ impl ContextProvider for Context<'_> {
         arguments: Vec<Expr>,
     ) -> DataFusionResult<Arc<dyn TableSource>> {
         let state = &self.planner.state;
-        let known = if name == dialect::SERIES { "generate_series" } else { name };
-        let function = state.table_functions().get(&known.to_lowercase()).ok_or_else(|| {
-            DataFusionError::from(FederationError::from(Cause::UnknownFunction {
-                function: name.to_owned(),
-            }))
-        })?;
+        let known = if name == dialect::SERIES {
+            "generate_series"
+        } else {
+            name
+        };
+        let function = state
+            .table_functions()
+            .get(&known.to_lowercase())
+            .ok_or_else(|| {
+                DataFusionError::from(FederationError::from(Cause::UnknownFunction {
+                    function: name.to_owned(),
+                }))
+            })?;
         let context = SimplifyContext::builder()
             .with_config_options(Arc::clone(state.config_options()))
             .with_query_execution_start_time(state.execution_props().query_execution_start_time)

@@ -261,7 +261,9 @@ impl ColumnRow {
         // A foreign table's NOT NULL is a wish.
         let nullable = !self.not_null || kind == TableKind::Foreign;
         let mut field = Field::new(self.name, column.wire.data_type(), nullable);
-        if let Some(named) = text_in_name_of(type_oid, modifier).filter(|_| column.wire.data_type() == DataType::Utf8) {
+        if let Some(named) =
+            text_in_name_of(type_oid, modifier).filter(|_| column.wire.data_type() == DataType::Utf8)
+        {
             field = field.with_metadata(HashMap::from([(PG_TYPE_METADATA.to_owned(), named)]));
         }
         (

@@ -180,7 +180,9 @@ fn class(pg_type: PgType) -> Class {
 
 /// Whether PostgreSQL has an explicit cast between the two.
 fn exists(from: PgType, to: PgType) -> bool {
-    use Class::{Bool, Bytes, Date, Float, Integer, Interval, Json, Numeric, Text, Time, Timestamp, Timestamptz};
+    use Class::{
+        Bool, Bytes, Date, Float, Integer, Interval, Json, Numeric, Text, Time, Timestamp, Timestamptz,
+    };
     if from.array || to.array {
         return (from.array && to.array) || matches!((class(from), class(to)), (Text, _) | (_, Text));
     }
@@ -230,7 +232,9 @@ fn plain_name(pg_type: PgType) -> String {
 
 /// Whether DataFusion's cast of the same types has the same results.
 pub(crate) fn is_plain(from: &DataType, to: &DataType) -> bool {
-    use DataType::{Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Timestamp, UInt8, UInt16, UInt32};
+    use DataType::{
+        Date32, Decimal128, Float32, Float64, Int8, Int16, Int32, Int64, Timestamp, UInt8, UInt16, UInt32,
+    };
     if from == to {
         return true;
     }
@@ -254,7 +258,8 @@ pub(crate) fn is_plain(from: &DataType, to: &DataType) -> bool {
         }
         (Decimal128(precision, scale), Decimal128(to_precision, to_scale)) => {
             to_scale >= scale
-                && i16::from(*to_precision) - i16::from(*to_scale) >= i16::from(*precision) - i16::from(*scale)
+                && i16::from(*to_precision) - i16::from(*to_scale)
+                    >= i16::from(*precision) - i16::from(*scale)
         }
         (Date32, Timestamp(TimeUnit::Microsecond, None)) => true,
         _ => false,
@@ -357,10 +362,9 @@ pub(crate) fn cast(
         (Class::Bool | Class::Integer | Class::Float | Class::Numeric, _) => {
             numeric::cast(&array, target, &wanted, from_type)
         }
-        (
-            Class::Date | Class::Time | Class::Timestamp | Class::Timestamptz | Class::Interval,
-            _,
-        ) => time::cast(&array, target, &wanted, context),
+        (Class::Date | Class::Time | Class::Timestamp | Class::Timestamptz | Class::Interval, _) => {
+            time::cast(&array, target, &wanted, context)
+        }
         // one class, one form
         _ => Ok(array),
     }

@@ -6,8 +6,8 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, Decimal128Builder, Decimal256Builder, PrimitiveBuilder,
 };
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, i256,
+    ArrowPrimitiveType, DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type,
+    Int32Type, Int64Type, i256,
 };
 
 use super::Target;
@@ -73,8 +73,12 @@ fn numbers(array: &ArrayRef) -> Option<Numbers<'_>> {
         DataType::Int64 => Numbers::Integer(read!(Int64Type, |value| value)),
         DataType::Float32 => Numbers::Float(read!(Float32Type, f64::from), true),
         DataType::Float64 => Numbers::Float(read!(Float64Type, |value| value), false),
-        DataType::Decimal128(_, scale) => Numbers::Decimal(read!(Decimal128Type, i256::from_i128), i32::from(*scale)),
-        DataType::Decimal256(_, scale) => Numbers::Decimal(read!(Decimal256Type, |value| value), i32::from(*scale)),
+        DataType::Decimal128(_, scale) => {
+            Numbers::Decimal(read!(Decimal128Type, i256::from_i128), i32::from(*scale))
+        }
+        DataType::Decimal256(_, scale) => {
+            Numbers::Decimal(read!(Decimal256Type, |value| value), i32::from(*scale))
+        }
         _ => return None,
     })
 }
@@ -105,13 +109,16 @@ pub(super) fn cast(
     if array.data_type() == wanted && negative_scale(target).is_none() {
         return Ok(Arc::clone(array));
     }
-    let numbers =
-        numbers(array).ok_or_else(|| FederationError::internal(format!("{} is no number", array.data_type())))?;
+    let numbers = numbers(array)
+        .ok_or_else(|| FederationError::internal(format!("{} is no number", array.data_type())))?;
     let name = target.pg_type.base.sql_name;
     match wanted {
         DataType::Boolean => {
             let Numbers::Integer(value) = numbers else {
-                return Err(FederationError::internal(format!("{} is no integer", from.sql_name())));
+                return Err(FederationError::internal(format!(
+                    "{} is no integer",
+                    from.sql_name()
+                )));
             };
             let values: BooleanArray = (0..array.len())
                 .map(|row| (!array.is_null(row)).then(|| value(row) != 0))

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array,
-    ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder, PrimitiveBuilder, StringArray,
-    StringBuilder,
+    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder, PrimitiveBuilder,
+    StringArray, StringBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
@@ -80,7 +79,10 @@ pub(super) fn read(
             Ok(time::round(read::datetime::time(text)?, target.seconds))
         }),
         1114 => primitive::<TimestampMicrosecondType>(texts, wanted, |text| {
-            Ok(time::round_timestamp(read::datetime::timestamp(text)?, target.seconds))
+            Ok(time::round_timestamp(
+                read::datetime::timestamp(text)?,
+                target.seconds,
+            ))
         }),
         1184 => primitive::<TimestampMicrosecondType>(texts, wanted, |text| {
             let micros = read::datetime::timestamptz(text, &context.zone)?;

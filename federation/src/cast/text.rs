@@ -13,7 +13,11 @@ use crate::values::read::value_error;
 use crate::values::{EncodeContext, EncodeFailure, Format, resolve};
 
 /// The values as a cast to text prints them.
-pub(crate) fn print(array: &ArrayRef, pg_type: PgType, context: &Context) -> Result<StringArray, FederationError> {
+pub(crate) fn print(
+    array: &ArrayRef,
+    pg_type: PgType,
+    context: &Context,
+) -> Result<StringArray, FederationError> {
     if let Some(booleans) = array.as_boolean_opt() {
         // the cast spells out what the output function abbreviates
         return Ok(booleans
@@ -25,7 +29,11 @@ pub(crate) fn print(array: &ArrayRef, pg_type: PgType, context: &Context) -> Res
 }
 
 /// The values as their types' output functions print them.
-pub(crate) fn output(array: &ArrayRef, pg_type: PgType, context: &Context) -> Result<StringArray, FederationError> {
+pub(crate) fn output(
+    array: &ArrayRef,
+    pg_type: PgType,
+    context: &Context,
+) -> Result<StringArray, FederationError> {
     let encode = EncodeContext {
         time_zone: context.zone.clone(),
         reg_names: None,
@@ -39,8 +47,12 @@ pub(crate) fn output(array: &ArrayRef, pg_type: PgType, context: &Context) -> Re
             continue;
         }
         scratch.clear();
-        cells.write(row, &mut scratch).map_err(|failure| unprintable(&failure))?;
-        out.append_value(std::str::from_utf8(&scratch).map_err(|error| FederationError::internal(error.to_string()))?);
+        cells
+            .write(row, &mut scratch)
+            .map_err(|failure| unprintable(&failure))?;
+        out.append_value(
+            std::str::from_utf8(&scratch).map_err(|error| FederationError::internal(error.to_string()))?,
+        );
     }
     Ok(out.finish())
 }

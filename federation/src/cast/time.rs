@@ -97,7 +97,11 @@ pub(super) fn cast(
             let from_zoned = zoned(from);
             let local = |row: usize| {
                 let micros = values.value(row);
-                if from_zoned { to_local(micros, &zone) } else { micros }
+                if from_zoned {
+                    to_local(micros, &zone)
+                } else {
+                    micros
+                }
             };
             match to {
                 Date32 => build::<Date32Type>(array, wanted, |row| {
@@ -134,7 +138,11 @@ pub(super) fn cast(
         (Interval(IntervalUnit::MonthDayNano), Time64(_)) => {
             let values = array.as_primitive::<IntervalMonthDayNanoType>();
             build::<Time64MicrosecondType>(array, wanted, |row| {
-                Ok(values.value(row).nanoseconds.div_euclid(1_000).rem_euclid(DAY_MICROS))
+                Ok(values
+                    .value(row)
+                    .nanoseconds
+                    .div_euclid(1_000)
+                    .rem_euclid(DAY_MICROS))
             })
         }
         (Interval(IntervalUnit::MonthDayNano), Interval(_)) => {

@@ -4,8 +4,8 @@
 //! one of `array_agg(x ORDER BY x)`: order, DISTINCT, FILTER and OVER are those of `array_agg`.
 
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, OrderByExpr, OrderByOptions,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions,
 };
 
 use super::syntax::{call, cast_to, text};
@@ -73,8 +73,15 @@ fn sorted_array(function: &Function, value: FunctionArg) -> Option<Expr> {
     list.args = vec![value];
     let descending = order.asc == Some(false);
     let direction = if descending { "DESC" } else { "ASC" };
-    let nulls = if order.nulls_first.unwrap_or(descending) { "NULLS FIRST" } else { "NULLS LAST" };
-    Some(call("array_sort", vec![Expr::Function(array), text(direction), text(nulls)]))
+    let nulls = if order.nulls_first.unwrap_or(descending) {
+        "NULLS FIRST"
+    } else {
+        "NULLS LAST"
+    };
+    Some(call(
+        "array_sort",
+        vec![Expr::Function(array), text(direction), text(nulls)],
+    ))
 }
 
 /// The call as one of `array_agg`; None for every other function.

@@ -12,8 +12,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Select, SelectItem, TableAlias, TableFactor,
-    TableWithJoins, Visit, Visitor,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, Select, SelectItem, TableAlias,
+    TableFactor, TableWithJoins, Visit, Visitor,
 };
 
 use super::literals::narrow;
@@ -103,7 +103,10 @@ const SET_FUNCTIONS: &[SetFunction] = &[
     },
     SetFunction {
         name: "jsonb_each_text",
-        columns: &[(KEY, "lakegate_jsonb_keys"), (VALUE, "lakegate_jsonb_values_text")],
+        columns: &[
+            (KEY, "lakegate_jsonb_keys"),
+            (VALUE, "lakegate_jsonb_values_text"),
+        ],
     },
 ];
 
@@ -125,9 +128,7 @@ pub(super) fn series_of_rows(expression: &mut Expr) {
             }
             if let FunctionArguments::List(list) = &mut function.args {
                 for argument in &mut list.args {
-                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(inner)) =
-                        argument
-                    {
+                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(inner)) = argument {
                         series_of_rows(inner);
                     }
                 }
@@ -151,7 +152,11 @@ fn rows_of(function: &str, array: Expr) -> Expr {
     if !is(["_elements", "_values", "_path_query"]) {
         return rows;
     }
-    let named = if function.starts_with("lakegate_jsonb") { "jsonb" } else { "json" };
+    let named = if function.starts_with("lakegate_jsonb") {
+        "jsonb"
+    } else {
+        "json"
+    };
     call(&format!("lakegate_same {named}"), vec![rows])
 }
 
@@ -222,7 +227,11 @@ fn called(table: &TableFactor) -> Option<Called> {
 }
 
 fn factor(table: &mut TableFactor, first: bool) -> Result<(), FederationError> {
-    if let TableFactor::NestedJoin { table_with_joins: inner, .. } = table {
+    if let TableFactor::NestedJoin {
+        table_with_joins: inner,
+        ..
+    } = table
+    {
         return table_with_joins(inner, first);
     }
     let Some(mut called) = called(table) else {
@@ -288,7 +297,11 @@ fn factor(table: &mut TableFactor, first: bool) -> Result<(), FederationError> {
         .collect();
     if called.ordinality {
         let arrays: Vec<Expr> = items.iter().map(|(_, _, array)| array.clone()).collect();
-        items.push((Ident::new("ordinality"), "unnest", call("lakegate_ordinals", arrays)));
+        items.push((
+            Ident::new("ordinality"),
+            "unnest",
+            call("lakegate_ordinals", arrays),
+        ));
     }
     let projection = items
         .into_iter()
@@ -364,7 +377,9 @@ fn records(called: &Called, first: bool) -> Result<TableFactor, FederationError>
         })
     };
     let Some(alias) = &called.alias else {
-        return Err(wrong("a column definition list is required for functions returning \"record\""));
+        return Err(wrong(
+            "a column definition list is required for functions returning \"record\"",
+        ));
     };
     let binary = called.name.starts_with("jsonb");
     let several = called.name.ends_with("set");
@@ -373,7 +388,10 @@ fn records(called: &Called, first: bool) -> Result<TableFactor, FederationError>
     };
     let prefix = if binary { "lakegate_jsonb" } else { "lakegate_json" };
     let source = if several {
-        call("unnest", vec![call(&format!("{prefix}_elements"), vec![value.clone()])])
+        call(
+            "unnest",
+            vec![call(&format!("{prefix}_elements"), vec![value.clone()])],
+        )
     } else {
         value.clone()
     };
@@ -399,7 +417,11 @@ fn records(called: &Called, first: bool) -> Result<TableFactor, FederationError>
         })
         .collect::<Result<Vec<_>, _>>()?;
     let lateral = !first && mentions_columns(&called.arguments);
-    Ok(derived(lateral, select(projection, Vec::new()), alias.name.clone()))
+    Ok(derived(
+        lateral,
+        select(projection, Vec::new()),
+        alias.name.clone(),
+    ))
 }
 
 /// Whether arguments may name columns of the tables before.
@@ -409,13 +431,17 @@ fn mentions_columns(arguments: &[Expr]) -> bool {
         type Break = ();
 
         fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
-            if matches!(expression, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. })
-            {
+            if matches!(
+                expression,
+                Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::CompoundFieldAccess { .. }
+            ) {
                 ControlFlow::Break(())
             } else {
                 ControlFlow::Continue(())
             }
         }
     }
-    arguments.iter().any(|argument| argument.visit(&mut Columns).is_break())
+    arguments
+        .iter()
+        .any(|argument| argument.visit(&mut Columns).is_break())
 }

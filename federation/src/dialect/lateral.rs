@@ -9,7 +9,9 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, NullHandling, Result as DataFusionResult, ScalarValue, TableReference};
+use datafusion::common::{
+    Column, DFSchema, NullHandling, Result as DataFusionResult, ScalarValue, TableReference,
+};
 use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Subquery};
 
 use super::top;
@@ -149,7 +151,9 @@ fn flat_map(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
                         column.alias_qualified(Some(alias.clone()), field.name())
                     }
                 });
-                LogicalPlanBuilder::from(plan).project(all.collect::<Vec<_>>())?.build()?
+                LogicalPlanBuilder::from(plan)
+                    .project(all.collect::<Vec<_>>())?
+                    .build()?
             }
         };
     }

@@ -1,7 +1,8 @@
 //! Literals and their types: in VALUES, and where a number's type shows.
 
 use datafusion::sql::sqlparser::ast::{
-    Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, SetExpr, UnaryOperator, Value, Values,
+    Array, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, SetExpr, UnaryOperator, Value,
+    Values,
 };
 
 use super::syntax::{
@@ -28,7 +29,9 @@ pub(super) fn narrow(expression: &mut Expr) {
 pub(super) fn narrow_parts(expression: &mut Expr) {
     match expression {
         Expr::Case {
-            conditions, else_result, ..
+            conditions,
+            else_result,
+            ..
         } => {
             for when in conditions {
                 narrow(&mut when.result);
@@ -67,7 +70,6 @@ fn narrow_arguments(function: &mut Function) {
         }
     }
 }
-
 
 /// A number that DataFusion reads otherwise or not at all: digits beyond a bigint are a numeric, and what has more
 /// digits than a numeric here is a double precision.
@@ -134,7 +136,9 @@ fn cell(expression: &Expr) -> Cell {
         } if literal_number(expr).is_some() => Cell::Number(Target::of(PgType::scalar(&types::NUMERIC))),
         Expr::Function(_) => match cast_of(expression) {
             // a literal that `narrow` made an integer
-            Some((target, argument)) if target.pg_type.base.oid == types::INT4.oid && literal_number(argument).is_some() => {
+            Some((target, argument))
+                if target.pg_type.base.oid == types::INT4.oid && literal_number(argument).is_some() =>
+            {
                 Cell::Number(target)
             }
             Some((target, _)) => Cell::Cast(target),
@@ -179,7 +183,9 @@ pub(super) fn settle_values(values: &mut Values) {
             };
             let needed = match cell(expression) {
                 Cell::Open => literal_text(expression).is_some(),
-                Cell::Number(from) | Cell::Cast(from) => is_float && from.pg_type.base.oid != target.pg_type.base.oid,
+                Cell::Number(from) | Cell::Cast(from) => {
+                    is_float && from.pg_type.base.oid != target.pg_type.base.oid
+                }
                 Cell::Unknown => false,
             };
             if needed {

@@ -65,7 +65,12 @@ impl TypePlanner for SqlTypes {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> DataFusionResult<Option<FieldRef>> {
         if let Some(target) = syntax::target(sql_type) {
             let data_type = target.data_type(&DataType::Null)?;
-            return Ok(Some(Arc::new(crate::types::field("", target.pg_type, data_type, true))));
+            return Ok(Some(Arc::new(crate::types::field(
+                "",
+                target.pg_type,
+                data_type,
+                true,
+            ))));
         }
         match &self.0 {
             Some(other) => other.plan_type_field(sql_type),

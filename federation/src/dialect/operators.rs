@@ -52,7 +52,11 @@ impl Operand {
     }
 
     fn oid(&self) -> u32 {
-        if self.pg_type.array { 0 } else { self.pg_type.base.oid }
+        if self.pg_type.array {
+            0
+        } else {
+            self.pg_type.base.oid
+        }
     }
 
     fn is(&self, base: &'static BaseType) -> bool {
@@ -101,7 +105,10 @@ impl Operand {
 
     /// This operand with a type; of numeric the digits that are written.
     fn cast(self, pg_type: PgType) -> Expr {
-        let mut target = Target::of(PgType { typmod: -1, ..pg_type });
+        let mut target = Target::of(PgType {
+            typmod: -1,
+            ..pg_type
+        });
         if pg_type.base.oid == types::NUMERIC.oid
             && !pg_type.array
             && let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &self.expr
@@ -233,8 +240,16 @@ impl Operators {
         let temporal = |operand: &Operand| matches!(operand.oid(), 1082 | 1114 | 1184);
         if temporal(&left) && temporal(&right) && left.oid() != right.oid() {
             let zoned = left.is(&types::TIMESTAMPTZ) || right.is(&types::TIMESTAMPTZ);
-            let common = if zoned { &types::TIMESTAMPTZ } else { &types::TIMESTAMP };
-            return Ok(Planned::Is(binary(left.cast_to(common), op, right.cast_to(common))));
+            let common = if zoned {
+                &types::TIMESTAMPTZ
+            } else {
+                &types::TIMESTAMP
+            };
+            return Ok(Planned::Is(binary(
+                left.cast_to(common),
+                op,
+                right.cast_to(common),
+            )));
         }
         // numeric meets double precision as double precision
         if (left.is_numeric() && right.is_float()) || (left.is_float() && right.is_numeric()) {
@@ -255,7 +270,9 @@ impl Operators {
         match operand.oid() {
             // a day is 24 hours and a month 30 days when intervals are compared
             1186 => self.call("lakegate_interval_key", vec![operand.expr]),
-            3802 if !operand.field.data_type().is_nested() => self.call("lakegate_jsonb_key", vec![operand.expr]),
+            3802 if !operand.field.data_type().is_nested() => {
+                self.call("lakegate_jsonb_key", vec![operand.expr])
+            }
             // blanks at the end do not count
             1042 => Ok(cast::call(operand.expr, Target::of(PgType::scalar(&types::TEXT)))),
             _ => Ok(operand.expr),
@@ -272,7 +289,9 @@ impl Operators {
         }
         let bytes = |operand: &Operand| operand.is(&types::BYTEA);
         if bytes(&left) && (bytes(&right) || right.open) || bytes(&right) && left.open {
-            return Ok(Planned::Is(self.call("lakegate_bytea_concat", vec![left.expr, right.expr])?));
+            return Ok(Planned::Is(
+                self.call("lakegate_bytea_concat", vec![left.expr, right.expr])?,
+            ));
         }
         let texts = left.is_text() || right.is_text() || left.is_null() || right.is_null();
         if !texts {
@@ -280,9 +299,17 @@ impl Operators {
         }
         let text = |operand: Operand| {
             let plain = matches!(operand.oid(), 25 | 1043 | 19) || operand.is_null();
-            if plain { operand.expr } else { operand.cast_to(&types::TEXT) }
+            if plain {
+                operand.expr
+            } else {
+                operand.cast_to(&types::TEXT)
+            }
         };
-        Ok(Planned::Is(binary(text(left), Operator::StringConcat, text(right))))
+        Ok(Planned::Is(binary(
+            text(left),
+            Operator::StringConcat,
+            text(right),
+        )))
     }
 
     fn array_concatenation(&self, left: Operand, right: Operand) -> DataFusionResult<Planned> {
@@ -311,8 +338,8 @@ impl Operators {
     /// `->`, `@>`, `?` and their kin.
     fn containment(&self, left: Operand, op: &BinaryOperator, right: Operand) -> DataFusionResult<Planned> {
         use BinaryOperator::{
-            Arrow, ArrowAt, AtArrow, AtQuestion, HashArrow, HashLongArrow, HashMinus, LongArrow, PGOverlap, Question,
-            QuestionAnd, QuestionPipe,
+            Arrow, ArrowAt, AtArrow, AtQuestion, HashArrow, HashLongArrow, HashMinus, LongArrow, PGOverlap,
+            Question, QuestionAnd, QuestionPipe,
         };
         if matches!(op, AtArrow | ArrowAt | PGOverlap) && (left.is_list() || right.is_list()) {
             let (left, right) = if left.open {
@@ -327,7 +354,11 @@ impl Operators {
                 PGOverlap => "lakegate_array_overlaps",
                 _ => "lakegate_array_contains",
             };
-            let args = if *op == ArrowAt { vec![right, left] } else { vec![left, right] };
+            let args = if *op == ArrowAt {
+                vec![right, left]
+            } else {
+                vec![left, right]
+            };
             return Ok(Planned::Is(self.call(name, args)?));
         }
         // text is taken for json: stores without such a type keep it so
@@ -339,7 +370,11 @@ impl Operators {
             HashArrow => format!("{prefix}_path"),
             HashLongArrow => format!("{prefix}_path_text"),
             AtArrow => "lakegate_jsonb_contains".to_owned(),
-            ArrowAt => return Ok(Planned::Is(self.call("lakegate_jsonb_contains", vec![right.expr, left.expr])?)),
+            ArrowAt => {
+                return Ok(Planned::Is(
+                    self.call("lakegate_jsonb_contains", vec![right.expr, left.expr])?,
+                ));
+            }
             Question => "lakegate_jsonb_has".to_owned(),
             QuestionPipe => "lakegate_jsonb_has_any".to_owned(),
             QuestionAnd => "lakegate_jsonb_has_all".to_owned(),
@@ -360,7 +395,11 @@ impl Operators {
             _ => return Ok(Planned::Not(left, right)),
         };
         let matched = self.call(name, vec![left.expr, right.expr])?;
-        Ok(Planned::Is(if negated { Expr::Not(Box::new(matched)) } else { matched }))
+        Ok(Planned::Is(if negated {
+            Expr::Not(Box::new(matched))
+        } else {
+            matched
+        }))
     }
 }
 
@@ -381,7 +420,9 @@ fn no_operator(left: &Operand, symbol: &str, right: &Operand) -> FederationError
     FederationError::from(Cause::NoSuchOverload {
         message: format!("operator does not exist: {} {symbol} {}", name(left), name(right)),
     })
-    .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.")
+    .with_hint(
+        "No operator matches the given name and argument types. You might need to add explicit type casts.",
+    )
 }
 
 /// A literal of the type that it is compared with.
@@ -391,7 +432,10 @@ fn compared_literal(literal: Operand, other: &Operand) -> Operand {
     if other.is_text() && pg_type.base.oid != types::BPCHAR.oid || nested || other.is_null() {
         return literal;
     }
-    let pg_type = PgType { typmod: -1, ..pg_type };
+    let pg_type = PgType {
+        typmod: -1,
+        ..pg_type
+    };
     let expr = literal.cast(pg_type);
     Operand {
         field: Arc::clone(&other.field),
@@ -520,7 +564,11 @@ impl ExprPlanner for Operators {
                             operand.expr
                         }
                     };
-                    let operator = if op == BinaryOperator::And { Operator::And } else { Operator::Or };
+                    let operator = if op == BinaryOperator::And {
+                        Operator::And
+                    } else {
+                        Operator::Or
+                    };
                     Planned::Is(binary(truth(left), operator, truth(right)))
                 }
                 BinaryOperator::PGExp => Planned::Is(self.call("power", vec![left.expr, right.expr])?),
@@ -565,7 +613,11 @@ impl ExprPlanner for Operators {
         Ok(PlannerResult::Planned(self.call("overlay", args)?))
     }
 
-    fn plan_array_literal(&self, exprs: Vec<Expr>, schema: &DFSchema) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
+    fn plan_array_literal(
+        &self,
+        exprs: Vec<Expr>,
+        schema: &DFSchema,
+    ) -> DataFusionResult<PlannerResult<Vec<Expr>>> {
         // string literals beside typed elements have the elements' type
         let operands = exprs
             .into_iter()
@@ -590,12 +642,16 @@ impl ExprPlanner for Operators {
         expr: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> DataFusionResult<PlannerResult<RawFieldAccessExpr>> {
-        let list = matches!(expr.expr.get_type(schema)?, DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _));
+        let list = matches!(
+            expr.expr.get_type(schema)?,
+            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _)
+        );
         match &expr.field_access {
             // jsonb has subscripts, too
-            GetFieldAccess::ListIndex { key } if !list => Ok(PlannerResult::Planned(
-                self.call("lakegate_jsonb_get", vec![expr.expr, narrow(key.as_ref().clone())])?,
-            )),
+            GetFieldAccess::ListIndex { key } if !list => Ok(PlannerResult::Planned(self.call(
+                "lakegate_jsonb_get",
+                vec![expr.expr, narrow(key.as_ref().clone())],
+            )?)),
             GetFieldAccess::NamedStructField { name }
                 if matches!(expr.expr.get_type(schema)?, DataType::Utf8) =>
             {

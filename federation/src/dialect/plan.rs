@@ -97,7 +97,9 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
 /// Intervals sort by their length.
 fn sort_key(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
     if matches!(expr.get_type(schema), Ok(DataType::Interval(_))) {
-        return Ok(Transformed::yes(crate::functions::interval_key().call(vec![expr])));
+        return Ok(Transformed::yes(
+            crate::functions::interval_key().call(vec![expr]),
+        ));
     }
     Ok(Transformed::no(expr))
 }
@@ -128,7 +130,10 @@ fn common<'a>(exprs: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Optio
         if nested || is_text(pg_type) && !pg_type.array {
             return None;
         }
-        found.get_or_insert(PgType { typmod: -1, ..pg_type });
+        found.get_or_insert(PgType {
+            typmod: -1,
+            ..pg_type
+        });
     }
     found
 }
@@ -154,7 +159,11 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
             let Some(pg_type) = common(std::iter::once(list.expr.as_ref()), schema) else {
                 return Ok(Transformed::no(Expr::InList(list)));
             };
-            let items = list.list.into_iter().map(|item| cast_literal(item, pg_type)).collect();
+            let items = list
+                .list
+                .into_iter()
+                .map(|item| cast_literal(item, pg_type))
+                .collect();
             Ok(Transformed::yes(Expr::InList(InList { list: items, ..list })))
         }
         Expr::Case(case) => {
@@ -182,8 +191,15 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
             let Some(pg_type) = common(call.args.iter(), schema) else {
                 return Ok(Transformed::no(Expr::ScalarFunction(call)));
             };
-            let args = call.args.into_iter().map(|expr| cast_literal(expr, pg_type)).collect();
-            let call = Expr::ScalarFunction(ScalarFunction { func: call.func, args });
+            let args = call
+                .args
+                .into_iter()
+                .map(|expr| cast_literal(expr, pg_type))
+                .collect();
+            let call = Expr::ScalarFunction(ScalarFunction {
+                func: call.func,
+                args,
+            });
             Ok(Transformed::yes(with_type(call, pg_type, schema)))
         }
         other => Ok(Transformed::no(other)),
@@ -202,7 +218,11 @@ fn with_type(expr: Expr, pg_type: PgType, schema: &DFSchema) -> Expr {
         }
         Err(_) => false,
     };
-    if forgotten { same::typed(expr, pg_type) } else { expr }
+    if forgotten {
+        same::typed(expr, pg_type)
+    } else {
+        expr
+    }
 }
 
 /// String literals of one branch in the type of the column in the others.
@@ -211,7 +231,9 @@ fn union_literals(mut union: Union) -> DataFusionResult<LogicalPlan> {
     let mut changed = false;
     for index in 0..width {
         let is_literal = |input: &LogicalPlan| match input {
-            LogicalPlan::Projection(projection) => projection.expr.get(index).is_some_and(|expr| is_open(bare(expr))),
+            LogicalPlan::Projection(projection) => {
+                projection.expr.get(index).is_some_and(|expr| is_open(bare(expr)))
+            }
             _ => false,
         };
         if !union.inputs.iter().any(|input| is_literal(input)) {
@@ -237,7 +259,11 @@ fn union_literals(mut union: Union) -> DataFusionResult<LogicalPlan> {
             let mut exprs = projection.expr.clone();
             let name = projection.schema.field(index).name().clone();
             exprs[index] = cast_literal(bare(&exprs[index]).clone(), pg_type).alias(name);
-            *input = Arc::new(LogicalPlanBuilder::from(projection.input.as_ref().clone()).project(exprs)?.build()?);
+            *input = Arc::new(
+                LogicalPlanBuilder::from(projection.input.as_ref().clone())
+                    .project(exprs)?
+                    .build()?,
+            );
             changed = true;
         }
     }
@@ -279,7 +305,9 @@ fn bag_operation(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
         .build()?
         .alias(format!("{NUMBER}_{side}"));
         let mut items = columns;
-        let window = LogicalPlanBuilder::from(plan.clone()).window(vec![function])?.build()?;
+        let window = LogicalPlanBuilder::from(plan.clone())
+            .window(vec![function])?
+            .build()?;
         let (qualifier, field) = window.schema().qualified_field(items.len());
         items.push(Expr::Column(Column::new(qualifier.cloned(), field.name())));
         LogicalPlanBuilder::from(window).project(items)?.build()

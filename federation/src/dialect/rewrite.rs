@@ -8,16 +8,17 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CaseWhen, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Interval,
-    LimitClause, OrderByKind, Query, Select, SelectItem, Statement, Subscript, UnaryOperator, Value, VisitMut,
-    VisitorMut, WindowFrameBound, WindowType, helpers::attached_token::AttachedToken,
+    AccessExpr, BinaryOperator, CaseWhen, CastKind, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Interval, LimitClause, OrderByKind, Query, Select, SelectItem, Statement, Subscript,
+    UnaryOperator, Value, VisitMut, VisitorMut, WindowFrameBound, WindowType,
+    helpers::attached_token::AttachedToken,
 };
 
-use super::syntax::{
-    arguments, bare, builtin_name, call, cast_of, cast_to, is_placeholder, literal_integer, literal_number, literal_text,
-    number, target, text, unit_of, with_digits_of, null,
-};
 use super::literals::{each_values, large_number, narrow, narrow_parts, narrow_values, settle_values};
+use super::syntax::{
+    arguments, bare, builtin_name, call, cast_of, cast_to, is_placeholder, literal_integer, literal_number,
+    literal_text, null, number, target, text, unit_of, with_digits_of,
+};
 use super::{aggregates, from, rows, using};
 use crate::cast::Target;
 use crate::error::{Cause, FederationError};
@@ -93,7 +94,9 @@ impl VisitorMut for Rules {
                     .into(),
                 );
             }
-            if let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } = item {
+            if let SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. } =
+                item
+            {
                 narrow(expression);
                 from::series_of_rows(expression);
             }
@@ -203,7 +206,9 @@ fn before(expression: &mut Expr) -> Result<Option<Expr>, FederationError> {
             subquery,
             negated: false,
         } if rows::is_row(bare(expr)) => Some(rows::in_subquery(&rows::parts(bare(expr)), subquery)),
-        Expr::IsNull(inner) if rows::is_row(bare(inner)) => Some(rows::all(&rows::parts(bare(inner)), Expr::IsNull)),
+        Expr::IsNull(inner) if rows::is_row(bare(inner)) => {
+            Some(rows::all(&rows::parts(bare(inner)), Expr::IsNull))
+        }
         Expr::IsNotNull(inner) if rows::is_row(bare(inner)) => {
             Some(rows::all(&rows::parts(bare(inner)), Expr::IsNotNull))
         }
@@ -280,7 +285,9 @@ fn interval_literal(interval: &Interval) -> Option<Expr> {
         None => leading,
     };
     let target = Target {
-        seconds: interval.fractional_seconds_precision.map(|digits| digits.min(6) as u8),
+        seconds: interval
+            .fractional_seconds_precision
+            .map(|digits| digits.min(6) as u8),
         range: Range { leading, last },
         ..Target::of(PgType::scalar(&types::INTERVAL))
     };
@@ -332,7 +339,10 @@ fn after(expression: &mut Expr) -> Option<Expr> {
             pattern,
         ),
         Expr::Like {
-            negated, expr, pattern, ..
+            negated,
+            expr,
+            pattern,
+            ..
         } if is_all(pattern) => quantified_all(
             expr,
             if *negated {
@@ -343,7 +353,10 @@ fn after(expression: &mut Expr) -> Option<Expr> {
             pattern,
         ),
         Expr::ILike {
-            negated, expr, pattern, ..
+            negated,
+            expr,
+            pattern,
+            ..
         } if is_all(pattern) => quantified_all(
             expr,
             if *negated {
@@ -450,10 +463,7 @@ fn quantified(name: &str, left: &Expr, op: &BinaryOperator, right: &Expr) -> Opt
     }
     let mut left = left.clone();
     narrow(&mut left);
-    Some(call(
-        &format!("{name} {op}"),
-        vec![left, bare(right).clone()],
-    ))
+    Some(call(&format!("{name} {op}"), vec![left, bare(right).clone()]))
 }
 
 /// Calls whose arguments decide more than a value.
@@ -469,10 +479,12 @@ fn function_before(function: &mut Function) -> Result<Option<Expr>, FederationEr
         // `row(1, 2)` is `(1, 2)`
         "row" if plain => Ok(arguments(function).map(|parts| call("struct", parts))),
         // equal as `=` has it
-        "nullif" if plain => Ok(arguments(function).and_then(|parts| match <[Expr; 2]>::try_from(parts) {
-            Ok([value, other]) => Some(null_if_equal(value, other)),
-            Err(_) => None,
-        })),
+        "nullif" if plain => Ok(
+            arguments(function).and_then(|parts| match <[Expr; 2]>::try_from(parts) {
+                Ok([value, other]) => Some(null_if_equal(value, other)),
+                Err(_) => None,
+            }),
+        ),
         // the digits behind the point are part of the type
         "round" | "trunc" if plain => {
             let Some(parts) = arguments(function) else {
@@ -560,7 +572,9 @@ fn named_interval(function: &Function) -> Result<Expr, FederationError> {
                 arg: FunctionArgExpr::Expr(value),
                 ..
             } => (
-                NAMES.iter().position(|known| name.value.eq_ignore_ascii_case(known)),
+                NAMES
+                    .iter()
+                    .position(|known| name.value.eq_ignore_ascii_case(known)),
                 value,
             ),
             FunctionArg::ExprNamed {
@@ -568,7 +582,9 @@ fn named_interval(function: &Function) -> Result<Expr, FederationError> {
                 arg: FunctionArgExpr::Expr(value),
                 ..
             } => (
-                NAMES.iter().position(|known| name.value.eq_ignore_ascii_case(known)),
+                NAMES
+                    .iter()
+                    .position(|known| name.value.eq_ignore_ascii_case(known)),
                 value,
             ),
             _ => (None, &places[0]),
@@ -622,8 +638,14 @@ mod tests {
         for (sql, expected) in [
             ("SELECT 1", format!("SELECT \"{int4}\"(1)")),
             ("SELECT a + 1 FROM t", "SELECT a + 1 FROM t".to_owned()),
-            ("SELECT a FROM t ORDER BY 1 LIMIT 5", "SELECT a FROM t ORDER BY 1 LIMIT 5".to_owned()),
-            ("SELECT a FROM t FETCH FIRST 2 ROWS ONLY", "SELECT a FROM t LIMIT 2".to_owned()),
+            (
+                "SELECT a FROM t ORDER BY 1 LIMIT 5",
+                "SELECT a FROM t ORDER BY 1 LIMIT 5".to_owned(),
+            ),
+            (
+                "SELECT a FROM t FETCH FIRST 2 ROWS ONLY",
+                "SELECT a FROM t LIMIT 2".to_owned(),
+            ),
             (
                 "SELECT a FROM t WHERE a BETWEEN 1 AND 2",
                 "SELECT a FROM t WHERE (a >= 1 AND a <= 2)".to_owned(),

@@ -216,7 +216,9 @@ pub(super) fn query(select: Select) -> Query {
 #[cfg(test)]
 mod tests {
     fn condition(sql: &str) -> String {
-        let mut statement = crate::parse(&format!("SELECT a FROM t WHERE {sql}")).unwrap().remove(0);
+        let mut statement = crate::parse(&format!("SELECT a FROM t WHERE {sql}"))
+            .unwrap()
+            .remove(0);
         crate::dialect::rewrite(&mut statement).unwrap();
         statement.to_string().split_once("WHERE ").unwrap().1.to_owned()
     }
@@ -241,7 +243,10 @@ mod tests {
             assert_eq!(actual, expected, "{sql}");
         }
         let mut unequal = crate::parse("SELECT (1, 2) = (1, 2, 3)").unwrap().remove(0);
-        assert_eq!(crate::dialect::rewrite(&mut unequal).unwrap_err().sqlstate(), "42601");
+        assert_eq!(
+            crate::dialect::rewrite(&mut unequal).unwrap_err().sqlstate(),
+            "42601"
+        );
     }
 
     fn regex_free_one(text: &str) -> String {

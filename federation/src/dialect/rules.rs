@@ -55,7 +55,8 @@ impl AnalyzerRule for CheckArithmetic {
                     let Some(operation) = arithmetic else {
                         return Ok(Transformed::no(expr));
                     };
-                    let schema = schema.get_or_insert_with(|| merge_schema(&inputs.iter().collect::<Vec<_>>()));
+                    let schema =
+                        schema.get_or_insert_with(|| merge_schema(&inputs.iter().collect::<Vec<_>>()));
                     // what a subquery takes from outside has its type in itself
                     let checked = match &expr {
                         Expr::BinaryExpr(BinaryExpr { left, right, .. }) => {
@@ -64,9 +65,9 @@ impl AnalyzerRule for CheckArithmetic {
                                 _ => false,
                             }
                         }
-                        Expr::Negative(inner) => inner
-                            .get_type(schema)
-                            .is_ok_and(|data_type| data_type.is_integer() && Checked::applies(operation, &data_type)),
+                        Expr::Negative(inner) => inner.get_type(schema).is_ok_and(|data_type| {
+                            data_type.is_integer() && Checked::applies(operation, &data_type)
+                        }),
                         _ => false,
                     };
                     if !checked {
@@ -207,7 +208,10 @@ impl OptimizerRule for CompareDates {
         let options = config.options();
         let rewritten = filter.predicate.transform_up(|expr| match expr {
             Expr::BinaryExpr(comparison) => {
-                let is_date = |expr: &Expr| expr.get_type(schema.as_ref()).is_ok_and(|found| found == DataType::Date32);
+                let is_date = |expr: &Expr| {
+                    expr.get_type(schema.as_ref())
+                        .is_ok_and(|found| found == DataType::Date32)
+                };
                 match compare_date(&comparison, is_date, &options) {
                     Some(better) => Ok(Transformed::yes(better)),
                     None => Ok(Transformed::no(Expr::BinaryExpr(comparison))),
@@ -227,7 +231,12 @@ impl OptimizerRule for CompareDates {
 /// The date that is cast to a timestamp.
 fn cast_date(expr: &Expr, is_date: impl Fn(&Expr) -> bool) -> Option<&Expr> {
     let inner = match expr {
-        Expr::Cast(Cast { expr, field }) if matches!(field.data_type(), DataType::Timestamp(TimeUnit::Microsecond, None)) => {
+        Expr::Cast(Cast { expr, field })
+            if matches!(
+                field.data_type(),
+                DataType::Timestamp(TimeUnit::Microsecond, None)
+            ) =>
+        {
             expr.as_ref()
         }
         Expr::ScalarFunction(ScalarFunction { func, args }) => {
@@ -271,7 +280,10 @@ fn compare_date(
     }
     let at_midnight = local_to_utc(day * DAY_MICROS, &zone) == *micros;
     let op = match (op, at_midnight) {
-        (Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq, true) => op,
+        (
+            Operator::Eq | Operator::NotEq | Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq,
+            true,
+        ) => op,
         // between two midnights
         (Operator::Lt | Operator::LtEq, false) => Operator::LtEq,
         (Operator::Gt | Operator::GtEq, false) => Operator::Gt,
@@ -309,10 +321,22 @@ mod tests {
         };
         for (op, text, expected) in [
             (Operator::Lt, "2024-02-29", Some("d < Date32(\"2024-02-29\")")),
-            (Operator::Lt, "2024-02-29 12:00", Some("d <= Date32(\"2024-02-29\")")),
-            (Operator::LtEq, "2024-02-29 12:00", Some("d <= Date32(\"2024-02-29\")")),
+            (
+                Operator::Lt,
+                "2024-02-29 12:00",
+                Some("d <= Date32(\"2024-02-29\")"),
+            ),
+            (
+                Operator::LtEq,
+                "2024-02-29 12:00",
+                Some("d <= Date32(\"2024-02-29\")"),
+            ),
             (Operator::GtEq, "2024-02-29", Some("d >= Date32(\"2024-02-29\")")),
-            (Operator::GtEq, "2024-02-29 00:00:01", Some("d > Date32(\"2024-02-29\")")),
+            (
+                Operator::GtEq,
+                "2024-02-29 00:00:01",
+                Some("d > Date32(\"2024-02-29\")"),
+            ),
             (Operator::Eq, "2024-02-29", Some("d = Date32(\"2024-02-29\")")),
             (Operator::Eq, "2024-02-29 12:00", None),
         ] {

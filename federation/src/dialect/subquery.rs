@@ -17,7 +17,8 @@ use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::count::count_udaf;
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, BinaryExpr, Exists, InSubquery, SetComparison, SetQuantifier, Sort,
+    AggregateFunction, AggregateFunctionParams, BinaryExpr, Exists, InSubquery, SetComparison, SetQuantifier,
+    Sort,
 };
 use datafusion::logical_expr::{
     Expr, FetchType, LogicalPlan, LogicalPlanBuilder, Operator, SkipType, Subquery,
@@ -55,7 +56,11 @@ pub(super) fn rewrite(plan: LogicalPlan, library: &Library) -> DataFusionResult<
                 subquery,
                 negated,
             }) if !predicate => {
-                let operator = if negated { "lakegate_every <>" } else { "lakegate_some =" };
+                let operator = if negated {
+                    "lakegate_every <>"
+                } else {
+                    "lakegate_some ="
+                };
                 member(*expr, subquery, operator, library).map(Transformed::yes)
             }
             Expr::SetComparison(SetComparison {
@@ -68,7 +73,11 @@ pub(super) fn rewrite(plan: LogicalPlan, library: &Library) -> DataFusionResult<
                     SetQuantifier::Any => "lakegate_some",
                     SetQuantifier::All => "lakegate_every",
                 };
-                let symbol = if op == Operator::NotEq { "<>".to_owned() } else { op.to_string() };
+                let symbol = if op == Operator::NotEq {
+                    "<>".to_owned()
+                } else {
+                    op.to_string()
+                };
                 member(*expr, subquery, &format!("{quantifier} {symbol}"), library).map(Transformed::yes)
             }
             other => Ok(Transformed::no(other)),
@@ -133,7 +142,11 @@ fn scalar(subquery: Subquery, library: &Library) -> DataFusionResult<Transformed
     let named = !field.metadata().is_empty();
     let array = Expr::ScalarSubquery(with_plan(&subquery, gathered(plan)?));
     let one = call(library, "lakegate_only", vec![array])?;
-    Ok(Transformed::yes(if named { same::typed(one, pg_type) } else { one }))
+    Ok(Transformed::yes(if named {
+        same::typed(one, pg_type)
+    } else {
+        one
+    }))
 }
 
 fn call(library: &Library, name: &str, args: Vec<Expr>) -> DataFusionResult<Expr> {
@@ -151,7 +164,11 @@ fn unordered(plan: &LogicalPlan) -> &LogicalPlan {
     }
 }
 
-fn aggregate(function: Arc<datafusion::logical_expr::AggregateUDF>, args: Vec<Expr>, order_by: Vec<Sort>) -> Expr {
+fn aggregate(
+    function: Arc<datafusion::logical_expr::AggregateUDF>,
+    args: Vec<Expr>,
+    order_by: Vec<Sort>,
+) -> Expr {
     Expr::AggregateFunction(AggregateFunction {
         func: function,
         params: AggregateFunctionParams {

@@ -1,9 +1,9 @@
 //! Pieces of syntax trees.
 
 use datafusion::sql::sqlparser::ast::{
-    CharacterLength, DataType, DateTimeField, ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, IntervalFields, ObjectName, ObjectNamePart, TimezoneInfo,
-    UnaryOperator, Value, ArrayElemTypeDef,
+    ArrayElemTypeDef, CharacterLength, DataType, DateTimeField, ExactNumberInfo, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, IntervalFields, ObjectName,
+    ObjectNamePart, TimezoneInfo, UnaryOperator, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Span;
 
@@ -129,7 +129,9 @@ pub(super) fn last_name(name: &ObjectName) -> Option<String> {
 pub(super) fn builtin_name(name: &ObjectName) -> Option<String> {
     match name.0.as_slice() {
         [_] => last_name(name),
-        [ObjectNamePart::Identifier(schema), _] if schema.value.eq_ignore_ascii_case("pg_catalog") => last_name(name),
+        [ObjectNamePart::Identifier(schema), _] if schema.value.eq_ignore_ascii_case("pg_catalog") => {
+            last_name(name)
+        }
         _ => None,
     }
 }
@@ -185,7 +187,10 @@ fn numeric(info: ExactNumberInfo) -> Option<Target> {
     if !(1..=1000).contains(&precision) || !(-1000..=1000).contains(&scale) {
         return None;
     }
-    Some(with_typmod(&types::NUMERIC, ((precision << 16) | (scale & 0x7ff)) + 4))
+    Some(with_typmod(
+        &types::NUMERIC,
+        ((precision << 16) | (scale & 0x7ff)) + 4,
+    ))
 }
 
 fn seconds(base: &'static BaseType, digits: Option<u64>) -> Target {
@@ -222,9 +227,10 @@ pub(crate) fn target(data_type: &DataType) -> Option<Target> {
         DataType::BigInt(_) | DataType::Int8(_) => plain(&types::INT8),
         DataType::Real | DataType::Float4 => plain(&types::FLOAT4),
         DataType::Float(ExactNumberInfo::Precision(..=24)) => plain(&types::FLOAT4),
-        DataType::Float(_) | DataType::Float8 | DataType::DoublePrecision | DataType::Double(ExactNumberInfo::None) => {
-            plain(&types::FLOAT8)
-        }
+        DataType::Float(_)
+        | DataType::Float8
+        | DataType::DoublePrecision
+        | DataType::Double(ExactNumberInfo::None) => plain(&types::FLOAT8),
         DataType::Numeric(info) | DataType::Decimal(info) | DataType::Dec(info) => return numeric(*info),
         DataType::Text | DataType::String(None) => plain(&types::TEXT),
         DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
@@ -232,7 +238,9 @@ pub(crate) fn target(data_type: &DataType) -> Option<Target> {
         }
         // `char` is `char(1)`
         DataType::Char(None) | DataType::Character(None) => with_typmod(&types::BPCHAR, 5),
-        DataType::Char(length) | DataType::Character(length) => return characters(&types::BPCHAR, length.as_ref()),
+        DataType::Char(length) | DataType::Character(length) => {
+            return characters(&types::BPCHAR, length.as_ref());
+        }
         DataType::Bytea => plain(&types::BYTEA),
         DataType::Date => plain(&types::DATE),
         DataType::Time(_, zone) if zoned(zone) => return None,
@@ -247,7 +255,9 @@ pub(crate) fn target(data_type: &DataType) -> Option<Target> {
         DataType::Uuid => plain(&types::UUID),
         DataType::JSON => plain(&types::JSON),
         DataType::JSONB => plain(&types::JSONB),
-        DataType::Array(ArrayElemTypeDef::SquareBracket(inner, _) | ArrayElemTypeDef::AngleBracket(inner)) => {
+        DataType::Array(
+            ArrayElemTypeDef::SquareBracket(inner, _) | ArrayElemTypeDef::AngleBracket(inner),
+        ) => {
             // `int[][]` is `int[]`
             let mut element = target(inner)?;
             element.pg_type.array = true;
@@ -256,7 +266,9 @@ pub(crate) fn target(data_type: &DataType) -> Option<Target> {
         DataType::Custom(name, modifiers) => {
             let name = match name.0.as_slice() {
                 [_] => last_name(name)?,
-                [ObjectNamePart::Identifier(schema), _] if schema.value.eq_ignore_ascii_case("pg_catalog") => {
+                [ObjectNamePart::Identifier(schema), _]
+                    if schema.value.eq_ignore_ascii_case("pg_catalog") =>
+                {
                     last_name(name)?
                 }
                 _ => return None,
@@ -319,7 +331,11 @@ mod tests {
         ] {
             let mut parser = Parser::new(&PostgreSqlDialect {}).try_with_sql(sql).unwrap();
             let data_type = parser.parse_data_type().unwrap();
-            assert_eq!(target(&data_type).map(|target| target.sql()).as_deref(), expected, "{sql}");
+            assert_eq!(
+                target(&data_type).map(|target| target.sql()).as_deref(),
+                expected,
+                "{sql}"
+            );
         }
     }
 }

@@ -13,8 +13,8 @@ use datafusion::functions_window::row_number::row_number_udwf;
 use datafusion::logical_expr::expr::{BinaryExpr, Sort, WindowFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, FetchType, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder, Operator, SkipType,
-    Subquery, WindowFunctionDefinition, lit,
+    Expr, ExprFunctionExt, FetchType, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder, Operator,
+    SkipType, Subquery, WindowFunctionDefinition, lit,
 };
 
 /// What a subquery is made of, from the top down.
@@ -89,7 +89,8 @@ fn parts(plan: &LogicalPlan) -> Option<Parts<'_>> {
 }
 
 fn is_correlated(expr: &Expr) -> bool {
-    expr.exists(|part| Ok(matches!(part, Expr::OuterReferenceColumn(_, _)))).unwrap_or(true)
+    expr.exists(|part| Ok(matches!(part, Expr::OuterReferenceColumn(_, _))))
+        .unwrap_or(true)
 }
 
 /// Whether anything in a plan is correlated.
@@ -155,7 +156,11 @@ pub(super) fn rewrite(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
         return Ok(None);
     };
     let above = parts.selected.iter().chain(&parts.computed).flatten();
-    if above.chain(parts.order.iter().map(|sort| &sort.expr)).any(is_correlated) || reads_outside(parts.rows)? {
+    if above
+        .chain(parts.order.iter().map(|sort| &sort.expr))
+        .any(is_correlated)
+        || reads_outside(parts.rows)?
+    {
         return Ok(None);
     }
     let (correlated, plain): (Vec<Expr>, Vec<Expr>) = parts.filter.into_iter().partition(is_correlated);
@@ -163,7 +168,10 @@ pub(super) fn rewrite(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
         return Ok(None);
     };
     // what lies further outside is none of this join's
-    if keys.iter().any(|(_, outer)| !join.left.schema().has_column(outer)) {
+    if keys
+        .iter()
+        .any(|(_, outer)| !join.left.schema().has_column(outer))
+    {
         return Ok(None);
     }
     let mut plan = LogicalPlanBuilder::from(parts.rows.clone());
@@ -172,7 +180,11 @@ pub(super) fn rewrite(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
     }
     let width = plan.schema().fields().len();
     let mut exprs = columns(plan.plan(), width);
-    exprs.extend(keys.iter().enumerate().map(|(index, (inner, _))| inner.clone().alias(key_name(index))));
+    exprs.extend(
+        keys.iter()
+            .enumerate()
+            .map(|(index, (inner, _))| inner.clone().alias(key_name(index))),
+    );
     let mut plan = plan.project(exprs)?.build()?;
     for exprs in parts.computed.into_iter().rev() {
         plan = project(plan, exprs, keys.len())?;
@@ -181,7 +193,11 @@ pub(super) fn rewrite(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
         WindowFunctionDefinition::WindowUDF(row_number_udwf()),
         Vec::new(),
     ))
-    .partition_by((0..keys.len()).map(|index| Expr::Column(Column::new_unqualified(key_name(index)))).collect());
+    .partition_by(
+        (0..keys.len())
+            .map(|index| Expr::Column(Column::new_unqualified(key_name(index))))
+            .collect(),
+    );
     if !parts.order.is_empty() {
         number = number.order_by(parts.order);
     }

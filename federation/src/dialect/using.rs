@@ -6,8 +6,9 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, OrderByKind, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    ExcludeSelectItem, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, OrderByKind,
+    Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor, VisitMut, VisitorMut,
+    WildcardAdditionalOptions,
 };
 
 use super::syntax::call;
@@ -70,14 +71,21 @@ struct Merged {
 
 impl Merged {
     fn value_of(&self, name: &Ident) -> Option<Expr> {
-        let column = self.columns.iter().find(|column| folded(column) == folded(name))?;
+        let column = self
+            .columns
+            .iter()
+            .find(|column| folded(column) == folded(name))?;
         let of = |table: &Ident| Expr::CompoundIdentifier(vec![table.clone(), column.clone()]);
         Some(call("coalesce", vec![of(&self.left), of(&self.right)]))
     }
 }
 
 fn folded(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+    if name.quote_style.is_some() {
+        name.value.clone()
+    } else {
+        name.value.to_lowercase()
+    }
 }
 
 fn not_supported(message: &str) -> FederationError {
@@ -93,9 +101,9 @@ fn merged(select: &Select) -> Result<Option<Merged>, FederationError> {
         | JoinOperator::Inner(constraint)
         | JoinOperator::Left(constraint)
         | JoinOperator::LeftOuter(constraint) => Some((false, constraint.clone())),
-        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) | JoinOperator::FullOuter(constraint) => {
-            Some((true, constraint.clone()))
-        }
+        JoinOperator::Right(constraint)
+        | JoinOperator::RightOuter(constraint)
+        | JoinOperator::FullOuter(constraint) => Some((true, constraint.clone())),
         _ => None,
     };
     let mut found = None;
@@ -145,9 +153,15 @@ fn last(name: &ObjectName) -> Option<Ident> {
 /// The name by which a table's columns are qualified.
 fn name_of(table: &TableFactor) -> Option<Ident> {
     match table {
-        TableFactor::Table { alias: Some(alias), .. }
-        | TableFactor::Derived { alias: Some(alias), .. }
-        | TableFactor::Function { alias: Some(alias), .. } => Some(alias.name.clone()),
+        TableFactor::Table {
+            alias: Some(alias), ..
+        }
+        | TableFactor::Derived {
+            alias: Some(alias), ..
+        }
+        | TableFactor::Function {
+            alias: Some(alias), ..
+        } => Some(alias.name.clone()),
         TableFactor::Table { name, .. } => last(name),
         _ => None,
     }
@@ -175,7 +189,9 @@ fn in_select(select: &mut Select, merged: &Merged) -> Result<(), FederationError
 /// `*`: the merged columns, then what else each table has.
 fn everything(select: &mut Select, merged: &Merged) -> Result<(), FederationError> {
     if !merged.alone {
-        return Err(not_supported("* over a RIGHT or FULL JOIN … USING among others is not supported"));
+        return Err(not_supported(
+            "* over a RIGHT or FULL JOIN … USING among others is not supported",
+        ));
     }
     for column in &merged.columns {
         if let Some(expr) = merged.value_of(column) {

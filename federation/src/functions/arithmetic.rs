@@ -9,12 +9,14 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType, AsArray, PrimitiveArray};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{try_binary, try_unary};
-use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
+};
 use arrow::error::ArrowError;
 use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
-    Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    TypeSignature, Volatility,
 };
 
 use super::scaffold::{Call, Function, Kind, NUMERIC, Outcome, Returns, function, overload};
@@ -146,14 +148,25 @@ fn fitting<T: ArrowPrimitiveType>(
     let (values, nulls): (Vec<T::Native>, _) = match (left.scalar, right.scalar) {
         (false, true) => {
             let right = rights.value(0);
-            (lefts.values().iter().map(|left| one(*left, right)).collect(), lefts.nulls().cloned())
+            (
+                lefts.values().iter().map(|left| one(*left, right)).collect(),
+                lefts.nulls().cloned(),
+            )
         }
         (true, false) => {
             let left = lefts.value(0);
-            (rights.values().iter().map(|right| one(left, *right)).collect(), rights.nulls().cloned())
+            (
+                rights.values().iter().map(|right| one(left, *right)).collect(),
+                rights.nulls().cloned(),
+            )
         }
         _ if lefts.len() == rights.len() => (
-            lefts.values().iter().zip(rights.values()).map(|(left, right)| one(*left, *right)).collect(),
+            lefts
+                .values()
+                .iter()
+                .zip(rights.values())
+                .map(|(left, right)| one(*left, *right))
+                .collect(),
             NullBuffer::union(lefts.nulls(), rights.nulls()),
         ),
         _ => return None,
@@ -169,9 +182,9 @@ fn integers<T: ArrowPrimitiveType>(
     let wide = |_| overflow(name);
     let zero = T::Native::default();
     let array = match (operation, operands) {
-        (Operation::Negate, [operand]) => {
-            try_unary::<T, _, T>(operand.array.as_primitive(), |value| value.neg_checked().map_err(wide))?
-        }
+        (Operation::Negate, [operand]) => try_unary::<T, _, T>(operand.array.as_primitive(), |value| {
+            value.neg_checked().map_err(wide)
+        })?,
         (Operation::Add, [left, right]) => {
             let quick = fitting::<T>(left, right, |l, r| {
                 let sum = l.add_wrapping(r);
@@ -192,7 +205,9 @@ fn integers<T: ArrowPrimitiveType>(
                 None => pairs::<T>(left, right, |l, r| l.sub_checked(r).map_err(wide))?,
             }
         }
-        (Operation::Multiply, [left, right]) => pairs::<T>(left, right, |l, r| l.mul_checked(r).map_err(wide))?,
+        (Operation::Multiply, [left, right]) => {
+            pairs::<T>(left, right, |l, r| l.mul_checked(r).map_err(wide))?
+        }
         (Operation::Divide, [left, right]) => pairs::<T>(left, right, |l, r| {
             if r.is_zero() {
                 return Err(ArrowError::DivideByZero);
@@ -229,7 +244,9 @@ fn floats<T: ArrowPrimitiveType>(operation: Operation, operands: &[Operand]) -> 
 }
 
 fn no_operands() -> ArrowError {
-    ArrowError::ExternalError(Box::new(FederationError::internal("an operator without its operands")))
+    ArrowError::ExternalError(Box::new(FederationError::internal(
+        "an operator without its operands",
+    )))
 }
 
 impl ScalarUDFImpl for Checked {
@@ -262,13 +279,24 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
-        let types: Vec<DataType> = args.arg_fields.iter().map(|field| field.data_type().clone()).collect();
+        let types: Vec<DataType> = args
+            .arg_fields
+            .iter()
+            .map(|field| field.data_type().clone())
+            .collect();
         let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
-        Ok(Arc::new(Field::new(self.name(), self.return_type(&types)?, nullable)))
+        Ok(Arc::new(Field::new(
+            self.name(),
+            self.return_type(&types)?,
+            nullable,
+        )))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
-        let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let operands = args
             .args
             .into_iter()
@@ -288,7 +316,9 @@ impl ScalarUDFImpl for Checked {
             DataType::Int64 => integers::<Int64Type>(self.operation, &operands, "bigint"),
             DataType::Float32 => floats::<Float32Type>(self.operation, &operands),
             DataType::Float64 => floats::<Float64Type>(self.operation, &operands),
-            other => return Err(FederationError::internal(format!("{other} is not computed with here")).into()),
+            other => {
+                return Err(FederationError::internal(format!("{other} is not computed with here")).into());
+            }
         };
         let result = result.map_err(FederationError::from)?;
         if constant {
@@ -336,12 +366,18 @@ const QUOTIENT_SCALE: i32 = 16;
 fn quotient(fields: &[FieldRef]) -> Result<Field, FederationError> {
     let ((precision, scale), (_, by_scale)) = operands(fields);
     let result = QUOTIENT_SCALE.max(scale).max(by_scale);
-    Ok(numeric_field(widest(precision - scale + by_scale + result, result)))
+    Ok(numeric_field(widest(
+        precision - scale + by_scale + result,
+        result,
+    )))
 }
 
 fn product(fields: &[FieldRef]) -> Result<Field, FederationError> {
     let ((precision, scale), (by_precision, by_scale)) = operands(fields);
-    Ok(numeric_field(widest(precision + by_precision + 1, scale + by_scale)))
+    Ok(numeric_field(widest(
+        precision + by_precision + 1,
+        scale + by_scale,
+    )))
 }
 
 fn divide(call: &Call<'_>) -> Outcome {
@@ -379,19 +415,28 @@ fn long_division(dividend: i256, divisor: i256, digits: u32) -> Option<i256> {
     rest = rest.wrapping_rem(divisor);
     for _ in 0..digits {
         rest = rest.checked_mul(ten)?;
-        quotient = quotient.checked_mul(ten)?.checked_add(rest.wrapping_div(divisor))?;
+        quotient = quotient
+            .checked_mul(ten)?
+            .checked_add(rest.wrapping_div(divisor))?;
         rest = rest.wrapping_rem(divisor);
     }
     if rest >= divisor.wrapping_sub(rest) {
         quotient = quotient.checked_add(i256::ONE)?;
     }
-    Some(if negative { quotient.wrapping_neg() } else { quotient })
+    Some(if negative {
+        quotient.wrapping_neg()
+    } else {
+        quotient
+    })
 }
 
 fn multiply(call: &Call<'_>) -> Outcome {
     let (left, right) = (call.decimals(0), call.decimals(1));
     call.decimal(|row| {
-        let product = left.get(row).checked_mul(right.get(row)).ok_or_else(cast::overflow)?;
+        let product = left
+            .get(row)
+            .checked_mul(right.get(row))
+            .ok_or_else(cast::overflow)?;
         Ok(Some((product, left.scale + right.scale)))
     })
 }
@@ -410,7 +455,14 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .shown("*"),
         function("mod", modulo()),
-        function("div", [overload(&[NUMERIC, NUMERIC], Returns::From(whole_quotient), whole_division)]),
+        function(
+            "div",
+            [overload(
+                &[NUMERIC, NUMERIC],
+                Returns::From(whole_quotient),
+                whole_division,
+            )],
+        ),
     ]
 }
 
@@ -501,19 +553,40 @@ mod tests {
         };
         let least = Some(i32::MIN);
         for (operation, left, right, expected) in [
-            (Operation::Add, vec![Some(1), None], vec![Some(2), Some(3)], Ok(vec![Some(3), None])),
+            (
+                Operation::Add,
+                vec![Some(1), None],
+                vec![Some(2), Some(3)],
+                Ok(vec![Some(3), None]),
+            ),
             (Operation::Add, vec![Some(i32::MAX)], vec![Some(1)], Err("22003")),
             (Operation::Add, vec![least], vec![Some(-1)], Err("22003")),
             (Operation::Subtract, vec![least], vec![Some(1)], Err("22003")),
             (Operation::Subtract, vec![Some(0)], vec![least], Err("22003")),
-            (Operation::Subtract, vec![Some(-1)], vec![least], Ok(vec![Some(i32::MAX)])),
-            (Operation::Remainder, vec![least], vec![Some(-1)], Ok(vec![Some(0)])),
+            (
+                Operation::Subtract,
+                vec![Some(-1)],
+                vec![least],
+                Ok(vec![Some(i32::MAX)]),
+            ),
+            (
+                Operation::Remainder,
+                vec![least],
+                vec![Some(-1)],
+                Ok(vec![Some(0)]),
+            ),
             (Operation::Divide, vec![Some(1)], vec![Some(0)], Err("22012")),
         ] {
             let scalar = right.clone();
-            assert_eq!(computed(operation, operand(left.clone(), false), operand(right, false)), expected);
+            assert_eq!(
+                computed(operation, operand(left.clone(), false), operand(right, false)),
+                expected
+            );
             if scalar.len() == 1 {
-                assert_eq!(computed(operation, operand(left, false), operand(scalar, true)), expected);
+                assert_eq!(
+                    computed(operation, operand(left, false), operand(scalar, true)),
+                    expected
+                );
             }
         }
         let hidden = PrimitiveArray::<Int32Type>::new(vec![i32::MAX].into(), Some(vec![false].into()));
@@ -521,7 +594,10 @@ mod tests {
             array: Arc::new(hidden),
             scalar: false,
         };
-        assert_eq!(computed(Operation::Add, hidden, operand(vec![Some(1)], true)), Ok(vec![None]));
+        assert_eq!(
+            computed(Operation::Add, hidden, operand(vec![Some(1)], true)),
+            Ok(vec![None])
+        );
     }
 
     #[test]
@@ -540,9 +616,21 @@ mod tests {
     fn quotients_have_sixteen_digits() {
         let field = |data_type| Arc::new(Field::new("", data_type, true));
         for (left, right, expected) in [
-            (DataType::Decimal128(2, 1), DataType::Decimal128(1, 0), DataType::Decimal128(17, 16)),
-            (DataType::Decimal128(12, 2), DataType::Decimal128(12, 2), DataType::Decimal128(28, 16)),
-            (DataType::Decimal128(38, 2), DataType::Decimal128(20, 0), DataType::Decimal256(52, 16)),
+            (
+                DataType::Decimal128(2, 1),
+                DataType::Decimal128(1, 0),
+                DataType::Decimal128(17, 16),
+            ),
+            (
+                DataType::Decimal128(12, 2),
+                DataType::Decimal128(12, 2),
+                DataType::Decimal128(28, 16),
+            ),
+            (
+                DataType::Decimal128(38, 2),
+                DataType::Decimal128(20, 0),
+                DataType::Decimal256(52, 16),
+            ),
             (FREE_NUMERIC, DataType::Decimal128(1, 0), FREE_NUMERIC),
         ] {
             let result = quotient(&[field(left), field(right)]).unwrap();

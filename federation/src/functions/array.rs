@@ -18,10 +18,16 @@ const ANY: Kind = Kind::Any;
 /// A list column of the given elements, row by row.
 fn lists(call: &Call<'_>, rows: Vec<Option<ArrayRef>>) -> Outcome {
     let DataType::List(item) = call.returns.data_type() else {
-        return Err(FederationError::internal(format!("{} is no list", call.returns.data_type())));
+        return Err(FederationError::internal(format!(
+            "{} is no list",
+            call.returns.data_type()
+        )));
     };
     let valid: Vec<bool> = rows.iter().map(Option::is_some).collect();
-    let lengths: Vec<usize> = rows.iter().map(|row| row.as_ref().map_or(0, Array::len)).collect();
+    let lengths: Vec<usize> = rows
+        .iter()
+        .map(|row| row.as_ref().map_or(0, Array::len))
+        .collect();
     let parts: Vec<ArrayRef> = rows
         .into_iter()
         .flatten()
@@ -88,7 +94,11 @@ fn only(call: &Call<'_>) -> Outcome {
     let mut places = Vec::with_capacity(call.rows);
     for row in 0..call.rows {
         let at = argument.at(row);
-        let count = if list.is_null(at) { 0 } else { offsets[at + 1] - offsets[at] };
+        let count = if list.is_null(at) {
+            0
+        } else {
+            offsets[at + 1] - offsets[at]
+        };
         places.push(match count {
             0 => None,
             1 => Some(offsets[at].unsigned_abs()),
@@ -133,7 +143,10 @@ fn dimension(list: &ArrayRef, number: i32) -> Option<usize> {
         1 => Some(list.len()),
         2.. => {
             let inner = list.as_list_opt::<i32>()?;
-            inner.is_valid(0).then(|| inner.value(0)).and_then(|inner| dimension(&inner, number - 1))
+            inner
+                .is_valid(0)
+                .then(|| inner.value(0))
+                .and_then(|inner| dimension(&inner, number - 1))
         }
         _ => None,
     }
@@ -170,12 +183,19 @@ fn array_lower(call: &Call<'_>) -> Outcome {
 }
 
 fn array_ndims(call: &Call<'_>) -> Outcome {
-    call.each::<Int32Type>(|row| Ok(call.list(0, row).map(|list| dimensions(&list)).filter(|count| *count > 0)))
+    call.each::<Int32Type>(|row| {
+        Ok(call
+            .list(0, row)
+            .map(|list| dimensions(&list))
+            .filter(|count| *count > 0))
+    })
 }
 
 fn array_dims(call: &Call<'_>) -> Outcome {
     call.text(|row, out| {
-        let Some(list) = call.list(0, row) else { return Ok(false) };
+        let Some(list) = call.list(0, row) else {
+            return Ok(false);
+        };
         for number in 1.. {
             match dimension(&list, number) {
                 Some(length) => out.push_str(&format!("[1:{length}]")),
@@ -217,7 +237,11 @@ fn alike(left: ArrayRef, right: ArrayRef) -> Result<(ArrayRef, ArrayRef), Federa
     .ok_or_else(|| {
         value_error(
             "42883",
-            format!("operator does not exist: {}[] = {}[]", left.data_type(), right.data_type()),
+            format!(
+                "operator does not exist: {}[] = {}[]",
+                left.data_type(),
+                right.data_type()
+            ),
         )
     })?;
     Ok((
@@ -242,7 +266,10 @@ fn contains_all(left: &ArrayRef, right: &ArrayRef) -> Result<bool, FederationErr
     Ok(true)
 }
 
-fn pairwise(call: &Call<'_>, test: impl Fn(&ArrayRef, &ArrayRef) -> Result<bool, FederationError>) -> Outcome {
+fn pairwise(
+    call: &Call<'_>,
+    test: impl Fn(&ArrayRef, &ArrayRef) -> Result<bool, FederationError>,
+) -> Outcome {
     call.truth(|row| {
         let (Some(left), Some(right)) = (call.list(0, row), call.list(1, row)) else {
             return Ok(None);
@@ -274,7 +301,12 @@ fn rows(call: &Call<'_>) -> Outcome {
     let rows = (0..call.rows)
         .map(|row| {
             let argument = &call.arguments[0];
-            let empty = || argument.array.as_list_opt::<i32>().map(|list| list.values().slice(0, 0));
+            let empty = || {
+                argument
+                    .array
+                    .as_list_opt::<i32>()
+                    .map(|list| list.values().slice(0, 0))
+            };
             call.list(0, row).or_else(empty)
         })
         .collect();
@@ -282,7 +314,9 @@ fn rows(call: &Call<'_>) -> Outcome {
 }
 
 fn filled_field(fields: &[FieldRef]) -> Result<Field, FederationError> {
-    let inner = fields.first().map_or(DataType::Utf8, |field| field.data_type().clone());
+    let inner = fields
+        .first()
+        .map_or(DataType::Utf8, |field| field.data_type().clone());
     Ok(Field::new("", DataType::new_list(inner, true), true))
 }
 
@@ -298,7 +332,10 @@ fn array_fill(call: &Call<'_>) -> Outcome {
         };
         let sizes = sizes.as_primitive::<Int32Type>();
         if sizes.len() != 1 {
-            return Err(value_error("0A000", "arrays of more than one dimension are not filled"));
+            return Err(value_error(
+                "0A000",
+                "arrays of more than one dimension are not filled",
+            ));
         }
         let argument = &call.arguments[0];
         let place = argument.at(row) as u32;
@@ -366,7 +403,10 @@ fn subscripts(call: &Call<'_>) -> Outcome {
     let backwards = (call.count() > 2).then(|| call.booleans(2));
     let rows = (0..call.rows)
         .map(|row| {
-            let length = call.list(0, row).and_then(|list| dimension(&list, numbers.get(row))).unwrap_or(0) as i32;
+            let length = call
+                .list(0, row)
+                .and_then(|list| dimension(&list, numbers.get(row)))
+                .unwrap_or(0) as i32;
             let reverse = backwards
                 .as_ref()
                 .is_some_and(|(argument, values)| values.value(argument.at(row)));
@@ -382,7 +422,9 @@ fn subscripts(call: &Call<'_>) -> Outcome {
 }
 
 fn positions(call: &Call<'_>, row: usize) -> Result<Option<Vec<i32>>, FederationError> {
-    let Some(list) = call.list(0, row) else { return Ok(None) };
+    let Some(list) = call.list(0, row) else {
+        return Ok(None);
+    };
     let argument = &call.arguments[1];
     let wanted = argument.array.slice(argument.at(row), 1);
     let (list, wanted) = alike(list, wanted)?;
@@ -418,26 +460,69 @@ pub(super) fn functions() -> Vec<Function> {
     const INT4_RESULT: Returns = Returns::Type(&types::INT4);
     const TRUTH: Returns = Returns::Type(&types::BOOL);
     vec![
-        function("lakegate_only", [overload(&[LIST], Returns::From(element_field), only).nullable()]).shown("only"),
-        function("lakegate_rows", [overload(&[LIST], Returns::Same(0), rows).nullable()]).shown("array"),
-        function("lakegate_element", [overload(&[LIST, INT4], Returns::From(element_field), element)]).shown("element"),
-        function("lakegate_slice", [overload(&[LIST, INT4, INT4], Returns::Same(0), slice)]).shown("slice"),
-        function("array_length", [overload(&[LIST, INT4], INT4_RESULT, array_length)]),
-        function("array_upper", [overload(&[LIST, INT4], INT4_RESULT, array_length)]),
+        function(
+            "lakegate_only",
+            [overload(&[LIST], Returns::From(element_field), only).nullable()],
+        )
+        .shown("only"),
+        function(
+            "lakegate_rows",
+            [overload(&[LIST], Returns::Same(0), rows).nullable()],
+        )
+        .shown("array"),
+        function(
+            "lakegate_element",
+            [overload(&[LIST, INT4], Returns::From(element_field), element)],
+        )
+        .shown("element"),
+        function(
+            "lakegate_slice",
+            [overload(&[LIST, INT4, INT4], Returns::Same(0), slice)],
+        )
+        .shown("slice"),
+        function(
+            "array_length",
+            [overload(&[LIST, INT4], INT4_RESULT, array_length)],
+        ),
+        function(
+            "array_upper",
+            [overload(&[LIST, INT4], INT4_RESULT, array_length)],
+        ),
         function("array_lower", [overload(&[LIST, INT4], INT4_RESULT, array_lower)]),
         function("array_ndims", [overload(&[LIST], INT4_RESULT, array_ndims)]),
-        function("array_dims", [overload(&[LIST], Returns::Type(&types::TEXT), array_dims)]),
+        function(
+            "array_dims",
+            [overload(&[LIST], Returns::Type(&types::TEXT), array_dims)],
+        ),
         function("cardinality", [overload(&[LIST], INT4_RESULT, cardinality)]),
-        function("lakegate_array_contains", [overload(&[LIST, LIST], TRUTH, array_contains)]).shown("@>"),
-        function("lakegate_array_overlaps", [overload(&[LIST, LIST], TRUTH, array_overlaps)]).shown("&&"),
+        function(
+            "lakegate_array_contains",
+            [overload(&[LIST, LIST], TRUTH, array_contains)],
+        )
+        .shown("@>"),
+        function(
+            "lakegate_array_overlaps",
+            [overload(&[LIST, LIST], TRUTH, array_overlaps)],
+        )
+        .shown("&&"),
         function(
             "array_fill",
-            [overload(&[ANY, Kind::ArrayOf(&types::INT4)], Returns::From(filled_field), array_fill).nullable()],
+            [overload(
+                &[ANY, Kind::ArrayOf(&types::INT4)],
+                Returns::From(filled_field),
+                array_fill,
+            )
+            .nullable()],
         ),
-        function("trim_array", [overload(&[LIST, INT4], Returns::Same(0), trim_array)]),
+        function(
+            "trim_array",
+            [overload(&[LIST, INT4], Returns::Same(0), trim_array)],
+        ),
         function(
             "lakegate_ordinals",
-            [overload(&[LIST], Returns::From(int8_list), ordinals).variadic().nullable()],
+            [overload(&[LIST], Returns::From(int8_list), ordinals)
+                .variadic()
+                .nullable()],
         )
         .shown("ordinality"),
         function(
@@ -452,7 +537,9 @@ pub(super) fn functions() -> Vec<Function> {
         .shown("generate_subscripts"),
         function(
             "array_position",
-            [overload(&[LIST, ANY, INT4], INT4_RESULT, array_position).optional(1).nullable()],
+            [overload(&[LIST, ANY, INT4], INT4_RESULT, array_position)
+                .optional(1)
+                .nullable()],
         ),
         function(
             "array_positions",

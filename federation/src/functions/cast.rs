@@ -10,8 +10,8 @@ use datafusion::common::{Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    TypeSignature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TypeSignature, Volatility,
 };
 
 use crate::cast::{self, Context, Target};
@@ -72,7 +72,9 @@ pub(crate) fn target_of(name: &str) -> Option<Target> {
     Some(Target {
         pg_type: PgType { base, array, typmod },
         digits: match (precision, scale) {
-            (Some(precision), Some(scale)) => Some((u8::try_from(precision).ok()?, i8::try_from(scale).ok()?)),
+            (Some(precision), Some(scale)) => {
+                Some((u8::try_from(precision).ok()?, i8::try_from(scale).ok()?))
+            }
             _ => None,
         },
         seconds: match seconds {
@@ -133,7 +135,9 @@ impl ScalarUDFImpl for CastFunction {
     }
 
     fn return_type(&self, arguments: &[DataType]) -> DataFusionResult<DataType> {
-        Ok(self.target.data_type(arguments.first().unwrap_or(&DataType::Null))?)
+        Ok(self
+            .target
+            .data_type(arguments.first().unwrap_or(&DataType::Null))?)
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
@@ -150,7 +154,12 @@ impl ScalarUDFImpl for CastFunction {
         let context = Context::of(&args.config_options);
         let from = &args.arg_fields[0];
         match &args.args[0] {
-            ColumnarValue::Array(array) => Ok(ColumnarValue::Array(cast::cast(array, from, &self.target, &context)?)),
+            ColumnarValue::Array(array) => Ok(ColumnarValue::Array(cast::cast(
+                array,
+                from,
+                &self.target,
+                &context,
+            )?)),
             ColumnarValue::Scalar(value) => {
                 let array = cast::cast(&value.to_array()?, from, &self.target, &context)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
@@ -169,17 +178,20 @@ impl ScalarUDFImpl for CastFunction {
             && to.metadata().is_empty()
             && from.metadata().is_empty()
             && self.target.seconds.is_none()
-            && !(self.target.pg_type.base.oid == types::NUMERIC.oid && self.target.pg_type.typmod >= 4
+            && !(self.target.pg_type.base.oid == types::NUMERIC.oid
+                && self.target.pg_type.typmod >= 4
                 && types::numeric_typmod(self.target.pg_type.typmod).1 < 0);
         if !plain {
             return Ok(ExprSimplifyResult::Original(args));
         }
         let argument = args.remove(0);
-        Ok(ExprSimplifyResult::Simplified(if from.data_type() == to.data_type() {
-            argument
-        } else {
-            Expr::Cast(Cast::new(Box::new(argument), to.data_type().clone()))
-        }))
+        Ok(ExprSimplifyResult::Simplified(
+            if from.data_type() == to.data_type() {
+                argument
+            } else {
+                Expr::Cast(Cast::new(Box::new(argument), to.data_type().clone()))
+            },
+        ))
     }
 }
 

@@ -16,14 +16,82 @@ use crate::types::{BASE_TYPES, PgType};
 
 /// What functions look for in texts, and what is nearly that.
 const TEXTS: &[&str] = &[
-    "", " ", "-", "'", "\\", "%", "%1$s", "%-9999999999s", "%*2$L", "é", "𝄞", "NaN", "Infinity", "-infinity", "1e400",
-    "1e-400", "9223372036854775808", "-9223372036854775808", "0x1F", "1_000", ".5", "5.", "1e", "\\x0", "\\x00ff", "{}",
-    "{1,2}", "{{1},{2}}", "{\"a\\\"\",NULL}", "[]", "{\"a\": {\"b\": [1, null, \"\\u00e9\"]}}", "[1, 2", "\"\\ud800\"", "null",
-    "$.a[*]", "$.a[last - 1] ? (@ > 1)", "$[", "$.\"", "2024-02-30", "2024-02-29 24:00:00", "infinity", "epoch", "now",
-    "4714-11-24 BC", "294277-01-01", "12:34:56.789+15:59", "J2451187", "20240229T040506", "1 year -2 mons 3.5 days",
-    "P1Y2M10DT2H30M", "99999999999 years", "1 2:3:4 ago", "YYYY-MM-DD HH24:MI:SS.US TZH:TZM", "FMMonth FMDay, IW ID IYYY J Q RM CC",
-    "FM999,999.99EEEE", "S9G999D99PR", "RN", "9999V99", "L0TH", "day", "month", "isodow", "century", "Asia/Seoul",
-    "+25:00", "-15:59:59", "(", "a{1000}{1000}", "(a|b)*?\\1", "[[:alpha:]]", "\\y", "gix", "hex", "base64", "escape", "C",
+    "",
+    " ",
+    "-",
+    "'",
+    "\\",
+    "%",
+    "%1$s",
+    "%-9999999999s",
+    "%*2$L",
+    "é",
+    "𝄞",
+    "NaN",
+    "Infinity",
+    "-infinity",
+    "1e400",
+    "1e-400",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "0x1F",
+    "1_000",
+    ".5",
+    "5.",
+    "1e",
+    "\\x0",
+    "\\x00ff",
+    "{}",
+    "{1,2}",
+    "{{1},{2}}",
+    "{\"a\\\"\",NULL}",
+    "[]",
+    "{\"a\": {\"b\": [1, null, \"\\u00e9\"]}}",
+    "[1, 2",
+    "\"\\ud800\"",
+    "null",
+    "$.a[*]",
+    "$.a[last - 1] ? (@ > 1)",
+    "$[",
+    "$.\"",
+    "2024-02-30",
+    "2024-02-29 24:00:00",
+    "infinity",
+    "epoch",
+    "now",
+    "4714-11-24 BC",
+    "294277-01-01",
+    "12:34:56.789+15:59",
+    "J2451187",
+    "20240229T040506",
+    "1 year -2 mons 3.5 days",
+    "P1Y2M10DT2H30M",
+    "99999999999 years",
+    "1 2:3:4 ago",
+    "YYYY-MM-DD HH24:MI:SS.US TZH:TZM",
+    "FMMonth FMDay, IW ID IYYY J Q RM CC",
+    "FM999,999.99EEEE",
+    "S9G999D99PR",
+    "RN",
+    "9999V99",
+    "L0TH",
+    "day",
+    "month",
+    "isodow",
+    "century",
+    "Asia/Seoul",
+    "+25:00",
+    "-15:59:59",
+    "(",
+    "a{1000}{1000}",
+    "(a|b)*?\\1",
+    "[[:alpha:]]",
+    "\\y",
+    "gix",
+    "hex",
+    "base64",
+    "escape",
+    "C",
 ];
 
 fn text() -> impl Strategy<Value = String> {
@@ -39,7 +107,14 @@ fn long() -> impl Strategy<Value = i64> {
     prop_oneof![
         -3_i64..100,
         any::<i64>(),
-        prop::sample::select(&[i64::MIN, i64::MIN + 1, i64::MAX, i64::MAX - 1, i64::from(i32::MIN), i64::from(i32::MAX)][..]),
+        prop::sample::select(vec![
+            i64::MIN,
+            i64::MIN + 1,
+            i64::MAX,
+            i64::MAX - 1,
+            i64::from(i32::MIN),
+            i64::from(i32::MAX)
+        ]),
     ]
 }
 
@@ -50,7 +125,17 @@ fn int() -> impl Strategy<Value = i32> {
 fn double() -> impl Strategy<Value = f64> {
     prop_oneof![
         any::<f64>(),
-        prop::sample::select(&[0.0, -0.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MAX, f64::MIN_POSITIVE, 0.5, -2.5][..]),
+        prop::sample::select(vec![
+            0.0,
+            -0.0,
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::MAX,
+            f64::MIN_POSITIVE,
+            0.5,
+            -2.5
+        ]),
     ]
 }
 
@@ -58,7 +143,12 @@ fn texts() -> impl Strategy<Value = ScalarValue> {
     prop::collection::vec(prop::option::of(text()), 0..4).prop_map(|texts| {
         let field: FieldRef = Arc::new(Field::new("item", DataType::Utf8, true));
         let offsets = OffsetBuffer::from_lengths([texts.len()]);
-        ScalarValue::List(Arc::new(ListArray::new(field, offsets, Arc::new(StringArray::from(texts)), None)))
+        ScalarValue::List(Arc::new(ListArray::new(
+            field,
+            offsets,
+            Arc::new(StringArray::from(texts)),
+            None,
+        )))
     })
 }
 
@@ -114,7 +204,12 @@ fn run(function: &ScalarUDF, arguments: &[ScalarValue], zone: &str) {
         config_options: Arc::new(options),
     });
     if let Ok(value) = result {
-        assert_eq!(&value.data_type(), field.data_type(), "{} of {arguments:?}", function.name());
+        assert_eq!(
+            &value.data_type(),
+            field.data_type(),
+            "{} of {arguments:?}",
+            function.name()
+        );
     }
 }
 
@@ -131,7 +226,7 @@ fn functions() -> Vec<Arc<ScalarUDF>> {
 }
 
 fn zone() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(&["UTC", "Asia/Seoul", "America/St_Johns", "+09:30"][..])
+    prop::sample::select(vec!["UTC", "Asia/Seoul", "America/St_Johns", "+09:30"])
 }
 
 proptest! {
@@ -150,7 +245,7 @@ proptest! {
     fn casts_do_not_panic(
         base in 0..BASE_TYPES.len(),
         array in any::<bool>(),
-        typmod in prop::sample::select(&[-1, 4, 5, 9, (5 << 16) + 4 + 2, (38 << 16) + 4 + 38, (3 << 16) + 4 + 0x7fe][..]),
+        typmod in prop::sample::select(vec![-1, 4, 5, 9, (5 << 16) + 4 + 2, (38 << 16) + 4 + 38, (3 << 16) + 4 + 0x7fe]),
         value in value(),
         zone in zone(),
     ) {

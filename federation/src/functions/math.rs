@@ -125,7 +125,10 @@ fn of_two_floats(call: &Call<'_>, compute: impl Fn(f64, f64) -> Result<f64, Fede
 fn power(call: &Call<'_>) -> Outcome {
     of_two_floats(call, |base, exponent| {
         if base == 0.0 && exponent < 0.0 {
-            return Err(float_error("2201F", "zero raised to a negative power is undefined"));
+            return Err(float_error(
+                "2201F",
+                "zero raised to a negative power is undefined",
+            ));
         }
         if base < 0.0 && base.is_finite() && exponent.fract() != 0.0 && exponent.is_finite() {
             return Err(float_error(
@@ -179,7 +182,11 @@ fn with_scale(fields: &[FieldRef], places: i32) -> Result<Field, FederationError
         .unwrap_or((76, 38));
     let places = places.clamp(0, 38);
     // of a free numeric half the digits are none
-    let whole = if scale == 38 { 38 - places } else { precision - scale + 1 };
+    let whole = if scale == 38 {
+        38 - places
+    } else {
+        precision - scale + 1
+    };
     Ok(Field::new("", widest(whole.max(1) + places, places), true))
 }
 
@@ -215,7 +222,12 @@ fn drop_digits(value: i256, count: u32, rounding: Rounding) -> i256 {
 }
 
 /// A numeric with `places` digits behind the point, some of them below zero for `round(x, -2)`.
-fn to_places(value: i256, scale: i32, places: i32, rounding: Rounding) -> Result<(i256, i32), FederationError> {
+fn to_places(
+    value: i256,
+    scale: i32,
+    places: i32,
+    rounding: Rounding,
+) -> Result<(i256, i32), FederationError> {
     if places >= scale {
         return Ok((value, scale));
     }
@@ -360,7 +372,9 @@ macro_rules! divisors {
             let (left, right) = (call.values::<$t>(0), call.values::<$t>(1));
             call.each::<$t>(|row| {
                 let result = $compute(i128::from(left.get(row)), i128::from(right.get(row)));
-                <$native>::try_from(result).map(Some).map_err(|_| out_of_range($type_name))
+                <$native>::try_from(result)
+                    .map(Some)
+                    .map_err(|_| out_of_range($type_name))
             })
         }
     };
@@ -585,7 +599,10 @@ pub(super) fn functions() -> Vec<Function> {
                 overload(&[INT8, INT8], INT8_RESULT, lcm_int8),
             ],
         ),
-        function("factorial", [overload(&[INT8], Returns::From(factorial_field), factorial)]),
+        function(
+            "factorial",
+            [overload(&[INT8], Returns::From(factorial_field), factorial)],
+        ),
         function(
             "width_bucket",
             [
@@ -595,7 +612,10 @@ pub(super) fn functions() -> Vec<Function> {
         ),
         function("scale", [overload(&[NUMERIC], INT4_RESULT, scale_of)]),
         function("min_scale", [overload(&[NUMERIC], INT4_RESULT, min_scale)]),
-        function("trim_scale", [overload(&[NUMERIC], Returns::From(free), trim_scale)]),
+        function(
+            "trim_scale",
+            [overload(&[NUMERIC], Returns::From(free), trim_scale)],
+        ),
         function(
             "to_hex",
             [

@@ -8,7 +8,10 @@ use crate::types::{self, PgType};
 const ANY: Kind = Kind::Any;
 
 fn count_nulls(call: &Call<'_>, row: usize) -> usize {
-    call.arguments.iter().filter(|argument| argument.is_null(row)).count()
+    call.arguments
+        .iter()
+        .filter(|argument| argument.is_null(row))
+        .count()
 }
 
 fn num_nulls(call: &Call<'_>) -> Outcome {
@@ -39,8 +42,17 @@ fn pg_typeof(call: &Call<'_>) -> Outcome {
 pub(super) fn functions() -> Vec<Function> {
     const INT4_RESULT: Returns = Returns::Type(&types::INT4);
     vec![
-        function("num_nulls", [overload(&[ANY], INT4_RESULT, num_nulls).variadic().nullable()]),
-        function("num_nonnulls", [overload(&[ANY], INT4_RESULT, num_nonnulls).variadic().nullable()]),
-        function("pg_typeof", [overload(&[ANY], Returns::Type(&types::TEXT), pg_typeof).nullable()]),
+        function(
+            "num_nulls",
+            [overload(&[ANY], INT4_RESULT, num_nulls).variadic().nullable()],
+        ),
+        function(
+            "num_nonnulls",
+            [overload(&[ANY], INT4_RESULT, num_nonnulls).variadic().nullable()],
+        ),
+        function(
+            "pg_typeof",
+            [overload(&[ANY], Returns::Type(&types::TEXT), pg_typeof).nullable()],
+        ),
     ]
 }

@@ -70,7 +70,10 @@ impl Library {
             ("array_cat", array_concat_udf()),
             // PostgreSQL's take all of them
             ("array_remove", known_as(array_remove_all_udf(), "array_remove")),
-            ("array_replace", known_as(array_replace_all_udf(), "array_replace")),
+            (
+                "array_replace",
+                known_as(array_replace_all_udf(), "array_replace"),
+            ),
         ] {
             functions.insert(name.to_owned(), function);
         }

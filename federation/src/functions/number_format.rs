@@ -32,7 +32,9 @@ enum Sign {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     /// A digit: `9`, or `0` which is shown even if zero.
-    Digit { zero: bool },
+    Digit {
+        zero: bool,
+    },
     Point,
     Comma,
     Currency,
@@ -92,7 +94,10 @@ fn parse(template: &str) -> Result<Template, FederationError> {
                 parsed.roman = Some(rest.starts_with('R'));
                 taken = 2;
             }
-            "EE" if rest.get(..4).is_some_and(|text| text.eq_ignore_ascii_case("EEEE")) => {
+            "EE" if rest
+                .get(..4)
+                .is_some_and(|text| text.eq_ignore_ascii_case("EEEE")) =>
+            {
                 parsed.scientific = true;
                 taken = 4;
             }
@@ -106,7 +111,9 @@ fn parse(template: &str) -> Result<Template, FederationError> {
                     } else {
                         parsed.whole += 1;
                     }
-                    parsed.parts.push(Part::Digit { zero: character == '0' });
+                    parsed.parts.push(Part::Digit {
+                        zero: character == '0',
+                    });
                 }
                 '.' | 'D' | 'd' => {
                     if point {
@@ -196,7 +203,14 @@ fn format(value: i256, scale: i32, template: &Template, out: &mut String) {
     number(whole, fraction, negative, overflow, template, out);
 }
 
-fn number(whole: &str, fraction: &str, negative: bool, overflow: bool, template: &Template, out: &mut String) {
+fn number(
+    whole: &str,
+    fraction: &str,
+    negative: bool,
+    overflow: bool,
+    template: &Template,
+    out: &mut String,
+) {
     let missing = template.whole.saturating_sub(whole.len());
     // from the first 0 on every digit is shown; the last digit before a point always is
     let mut index = 0;
@@ -326,7 +340,11 @@ fn number(whole: &str, fraction: &str, negative: bool, overflow: bool, template:
                         (_, 3) => "rd",
                         _ => "th",
                     };
-                    body.push_str(&if *upper { ending.to_uppercase() } else { ending.to_owned() });
+                    body.push_str(&if *upper {
+                        ending.to_uppercase()
+                    } else {
+                        ending.to_owned()
+                    });
                 }
             }
             Part::Text(character) => {
@@ -361,9 +379,15 @@ fn zero_follows(template: &Template, behind_point: usize) -> bool {
 
 fn scientific(value: i256, scale: i32, template: &Template, out: &mut String) {
     let digits = value.wrapping_abs().to_string();
-    let exponent = if value == i256::ZERO { 0 } else { digits.len() as i32 - 1 - scale };
+    let exponent = if value == i256::ZERO {
+        0
+    } else {
+        digits.len() as i32 - 1 - scale
+    };
     let places = template.fraction as i32;
-    let mut mantissa = rescale(value.wrapping_abs(), scale + exponent, places).unwrap_or(i256::ZERO).to_string();
+    let mut mantissa = rescale(value.wrapping_abs(), scale + exponent, places)
+        .unwrap_or(i256::ZERO)
+        .to_string();
     let mut exponent = exponent;
     // 9.99 may round to 10.0
     if mantissa.len() as i32 > places + 1 {
@@ -384,7 +408,11 @@ fn scientific(value: i256, scale: i32, template: &Template, out: &mut String) {
         out.push('.');
         out.push_str(fraction);
     }
-    out.push_str(&format!("e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()));
+    out.push_str(&format!(
+        "e{}{:02}",
+        if exponent < 0 { '-' } else { '+' },
+        exponent.abs()
+    ));
 }
 
 /// Remembers the last template.
@@ -475,14 +503,21 @@ fn to_number(call: &Call<'_>) -> Outcome {
         }
         let value = number::numeric(&digits)?;
         Ok(Some((
-            if negative { value.unscaled.wrapping_neg() } else { value.unscaled },
+            if negative {
+                value.unscaled.wrapping_neg()
+            } else {
+                value.unscaled
+            },
             value.scale,
         )))
     })
 }
 
 pub(super) fn functions() -> Vec<Function> {
-    vec![function("to_number", [overload(&[TEXT, TEXT], Returns::From(free), to_number)])]
+    vec![function(
+        "to_number",
+        [overload(&[TEXT, TEXT], Returns::From(free), to_number)],
+    )]
 }
 
 #[cfg(test)]

@@ -29,7 +29,11 @@ fn item_field(fields: &[FieldRef]) -> Result<Field, FederationError> {
 
 fn list_field(fields: &[FieldRef]) -> Result<Field, FederationError> {
     let item = item_field(fields)?;
-    Ok(Field::new("", DataType::new_list(item.data_type().clone(), true), true))
+    Ok(Field::new(
+        "",
+        DataType::new_list(item.data_type().clone(), true),
+        true,
+    ))
 }
 
 /// The array without NULLs.
@@ -44,14 +48,19 @@ fn values(call: &Call<'_>, row: usize) -> Result<Option<ArrayRef>, FederationErr
         .filter(|index| list.is_valid(*index))
         .map(|index| Some(index as u32))
         .collect();
-    Ok((!places.is_empty()).then(|| take(&list, &places, None)).transpose()?)
+    Ok((!places.is_empty())
+        .then(|| take(&list, &places, None))
+        .transpose()?)
 }
 
 fn fraction(value: f64) -> Result<f64, FederationError> {
     if (0.0..=1.0).contains(&value) {
         Ok(value)
     } else {
-        Err(value_error("22003", format!("percentile value {value} is not between 0 and 1")))
+        Err(value_error(
+            "22003",
+            format!("percentile value {value} is not between 0 and 1"),
+        ))
     }
 }
 
@@ -73,7 +82,9 @@ fn picked(call: &Call<'_>, pick: impl Fn(usize, &ArrayRef) -> Result<usize, Fede
     if parts.is_empty() {
         return Ok(arrow::array::new_empty_array(call.returns.data_type()));
     }
-    Ok(arrow::compute::concat(&parts.iter().map(AsRef::as_ref).collect::<Vec<_>>())?)
+    Ok(arrow::compute::concat(
+        &parts.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
+    )?)
 }
 
 fn percentile_disc(call: &Call<'_>) -> Outcome {
@@ -188,7 +199,9 @@ fn mode(call: &Call<'_>) -> Outcome {
 /// `json_agg(x)` of `array_agg(x)`.
 fn json_list(call: &Call<'_>, binary: bool) -> Outcome {
     call.text(|row, out| {
-        let Some(list) = call.list(0, row) else { return Ok(false) };
+        let Some(list) = call.list(0, row) else {
+            return Ok(false);
+        };
         let DataType::List(item) = call.arguments[0].array.data_type() else {
             return Err(FederationError::internal("json_agg without an array"));
         };
@@ -270,18 +283,36 @@ pub(super) fn functions() -> Vec<Function> {
             "lakegate_percentile_cont",
             [
                 overload(&[FLOAT8, LIST], Returns::Type(&types::FLOAT8), percentile_cont),
-                overload(&[FLOATS, LIST], Returns::ArrayOf(&types::FLOAT8), percentile_cont_list),
+                overload(
+                    &[FLOATS, LIST],
+                    Returns::ArrayOf(&types::FLOAT8),
+                    percentile_cont_list,
+                ),
             ],
         )
         .shown("percentile_cont"),
-        function("lakegate_mode", [overload(&[LIST], Returns::From(item_field), mode)]).shown("mode"),
-        function("lakegate_json_agg", [overload(&[LIST], JSON_RESULT, json_agg)]).stable().shown("json_agg"),
-        function("lakegate_jsonb_agg", [overload(&[LIST], JSONB_RESULT, jsonb_agg)]).stable().shown("jsonb_agg"),
-        function("lakegate_json_object_agg", [overload(&[LIST, LIST], JSON_RESULT, json_object_agg)])
+        function(
+            "lakegate_mode",
+            [overload(&[LIST], Returns::From(item_field), mode)],
+        )
+        .shown("mode"),
+        function("lakegate_json_agg", [overload(&[LIST], JSON_RESULT, json_agg)])
             .stable()
-            .shown("json_object_agg"),
-        function("lakegate_jsonb_object_agg", [overload(&[LIST, LIST], JSONB_RESULT, jsonb_object_agg)])
+            .shown("json_agg"),
+        function("lakegate_jsonb_agg", [overload(&[LIST], JSONB_RESULT, jsonb_agg)])
             .stable()
-            .shown("jsonb_object_agg"),
+            .shown("jsonb_agg"),
+        function(
+            "lakegate_json_object_agg",
+            [overload(&[LIST, LIST], JSON_RESULT, json_object_agg)],
+        )
+        .stable()
+        .shown("json_object_agg"),
+        function(
+            "lakegate_jsonb_object_agg",
+            [overload(&[LIST, LIST], JSONB_RESULT, jsonb_object_agg)],
+        )
+        .stable()
+        .shown("jsonb_object_agg"),
     ]
 }

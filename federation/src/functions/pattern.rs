@@ -12,7 +12,10 @@ use crate::types;
 use crate::values::read::value_error;
 
 fn invalid(pattern: &str, reason: &str) -> FederationError {
-    value_error("2201B", format!("invalid regular expression \"{pattern}\": {reason}"))
+    value_error(
+        "2201B",
+        format!("invalid regular expression \"{pattern}\": {reason}"),
+    )
 }
 
 /// What only PostgreSQL writes so, as the regex crate writes it.
@@ -48,8 +51,24 @@ fn translate(pattern: &str) -> Result<String, FederationError> {
                     if escaped.is_ascii_alphabetic()
                         && !matches!(
                             escaped,
-                            'A' | 'z' | 'b' | 'B' | 'd' | 'D' | 's' | 'S' | 'w' | 'W' | 'n' | 'r' | 't' | 'f' | 'v'
-                                | 'a' | 'x' | 'u' | 'U'
+                            'A' | 'z'
+                                | 'b'
+                                | 'B'
+                                | 'd'
+                                | 'D'
+                                | 's'
+                                | 'S'
+                                | 'w'
+                                | 'W'
+                                | 'n'
+                                | 'r'
+                                | 't'
+                                | 'f'
+                                | 'v'
+                                | 'a'
+                                | 'x'
+                                | 'u'
+                                | 'U'
                         )
                     {
                         out.pop();
@@ -127,7 +146,10 @@ fn compile(pattern: &str, flags: &str) -> Result<Regex, FederationError> {
             'g' | 't' | 'e' | 'b' => {}
             'q' => return compile(&format!("***={pattern}"), &flags.replace('q', "")),
             other => {
-                return Err(value_error("22023", format!("invalid regular expression option: \"{other}\"")));
+                return Err(value_error(
+                    "22023",
+                    format!("invalid regular expression option: \"{other}\""),
+                ));
             }
         }
     }
@@ -187,7 +209,10 @@ fn similar(pattern: &str, escape: Option<char>) -> Result<String, FederationErro
     while let Some(character) = characters.next() {
         if Some(character) == escape {
             let Some(escaped) = characters.next() else {
-                return Err(value_error("22025", "LIKE pattern must not end with escape character"));
+                return Err(value_error(
+                    "22025",
+                    "LIKE pattern must not end with escape character",
+                ));
             };
             if escaped == '"' && !in_class {
                 // what stands between two of these is the substring
@@ -252,7 +277,13 @@ pub(super) fn substring(call: &Call<'_>) -> Outcome {
     let mut known = Patterns::default();
     call.text(|row, out| {
         let found = known.of(patterns.get(row), "")?.captures(texts.get(row));
-        let part = found.and_then(|found| if found.len() > 1 { found.get(1) } else { found.get(0) });
+        let part = found.and_then(|found| {
+            if found.len() > 1 {
+                found.get(1)
+            } else {
+                found.get(0)
+            }
+        });
         Ok(match part {
             Some(part) => {
                 out.push_str(part.as_str());
@@ -270,7 +301,13 @@ pub(super) fn substring_similar(call: &Call<'_>) -> Outcome {
     call.text(|row, out| {
         let pattern = similar(patterns.get(row), escape_character(escapes.get(row))?)?;
         let found = known.of(&pattern, "")?.captures(texts.get(row));
-        let part = found.and_then(|found| if found.len() > 1 { found.get(1) } else { found.get(0) });
+        let part = found.and_then(|found| {
+            if found.len() > 1 {
+                found.get(1)
+            } else {
+                found.get(0)
+            }
+        });
         Ok(match part {
             Some(part) => {
                 out.push_str(part.as_str());
@@ -419,9 +456,7 @@ fn regexp_matches(call: &Call<'_>) -> Outcome {
     Ok(std::sync::Arc::new(out.finish()))
 }
 
-fn matches_field(
-    _: &[arrow::datatypes::FieldRef],
-) -> Result<arrow::datatypes::Field, FederationError> {
+fn matches_field(_: &[arrow::datatypes::FieldRef]) -> Result<arrow::datatypes::Field, FederationError> {
     use arrow::datatypes::{DataType, Field};
     let texts = DataType::new_list(DataType::Utf8, true);
     Ok(Field::new("", DataType::new_list(texts, true), true))
@@ -462,7 +497,10 @@ fn regexp_count(call: &Call<'_>) -> Outcome {
             Some(starts) => start_of(text, starts.get(row))?,
             None => 0,
         };
-        let count = known.of(patterns.get(row), flags)?.find_iter(&text[start..]).count();
+        let count = known
+            .of(patterns.get(row), flags)?
+            .find_iter(&text[start..])
+            .count();
         Ok(Some(count as i32))
     })
 }
@@ -494,7 +532,10 @@ fn nth_match<'t>(
         .ok()
         .filter(|which| *which > 0)
         .ok_or_else(|| value_error("22023", format!("invalid value for parameter \"n\": {which}")))?;
-    Ok(known.of(patterns.get(row), "")?.find_iter_at(text, start).nth(which - 1))
+    Ok(known
+        .of(patterns.get(row), "")?
+        .find_iter_at(text, start)
+        .nth(which - 1))
 }
 
 trait FindFrom {
@@ -541,7 +582,9 @@ fn regexp_instr(call: &Call<'_>) -> Outcome {
     call.each::<Int32Type>(|row| {
         let text = texts.get(row);
         let found = nth_match(call, row, text, &mut known)?;
-        Ok(Some(found.map_or(0, |found| text[..found.start()].chars().count() as i32 + 1)))
+        Ok(Some(found.map_or(0, |found| {
+            text[..found.start()].chars().count() as i32 + 1
+        })))
     })
 }
 
@@ -578,16 +621,32 @@ pub(super) fn functions() -> Vec<Function> {
     const LIST: Returns = Returns::ArrayOf(&types::TEXT);
     vec![
         function("lakegate_regex", [overload(&[TEXT, TEXT], TRUTH, matches_case)]).shown("~"),
-        function("lakegate_iregex", [overload(&[TEXT, TEXT], TRUTH, matches_any_case)]).shown("~*"),
-        function("lakegate_similar_to", [overload(&[TEXT, TEXT, TEXT], TRUTH, similar_to)]).shown("similar_to"),
+        function(
+            "lakegate_iregex",
+            [overload(&[TEXT, TEXT], TRUTH, matches_any_case)],
+        )
+        .shown("~*"),
+        function(
+            "lakegate_similar_to",
+            [overload(&[TEXT, TEXT, TEXT], TRUTH, similar_to)],
+        )
+        .shown("similar_to"),
         function(
             "regexp_replace",
             [
                 overload(&[TEXT, TEXT, TEXT, TEXT], TEXT_RESULT, regexp_replace).optional(1),
-                overload(&[TEXT, TEXT, TEXT, INT4, INT4, TEXT], TEXT_RESULT, regexp_replace_from).optional(2),
+                overload(
+                    &[TEXT, TEXT, TEXT, INT4, INT4, TEXT],
+                    TEXT_RESULT,
+                    regexp_replace_from,
+                )
+                .optional(2),
             ],
         ),
-        function("regexp_match", [overload(&[TEXT, TEXT, TEXT], LIST, regexp_match).optional(1)]),
+        function(
+            "regexp_match",
+            [overload(&[TEXT, TEXT, TEXT], LIST, regexp_match).optional(1)],
+        ),
         function(
             "lakegate_regexp_matches",
             [overload(&[TEXT, TEXT, TEXT], Returns::From(matches_field), regexp_matches).optional(1)],
@@ -601,7 +660,10 @@ pub(super) fn functions() -> Vec<Function> {
             "regexp_count",
             [overload(&[TEXT, TEXT, INT4, TEXT], INT4_RESULT, regexp_count).optional(2)],
         ),
-        function("regexp_like", [overload(&[TEXT, TEXT, TEXT], TRUTH, regexp_like).optional(1)]),
+        function(
+            "regexp_like",
+            [overload(&[TEXT, TEXT, TEXT], TRUTH, regexp_like).optional(1)],
+        ),
         function(
             "regexp_substr",
             [overload(&[TEXT, TEXT, INT4, INT4], TEXT_RESULT, regexp_substr).optional(2)],
@@ -629,7 +691,11 @@ mod tests {
             ("***=a.b", "axb", false),
             ("\\d{2}", "12", true),
         ] {
-            assert_eq!(compile(pattern, "").unwrap().is_match(text), expected, "{pattern}");
+            assert_eq!(
+                compile(pattern, "").unwrap().is_match(text),
+                expected,
+                "{pattern}"
+            );
         }
         assert_eq!(compile("(", "").unwrap_err().sqlstate(), "2201B");
         assert_eq!(compile("(a)\\1", "").unwrap_err().sqlstate(), "0A000");

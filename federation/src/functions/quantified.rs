@@ -12,8 +12,8 @@ use datafusion::logical_expr::expr::InList;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    TypeSignature, Volatility,
+    ColumnarValue, Expr, ExprSchemable, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, TypeSignature, Volatility,
 };
 
 use crate::cast::{self, Context, Target};
@@ -253,11 +253,15 @@ impl ScalarUDFImpl for Quantified {
             return Ok(ExprSimplifyResult::Original(args));
         };
         let (_, field) = value.to_field(info.schema().as_ref())?;
-        if list.is_null(0) || !matches!(value, Expr::Column(_)) || field.is_nullable() && list.value(0).is_empty() {
+        if list.is_null(0)
+            || !matches!(value, Expr::Column(_))
+            || field.is_nullable() && list.value(0).is_empty()
+        {
             return Ok(ExprSimplifyResult::Original(args));
         }
         let elements = list.value(0);
-        let same = elements.data_type() == field.data_type() || cast::is_plain(elements.data_type(), field.data_type());
+        let same = elements.data_type() == field.data_type()
+            || cast::is_plain(elements.data_type(), field.data_type());
         if elements.is_empty() || !same {
             return Ok(ExprSimplifyResult::Original(args));
         }

@@ -56,7 +56,10 @@ impl ScalarUDFImpl for Same {
     }
 
     fn schema_name(&self, args: &[Expr]) -> DataFusionResult<String> {
-        Ok(args.first().map(|arg| arg.schema_name().to_string()).unwrap_or_default())
+        Ok(args
+            .first()
+            .map(|arg| arg.schema_name().to_string())
+            .unwrap_or_default())
     }
 
     fn signature(&self) -> &Signature {

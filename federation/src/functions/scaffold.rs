@@ -86,7 +86,11 @@ pub(crate) struct Overload {
 }
 
 /// A strict signature.
-pub(crate) const fn overload(params: &'static [Kind], returns: Returns, body: fn(&Call<'_>) -> Outcome) -> Overload {
+pub(crate) const fn overload(
+    params: &'static [Kind],
+    returns: Returns,
+    body: fn(&Call<'_>) -> Outcome,
+) -> Overload {
     Overload {
         params,
         optional: 0,
@@ -277,7 +281,9 @@ pub(crate) fn no_such_overload(name: &str, fields: &[FieldRef]) -> FederationErr
     FederationError::from(Cause::NoSuchOverload {
         message: format!("function {name}({}) does not exist", types.join(", ")),
     })
-    .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+    .with_hint(
+        "No function matches the given name and argument types. You might need to add explicit type casts.",
+    )
 }
 
 /// The parameter's field for an argument.
@@ -315,7 +321,10 @@ fn convert(array: &ArrayRef, argument: &FieldRef, kind: Kind, context: &Context)
         }),
     };
     let own = types::of_field(argument);
-    if own.base.oid == target.pg_type.base.oid && own.array == target.pg_type.array && !array.data_type().is_null() {
+    if own.base.oid == target.pg_type.base.oid
+        && own.array == target.pg_type.array
+        && !array.data_type().is_null()
+    {
         return cast::normalize(array);
     }
     cast::cast(array, argument, &target, context)
@@ -412,7 +421,10 @@ impl ScalarUDFImpl for Function {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
         let overload = self.resolve(&args.arg_fields)?;
         let context = Context::of(&args.config_options);
-        let constant = args.args.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
+        let constant = args
+            .args
+            .iter()
+            .all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { args.number_rows };
         let mut arguments = Vec::with_capacity(args.args.len());
         for (index, value) in args.args.iter().enumerate() {

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, Decimal128Builder, Decimal256Builder, Int32Builder, Int64Builder, ListBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, Decimal128Builder, Decimal256Builder, Int32Builder, Int64Builder, ListBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::{
     DataType, Field, FieldRef, Int32Type, Int64Type, IntervalMonthDayNanoType, TimestampMicrosecondType, i256,
 };
 
 use super::scaffold::{
-    Call, Function, INT4, INT8, INTERVAL, NUMERIC, Outcome, Returns, TIMESTAMP, TIMESTAMPTZ, function, overload,
+    Call, Function, INT4, INT8, INTERVAL, NUMERIC, Outcome, Returns, TIMESTAMP, TIMESTAMPTZ, function,
+    overload,
 };
 use super::time;
 use crate::cast;
@@ -49,7 +51,11 @@ fn int8_list(_: &[FieldRef]) -> Result<Field, FederationError> {
 }
 
 fn first_list(fields: &[FieldRef]) -> Result<Field, FederationError> {
-    Ok(list_of(fields.first().map_or(DataType::Int32, |field| field.data_type().clone())))
+    Ok(list_of(
+        fields
+            .first()
+            .map_or(DataType::Int32, |field| field.data_type().clone()),
+    ))
 }
 
 macro_rules! integers {
@@ -69,7 +75,11 @@ macro_rules! integers {
                 if step == 0 {
                     return Err(zero_step());
                 }
-                while if step > 0 { value <= stop } else { value >= stop } {
+                while if step > 0 {
+                    value <= stop
+                } else {
+                    value >= stop
+                } {
                     check(count)?;
                     out.values().append_value(value);
                     count += 1;
@@ -125,9 +135,16 @@ fn numeric(call: &Call<'_>) -> Outcome {
         if step == i256::ZERO {
             return Err(zero_step());
         }
-        let (mut value, stop) = (up(starts.get(row), starts.scale)?, up(stops.get(row), stops.scale)?);
+        let (mut value, stop) = (
+            up(starts.get(row), starts.scale)?,
+            up(stops.get(row), stops.scale)?,
+        );
         let mut values = Vec::new();
-        while if step > i256::ZERO { value <= stop } else { value >= stop } {
+        while if step > i256::ZERO {
+            value <= stop
+        } else {
+            value >= stop
+        } {
             check(count)?;
             count += 1;
             values.push(value);
@@ -209,8 +226,16 @@ pub(super) fn functions() -> Vec<Function> {
                 overload(&[INT4, INT4, INT4], Returns::From(int4_list), int4).optional(1),
                 overload(&[INT8, INT8, INT8], Returns::From(int8_list), int8).optional(1),
                 overload(&[NUMERIC, NUMERIC, NUMERIC], Returns::From(numeric_list), numeric).optional(1),
-                overload(&[TIMESTAMP, TIMESTAMP, INTERVAL], Returns::From(first_list), timestamps),
-                overload(&[TIMESTAMPTZ, TIMESTAMPTZ, INTERVAL], Returns::From(first_list), timestamps),
+                overload(
+                    &[TIMESTAMP, TIMESTAMP, INTERVAL],
+                    Returns::From(first_list),
+                    timestamps,
+                ),
+                overload(
+                    &[TIMESTAMPTZ, TIMESTAMPTZ, INTERVAL],
+                    Returns::From(first_list),
+                    timestamps,
+                ),
             ],
         )
         .stable()

@@ -8,9 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::pattern;
-use super::scaffold::{
-    BYTEA, Call, Function, INT4, Kind, Outcome, Returns, TEXT, function, overload,
-};
+use super::scaffold::{BYTEA, Call, Function, INT4, Kind, Outcome, Returns, TEXT, function, overload};
 use crate::cast;
 use crate::error::FederationError;
 use crate::settings::quote_identifier;
@@ -31,7 +29,10 @@ pub(super) fn printed(call: &Call<'_>, index: usize) -> Result<StringArray, Fede
 }
 
 /// The elements of an array, printed.
-pub(super) fn elements(list: &ArrayRef, context: &crate::cast::Context) -> Result<StringArray, FederationError> {
+pub(super) fn elements(
+    list: &ArrayRef,
+    context: &crate::cast::Context,
+) -> Result<StringArray, FederationError> {
     cast::output(list, types::of_data_type(list.data_type()), context)
 }
 
@@ -86,7 +87,12 @@ fn mapped<I: ExactSizeIterator<Item = char>>(character: char, mut mapping: I) ->
 fn upper(call: &Call<'_>) -> Outcome {
     let texts = call.texts(0);
     call.text(|row, out| {
-        out.extend(texts.get(row).chars().map(|character| mapped(character, character.to_uppercase())));
+        out.extend(
+            texts
+                .get(row)
+                .chars()
+                .map(|character| mapped(character, character.to_uppercase())),
+        );
         Ok(true)
     })
 }
@@ -94,7 +100,12 @@ fn upper(call: &Call<'_>) -> Outcome {
 fn lower(call: &Call<'_>) -> Outcome {
     let texts = call.texts(0);
     call.text(|row, out| {
-        out.extend(texts.get(row).chars().map(|character| mapped(character, character.to_lowercase())));
+        out.extend(
+            texts
+                .get(row)
+                .chars()
+                .map(|character| mapped(character, character.to_lowercase())),
+        );
         Ok(true)
     })
 }
@@ -200,10 +211,12 @@ fn chr(call: &Call<'_>) -> Outcome {
         if code == 0 {
             return Err(value_error("54000", "null character not permitted"));
         }
-        let character = u32::try_from(code)
-            .ok()
-            .and_then(char::from_u32)
-            .ok_or_else(|| value_error("54000", format!("requested character too large for encoding: {code}")))?;
+        let character = u32::try_from(code).ok().and_then(char::from_u32).ok_or_else(|| {
+            value_error(
+                "54000",
+                format!("requested character too large for encoding: {code}"),
+            )
+        })?;
         out.push(character);
         Ok(true)
     })
@@ -236,7 +249,12 @@ fn encode(call: &Call<'_>) -> Outcome {
                     }
                 }
             }
-            other => return Err(value_error("22023", format!("unrecognized encoding: \"{other}\""))),
+            other => {
+                return Err(value_error(
+                    "22023",
+                    format!("unrecognized encoding: \"{other}\""),
+                ));
+            }
         }
         Ok(true)
     })
@@ -249,13 +267,19 @@ fn decode(call: &Call<'_>) -> Outcome {
         match formats.get(row).to_ascii_lowercase().as_str() {
             "hex" => bytes::hex(text),
             "base64" => {
-                let compact: String = text.chars().filter(|character| !character.is_ascii_whitespace()).collect();
+                let compact: String = text
+                    .chars()
+                    .filter(|character| !character.is_ascii_whitespace())
+                    .collect();
                 STANDARD
                     .decode(compact)
                     .map_err(|error| value_error("22023", format!("invalid base64 data: {error}")))
             }
             "escape" => bytes::bytea(text),
-            other => Err(value_error("22023", format!("unrecognized encoding: \"{other}\""))),
+            other => Err(value_error(
+                "22023",
+                format!("unrecognized encoding: \"{other}\""),
+            )),
         }
     })
 }
@@ -341,7 +365,10 @@ fn format(call: &Call<'_>) -> Outcome {
             if !digits.is_empty() && characters.next_if_eq(&'$').is_some() {
                 position = digits.parse::<usize>().ok();
                 if position == Some(0) {
-                    return Err(value_error("22023", "format specifies argument 0, but arguments are numbered from 1"));
+                    return Err(value_error(
+                        "22023",
+                        "format specifies argument 0, but arguments are numbered from 1",
+                    ));
                 }
                 digits.clear();
             }
@@ -353,7 +380,9 @@ fn format(call: &Call<'_>) -> Outcome {
                 digits.push(digit);
             }
             let number_of = |digits: &str| {
-                digits.parse::<i32>().map_err(|_| value_error("22003", "number is out of range"))
+                digits
+                    .parse::<i32>()
+                    .map_err(|_| value_error("22003", "number is out of range"))
             };
             let mut width = if digits.is_empty() { 0 } else { number_of(&digits)? };
             if characters.next_if_eq(&'*').is_some() {
@@ -377,7 +406,10 @@ fn format(call: &Call<'_>) -> Outcome {
                 ('s', value) => text.push_str(value.unwrap_or_default()),
                 ('I', Some(value)) => text.push_str(&quote_identifier(value)),
                 ('I', None) => {
-                    return Err(value_error("22004", "null values cannot be formatted as an SQL identifier"));
+                    return Err(value_error(
+                        "22004",
+                        "null values cannot be formatted as an SQL identifier",
+                    ));
                 }
                 (_, Some(value)) => literal(value, &mut text),
                 (_, None) => text.push_str("NULL"),
@@ -419,8 +451,8 @@ fn parse_ident(call: &Call<'_>) -> Outcome {
                     }
                 }
             } else {
-                while let Some(character) =
-                    characters.next_if(|character| character.is_alphanumeric() || matches!(character, '_' | '$'))
+                while let Some(character) = characters
+                    .next_if(|character| character.is_alphanumeric() || matches!(character, '_' | '$'))
                 {
                     part.extend(character.to_lowercase());
                 }
@@ -429,10 +461,18 @@ fn parse_ident(call: &Call<'_>) -> Outcome {
                 return Err(wrong());
             }
             parts.push(Some(part));
-            while characters.next_if(|character| character.is_whitespace()).is_some() {}
+            while characters
+                .next_if(|character| character.is_whitespace())
+                .is_some()
+            {}
             match characters.next() {
                 None => return Ok(Some(parts)),
-                Some('.') => while characters.next_if(|character| character.is_whitespace()).is_some() {},
+                Some('.') => {
+                    while characters
+                        .next_if(|character| character.is_whitespace())
+                        .is_some()
+                    {}
+                }
                 Some(_) => return Err(wrong()),
             }
         }
@@ -495,7 +535,11 @@ fn flat(list: &ArrayRef) -> ArrayRef {
 }
 
 fn bytea_concat(call: &Call<'_>) -> Outcome {
-    let sides: Vec<_> = call.arguments.iter().map(|argument| (argument, argument.array.as_binary::<i32>())).collect();
+    let sides: Vec<_> = call
+        .arguments
+        .iter()
+        .map(|argument| (argument, argument.array.as_binary::<i32>()))
+        .collect();
     bytes_of(call, |row| {
         Ok(sides
             .iter()
@@ -529,9 +573,10 @@ fn overlay(call: &Call<'_>) -> Outcome {
         if from <= 0 {
             return Err(value_error("22011", "negative substring length not allowed"));
         }
-        let count = counts
-            .as_ref()
-            .map_or_else(|| part.chars().count() as i64, |counts| i64::from(counts.get(row)));
+        let count = counts.as_ref().map_or_else(
+            || part.chars().count() as i64,
+            |counts| i64::from(counts.get(row)),
+        );
         slice(text, 1, from, out);
         out.push_str(part);
         slice(text, from + count, i64::MAX, out);
@@ -546,10 +591,16 @@ pub(super) fn functions() -> Vec<Function> {
         text_of_text("upper", upper),
         text_of_text("lower", lower),
         text_of_text("initcap", initcap),
-        function("concat", [overload(&[ANY], TEXT_RESULT, concat).variadic().nullable()]).stable(),
+        function(
+            "concat",
+            [overload(&[ANY], TEXT_RESULT, concat).variadic().nullable()],
+        )
+        .stable(),
         function(
             "concat_ws",
-            [overload(&[TEXT, ANY], TEXT_RESULT, concat_ws).variadic().nullable()],
+            [overload(&[TEXT, ANY], TEXT_RESULT, concat_ws)
+                .variadic()
+                .nullable()],
         )
         .stable(),
         function(
@@ -569,16 +620,24 @@ pub(super) fn functions() -> Vec<Function> {
             [overload(&[ANY], TEXT_RESULT, quote_nullable).nullable()],
         )
         .stable(),
-        function("format", [overload(&[TEXT, ANY], TEXT_RESULT, format).variadic().nullable()]).stable(),
+        function(
+            "format",
+            [overload(&[TEXT, ANY], TEXT_RESULT, format).variadic().nullable()],
+        )
+        .stable(),
         function(
             "parse_ident",
             [overload(&[TEXT], Returns::ArrayOf(&types::TEXT), parse_ident)],
         ),
         function(
             "string_to_array",
-            [overload(&[TEXT, TEXT, TEXT], Returns::ArrayOf(&types::TEXT), string_to_array)
-                .optional(1)
-                .nullable()],
+            [overload(
+                &[TEXT, TEXT, TEXT],
+                Returns::ArrayOf(&types::TEXT),
+                string_to_array,
+            )
+            .optional(1)
+            .nullable()],
         ),
         function(
             "array_to_string",
@@ -593,7 +652,10 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .shown("||"),
         function("strpos", [overload(&[TEXT, TEXT], INT4_RESULT, strpos)]),
-        function("starts_with", [overload(&[TEXT, TEXT], Returns::Type(&types::BOOL), starts_with)]),
+        function(
+            "starts_with",
+            [overload(&[TEXT, TEXT], Returns::Type(&types::BOOL), starts_with)],
+        ),
         function(
             "overlay",
             [overload(&[TEXT, TEXT, INT4, INT4], TEXT_RESULT, overlay).optional(1)],

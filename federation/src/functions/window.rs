@@ -51,7 +51,10 @@ impl WindowUDFImpl for Numbering {
         self.inner.expressions(args)
     }
 
-    fn partition_evaluator(&self, args: PartitionEvaluatorArgs) -> DataFusionResult<Box<dyn PartitionEvaluator>> {
+    fn partition_evaluator(
+        &self,
+        args: PartitionEvaluatorArgs,
+    ) -> DataFusionResult<Box<dyn PartitionEvaluator>> {
         Ok(Box::new(NumberingEvaluator {
             inner: self.inner.partition_evaluator_factory(args)?,
             data_type: self.data_type.clone(),
@@ -60,7 +63,9 @@ impl WindowUDFImpl for Numbering {
 
     fn field(&self, args: WindowUDFFieldArgs) -> DataFusionResult<FieldRef> {
         let field = self.inner.field(args)?;
-        Ok(Arc::new(field.as_ref().clone().with_data_type(self.data_type.clone())))
+        Ok(Arc::new(
+            field.as_ref().clone().with_data_type(self.data_type.clone()),
+        ))
     }
 
     fn sort_options(&self) -> Option<SortOptions> {
@@ -111,7 +116,10 @@ impl PartitionEvaluator for NumberingEvaluator {
     }
 
     fn evaluate_all_with_rank(&self, rows: usize, ranks: &[Range<usize>]) -> DataFusionResult<ArrayRef> {
-        Ok(cast(&self.inner.evaluate_all_with_rank(rows, ranks)?, &self.data_type)?)
+        Ok(cast(
+            &self.inner.evaluate_all_with_rank(rows, ranks)?,
+            &self.data_type,
+        )?)
     }
 
     fn supports_bounded_execution(&self) -> bool {

@@ -145,7 +145,10 @@ impl<'a> Scanner<'a> {
     fn word(&mut self, word: &str) -> Result<(), FederationError> {
         if self.text[self.at..].starts_with(word) {
             self.at += word.len();
-            if self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            if self
+                .peek()
+                .is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            {
                 return Err(wrong());
             }
             Ok(())
@@ -291,7 +294,10 @@ impl<'a> Scanner<'a> {
                 return Err(wrong());
             }
         }
-        if self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if self
+            .peek()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
             return Err(wrong());
         }
         Ok(&self.text[from..self.at])
@@ -309,16 +315,14 @@ impl<'a> Scanner<'a> {
                     self.at += 1;
                     return Ok(());
                 }
-                b'\\' => {
-                    match self.text.as_bytes().get(self.at + 1) {
-                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
-                        Some(b'u') => {
-                            self.code_unit(self.at + 2)?;
-                            self.at += 6;
-                        }
-                        _ => return Err(wrong()),
+                b'\\' => match self.text.as_bytes().get(self.at + 1) {
+                    Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+                    Some(b'u') => {
+                        self.code_unit(self.at + 2)?;
+                        self.at += 6;
                     }
-                }
+                    _ => return Err(wrong()),
+                },
                 control if control < 0x20 => return Err(wrong()),
                 _ => self.at += 1,
             }
@@ -347,7 +351,9 @@ impl<'a> Scanner<'a> {
         let end = self.at - 1;
         while at < end {
             let rest = &self.text[at..end];
-            let Some(character) = rest.chars().next() else { break };
+            let Some(character) = rest.chars().next() else {
+                break;
+            };
             if character != '\\' {
                 text.push(character);
                 at += character.len_utf8();
@@ -378,8 +384,9 @@ impl<'a> Scanner<'a> {
                     if unit == 0 {
                         return Err(Cause::Value {
                             sqlstate: "22P05",
-                            message: "unsupported Unicode escape sequence: \\u0000 cannot be converted to text"
-                                .into(),
+                            message:
+                                "unsupported Unicode escape sequence: \\u0000 cannot be converted to text"
+                                    .into(),
                         }
                         .into());
                     }
@@ -407,12 +414,31 @@ mod tests {
     #[test]
     fn only_json_is_json() {
         for text in [
-            "1", "-0.5e+3", "\"a\\u00e9\"", "[]", "{}", " [1, {\"a\": null}] ", "true", "0",
+            "1",
+            "-0.5e+3",
+            "\"a\\u00e9\"",
+            "[]",
+            "{}",
+            " [1, {\"a\": null}] ",
+            "true",
+            "0",
         ] {
             assert_eq!(check(text), Ok(()), "{text}");
         }
         for text in [
-            "", "01", "1.", "tru", "{a: 1}", "{\"a\" 1}", "[1,]", "\"\\x\"", "\"a", "1 2", "nul", "+1", "\"\u{1}\"",
+            "",
+            "01",
+            "1.",
+            "tru",
+            "{a: 1}",
+            "{\"a\" 1}",
+            "[1,]",
+            "\"\\x\"",
+            "\"a",
+            "1 2",
+            "nul",
+            "+1",
+            "\"\u{1}\"",
             "truely",
         ] {
             assert_eq!(check(text).unwrap_err().sqlstate(), "22P02", "{text}");

@@ -24,7 +24,9 @@ pub(crate) fn at_index(text: &str, index: i64) -> Result<Option<&str>, Federatio
     }
     let elements = members(text)?;
     let at = if index < 0 {
-        elements.len().checked_sub(usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX))
+        elements
+            .len()
+            .checked_sub(usize::try_from(index.unsigned_abs()).unwrap_or(usize::MAX))
     } else {
         usize::try_from(index).ok()
     };

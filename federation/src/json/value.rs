@@ -41,12 +41,18 @@ pub(crate) fn quote(text: &str, out: &mut String) {
 fn plain_number(text: &str) -> String {
     if !text.contains(['e', 'E']) {
         // the negative zero of JSON is no number of its own
-        return if text == "-0" { "0".to_owned() } else { text.to_owned() };
+        return if text == "-0" {
+            "0".to_owned()
+        } else {
+            text.to_owned()
+        };
     }
     match number::numeric(text) {
         Ok(value) => {
             let digits = value.unscaled.to_string();
-            let (sign, digits) = digits.strip_prefix('-').map_or(("", digits.as_str()), |rest| ("-", rest));
+            let (sign, digits) = digits
+                .strip_prefix('-')
+                .map_or(("", digits.as_str()), |rest| ("-", rest));
             let scale = value.scale.unsigned_abs() as usize;
             if scale == 0 {
                 return format!("{sign}{digits}");
@@ -301,6 +307,9 @@ mod tests {
     #[test]
     fn numbers_compare_by_value() {
         assert!(parse("1.0").unwrap().equals(&parse("1").unwrap()));
-        assert_eq!(parse("10").unwrap().order(&parse("9").unwrap()), Ordering::Greater);
+        assert_eq!(
+            parse("10").unwrap().order(&parse("9").unwrap()),
+            Ordering::Greater
+        );
     }
 }

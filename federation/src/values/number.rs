@@ -175,7 +175,12 @@ impl Decimal {
             self.scale = 0;
             return self;
         }
-        let zeros = digits.iter().rev().take_while(|digit| **digit == b'0').count().min(places);
+        let zeros = digits
+            .iter()
+            .rev()
+            .take_while(|digit| **digit == b'0')
+            .count()
+            .min(places);
         self.scale -= zeros as i32;
         self.scratch.shorten(zeros);
         self

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::{BufMut, BytesMut};
-pub use lakegate_federation::values::{EncodeContext, EncodeFailure, Format, RegNames, datetime, number};
 use lakegate_federation::values::{BoxedCells, Written, put_sized, resolve};
+pub use lakegate_federation::values::{EncodeContext, EncodeFailure, Format, RegNames, datetime, number};
 
 use crate::types::{self, PgType};
 

@@ -271,7 +271,11 @@ fn array_of(query: &Query) -> Option<Expr> {
             alias: Ident::new(alias),
         })
         .collect();
-    let order = if order.is_empty() { String::new() } else { format!(" order by {}", order.join(", ")) };
+    let order = if order.is_empty() {
+        String::new()
+    } else {
+        format!(" order by {}", order.join(", "))
+    };
     let text = format!("select array_agg({ELEMENT}{order}) from ({inner}) lakegate_elements");
     match lakegate_federation::parse(&text).ok()?.pop()? {
         // no rows are an array, too

@@ -11,10 +11,10 @@ mod http;
 #[allow(dead_code)]
 #[path = "../../../connectors/tests/it/loopback.rs"]
 mod loopback;
-mod protocol;
 #[allow(dead_code)]
 #[path = "../../../connectors/tests/it/postgres/server.rs"]
 mod postgres;
+mod protocol;
 mod psql;
 mod raw;
 mod semantics;

@@ -50,7 +50,9 @@ impl Accumulator for Distinct {
 
     fn state(&mut self) -> DataFusionResult<Vec<ScalarValue>> {
         let values: Vec<ScalarValue> = self.seen.iter().cloned().collect();
-        Ok(vec![ScalarValue::List(ScalarValue::new_list_nullable(&values, &self.item))])
+        Ok(vec![ScalarValue::List(ScalarValue::new_list_nullable(
+            &values, &self.item,
+        ))])
     }
 
     fn evaluate(&mut self) -> DataFusionResult<ScalarValue> {

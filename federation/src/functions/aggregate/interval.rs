@@ -113,7 +113,9 @@ impl Accumulator for IntervalTotal {
         } else {
             total
         };
-        Ok(ScalarValue::IntervalMonthDayNano(Some(cast::arrow_interval(result)?)))
+        Ok(ScalarValue::IntervalMonthDayNano(Some(cast::arrow_interval(
+            result,
+        )?)))
     }
 
     fn size(&self) -> usize {

@@ -19,16 +19,29 @@ use datafusion::logical_expr::AggregateUDF;
 pub(crate) fn aggregates() -> Vec<(&'static str, Arc<AggregateUDF>)> {
     let mut all = vec![
         ("sum", Arc::new(AggregateUDF::new_from_impl(sum::Summing::sum()))),
-        ("avg", Arc::new(AggregateUDF::new_from_impl(sum::Summing::average()))),
+        (
+            "avg",
+            Arc::new(AggregateUDF::new_from_impl(sum::Summing::average())),
+        ),
         // under another name, for its own is a rewritten one
         (
             "regr_count",
-            Arc::new(regr_count_udaf().as_ref().clone().with_aliases(["lakegate_regr_count"])),
+            Arc::new(
+                regr_count_udaf()
+                    .as_ref()
+                    .clone()
+                    .with_aliases(["lakegate_regr_count"]),
+            ),
         ),
     ];
     all.push((
         "array_agg",
-        Arc::new(array_agg_udaf().as_ref().clone().with_aliases(["lakegate_array_agg"])),
+        Arc::new(
+            array_agg_udaf()
+                .as_ref()
+                .clone()
+                .with_aliases(["lakegate_array_agg"]),
+        ),
     ));
     all.extend(variance::aggregates());
     all

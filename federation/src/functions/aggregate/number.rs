@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Decimal128Builder, Decimal256Builder, Float32Builder, Float64Builder, Int64Builder};
+use arrow::array::{
+    ArrayRef, Decimal128Builder, Decimal256Builder, Float32Builder, Float64Builder, Int64Builder,
+};
 use arrow::datatypes::{DataType, i256};
 
 use crate::cast;
@@ -33,7 +35,8 @@ macro_rules! widen {
             }
 
             fn total(values: &[Self]) -> Option<$to> {
-                (values.len() <= i32::MAX as usize).then(|| values.iter().map(|value| <$to>::from(*value)).sum())
+                (values.len() <= i32::MAX as usize)
+                    .then(|| values.iter().map(|value| <$to>::from(*value)).sum())
             }
         }
     };
@@ -164,7 +167,9 @@ pub(super) fn column(
             let mut out = Int64Builder::new();
             for value in values {
                 out.append_option(match value? {
-                    Some(number) => exact(number)?.to_i128().and_then(|value| i64::try_from(value).ok()),
+                    Some(number) => exact(number)?
+                        .to_i128()
+                        .and_then(|value| i64::try_from(value).ok()),
                     None => None,
                 });
             }

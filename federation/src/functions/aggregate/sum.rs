@@ -168,7 +168,10 @@ impl AggregateUDFImpl for Summing {
         !args.is_distinct && Self::state(argument(&args).data_type()).is_some()
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
         let shape = self.shape(argument(&args).data_type())?;
         Ok(match argument(&args).data_type() {
             DataType::Int16 => Box::new(Groups::<Int16Type, Int64Type>::new(shape)),
@@ -268,7 +271,10 @@ struct One<I: ArrowPrimitiveType, S: ArrowPrimitiveType> {
 
 impl<I: ArrowPrimitiveType, S: ArrowPrimitiveType> std::fmt::Debug for One<I, S> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("One").field("count", &self.count).finish_non_exhaustive()
+        formatter
+            .debug_struct("One")
+            .field("count", &self.count)
+            .finish_non_exhaustive()
     }
 }
 
@@ -334,7 +340,10 @@ where
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> DataFusionResult<()> {
-        let (totals, counts) = (states[0].as_primitive::<S>(), states[1].as_primitive::<Int64Type>());
+        let (totals, counts) = (
+            states[0].as_primitive::<S>(),
+            states[1].as_primitive::<Int64Type>(),
+        );
         for row in 0..totals.len() {
             if totals.is_valid(row) {
                 self.add(totals.value(row), counts.value(row))?;
@@ -392,7 +401,9 @@ where
     }
 
     fn add(&mut self, group: usize, value: S::Native, count: i64) -> Result<(), FederationError> {
-        self.totals[group] = self.totals[group].plus(value).ok_or_else(|| overflow(&self.shape))?;
+        self.totals[group] = self.totals[group]
+            .plus(value)
+            .ok_or_else(|| overflow(&self.shape))?;
         self.counts[group] += count;
         Ok(())
     }
@@ -436,7 +447,10 @@ where
         total_num_groups: usize,
     ) -> DataFusionResult<()> {
         self.resize(total_num_groups);
-        let (totals, counts) = (values[0].as_primitive::<S>(), values[1].as_primitive::<Int64Type>());
+        let (totals, counts) = (
+            values[0].as_primitive::<S>(),
+            values[1].as_primitive::<Int64Type>(),
+        );
         for (row, group) in group_indices.iter().enumerate() {
             if totals.is_valid(row) {
                 self.add(*group, totals.value(row), counts.value(row))?;
@@ -446,7 +460,10 @@ where
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> DataFusionResult<ArrayRef> {
-        let (totals, counts) = (emit_to.take_needed(&mut self.totals), emit_to.take_needed(&mut self.counts));
+        let (totals, counts) = (
+            emit_to.take_needed(&mut self.totals),
+            emit_to.take_needed(&mut self.counts),
+        );
         let values = totals
             .into_iter()
             .zip(counts)
@@ -455,7 +472,10 @@ where
     }
 
     fn state(&mut self, emit_to: EmitTo) -> DataFusionResult<Vec<ArrayRef>> {
-        let (totals, counts) = (emit_to.take_needed(&mut self.totals), emit_to.take_needed(&mut self.counts));
+        let (totals, counts) = (
+            emit_to.take_needed(&mut self.totals),
+            emit_to.take_needed(&mut self.counts),
+        );
         let totals = self.shape.totals::<S>(totals, &counts);
         Ok(vec![Arc::new(totals), Arc::new(Int64Array::from(counts))])
     }
@@ -496,7 +516,11 @@ mod tests {
         for (argument, sum, average) in [
             (DataType::Int16, DataType::Int64, DataType::Decimal128(38, 16)),
             (DataType::Int32, DataType::Int64, DataType::Decimal128(38, 16)),
-            (DataType::Int64, DataType::Decimal128(38, 0), DataType::Decimal128(38, 16)),
+            (
+                DataType::Int64,
+                DataType::Decimal128(38, 0),
+                DataType::Decimal128(38, 16),
+            ),
             (
                 DataType::Decimal128(10, 2),
                 DataType::Decimal128(38, 2),

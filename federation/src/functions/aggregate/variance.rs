@@ -115,9 +115,13 @@ impl AggregateUDFImpl for Spread {
 
     fn state_fields(&self, args: StateFieldsArgs) -> DataFusionResult<Vec<FieldRef>> {
         let argument = args.input_fields[0].data_type();
-        let nullable = |part: &str, data_type| Arc::new(Field::new(format!("{}[{part}]", args.name), data_type, true));
+        let nullable =
+            |part: &str, data_type| Arc::new(Field::new(format!("{}[{part}]", args.name), data_type, true));
         if args.is_distinct {
-            return Ok(vec![nullable("distinct", DataType::new_list(argument.clone(), true))]);
+            return Ok(vec![nullable(
+                "distinct",
+                DataType::new_list(argument.clone(), true),
+            )]);
         }
         if is_float(argument) {
             return self.floats.state_fields(args);
@@ -135,7 +139,10 @@ impl AggregateUDFImpl for Spread {
             && self.floats.groups_accumulator_supported(args)
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs,
+    ) -> DataFusionResult<Box<dyn GroupsAccumulator>> {
         self.floats.create_groups_accumulator(args)
     }
 }
@@ -211,10 +218,16 @@ impl Exact {
         let shift = places - 2 * self.scale;
         let variance = if shift >= 0 {
             let factor = power_of_ten(shift.unsigned_abs()).ok_or_else(cast::overflow)?;
-            divide_half_away(numerator.checked_mul(factor).ok_or_else(cast::overflow)?, denominator)
+            divide_half_away(
+                numerator.checked_mul(factor).ok_or_else(cast::overflow)?,
+                denominator,
+            )
         } else {
             let factor = power_of_ten(shift.unsigned_abs()).ok_or_else(cast::overflow)?;
-            divide_half_away(numerator, denominator.checked_mul(factor).ok_or_else(cast::overflow)?)
+            divide_half_away(
+                numerator,
+                denominator.checked_mul(factor).ok_or_else(cast::overflow)?,
+            )
         };
         Ok(Some(match self.measure {
             Measure::Variance => variance,

@@ -72,12 +72,18 @@ fn finish(text: String, binary: bool, out: &mut String) -> Result<bool, Federati
 }
 
 fn all(call: &Call<'_>) -> Result<Vec<StringArray>, FederationError> {
-    call.arguments.iter().map(|argument| member(argument, call.context)).collect()
+    call.arguments
+        .iter()
+        .map(|argument| member(argument, call.context))
+        .collect()
 }
 
 fn object(call: &Call<'_>, binary: bool) -> Outcome {
     if !call.count().is_multiple_of(2) {
-        return Err(value_error("22023", "argument list must have even number of elements"));
+        return Err(value_error(
+            "22023",
+            "argument list must have even number of elements",
+        ));
     }
     let values = all(call)?;
     let keys = (0..call.count())
@@ -92,7 +98,10 @@ fn object(call: &Call<'_>, binary: bool) -> Outcome {
             }
             let at = call.arguments[number * 2].at(row);
             if key.is_null(at) {
-                return Err(value_error("22004", format!("argument {}: key must not be null", number * 2 + 1)));
+                return Err(value_error(
+                    "22004",
+                    format!("argument {}: key must not be null", number * 2 + 1),
+                ));
             }
             json::quote(key.value(at), &mut text);
             text.push_str(" : ");
@@ -161,7 +170,10 @@ fn object_of_texts(call: &Call<'_>, binary: bool) -> Outcome {
             if !first.len().is_multiple_of(2) {
                 return Err(value_error("2202E", "array must have even number of elements"));
             }
-            first.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect()
+            first
+                .chunks(2)
+                .map(|pair| (pair[0].clone(), pair[1].clone()))
+                .collect()
         };
         let mut text = String::from("{");
         for (index, (key, value)) in pairs.into_iter().enumerate() {
@@ -262,8 +274,14 @@ pub(super) fn functions() -> Vec<Function> {
             ],
         ),
         function("json_strip_nulls", [overload(&[JSON], JSON_RESULT, strip_json)]),
-        function("jsonb_strip_nulls", [overload(&[JSONB], JSONB_RESULT, strip_jsonb)]),
-        function("jsonb_pretty", [overload(&[JSONB], Returns::Type(&types::TEXT), pretty)]),
+        function(
+            "jsonb_strip_nulls",
+            [overload(&[JSONB], JSONB_RESULT, strip_jsonb)],
+        ),
+        function(
+            "jsonb_pretty",
+            [overload(&[JSONB], Returns::Type(&types::TEXT), pretty)],
+        ),
     ];
     for name in ["to_json", "row_to_json", "array_to_json"] {
         functions.push(

@@ -97,7 +97,10 @@ fn delete_index(call: &Call<'_>) -> Outcome {
                 }
             }
             Value::Object(_) => {
-                return Err(value_error("22023", "cannot delete from object using integer index"));
+                return Err(value_error(
+                    "22023",
+                    "cannot delete from object using integer index",
+                ));
             }
             _ => return Err(scalar()),
         }
@@ -166,13 +169,18 @@ fn edit(value: &mut Value, path: &[String], new: &Value, how: Edit) -> Result<()
         }
         Value::Array(elements) => {
             let index: i64 = step.parse().map_err(|_| {
-                value_error("22P02", format!("path element at position 1 is not an integer: \"{step}\""))
+                value_error(
+                    "22P02",
+                    format!("path element at position 1 is not an integer: \"{step}\""),
+                )
             })?;
             let at = place(elements.len(), index);
             match (at, rest.is_empty(), how) {
                 (Some(at), false, _) => return edit(&mut elements[at], rest, new, how),
                 (Some(at), true, Edit::Set { .. }) => elements[at] = new.clone(),
-                (Some(at), true, Edit::Insert { after }) => elements.insert(at + usize::from(after), new.clone()),
+                (Some(at), true, Edit::Insert { after }) => {
+                    elements.insert(at + usize::from(after), new.clone())
+                }
                 (None, true, Edit::Set { create: false }) | (None, false, _) => {}
                 (None, true, _) if index < 0 => elements.insert(0, new.clone()),
                 (None, true, _) => elements.push(new.clone()),
@@ -253,7 +261,11 @@ fn key_field(_: &[FieldRef]) -> Result<Field, FederationError> {
 pub(super) fn functions() -> Vec<Function> {
     const RESULT: Returns = Returns::Type(&types::JSONB);
     vec![
-        function("lakegate_jsonb_concat", [overload(&[JSONB, JSONB], RESULT, concat)]).shown("||"),
+        function(
+            "lakegate_jsonb_concat",
+            [overload(&[JSONB, JSONB], RESULT, concat)],
+        )
+        .shown("||"),
         function(
             "lakegate_jsonb_delete",
             [
@@ -263,7 +275,11 @@ pub(super) fn functions() -> Vec<Function> {
             ],
         )
         .shown("-"),
-        function("lakegate_jsonb_delete_path", [overload(&[JSONB, TEXTS], RESULT, delete_path)]).shown("#-"),
+        function(
+            "lakegate_jsonb_delete_path",
+            [overload(&[JSONB, TEXTS], RESULT, delete_path)],
+        )
+        .shown("#-"),
         function(
             "jsonb_set",
             [
@@ -278,6 +294,10 @@ pub(super) fn functions() -> Vec<Function> {
                 overload(&[JSONB, TEXTS, JSONB, BOOL], RESULT, insert),
             ],
         ),
-        function("lakegate_jsonb_key", [overload(&[JSONB], Returns::From(key_field), key)]).shown("jsonb"),
+        function(
+            "lakegate_jsonb_key",
+            [overload(&[JSONB], Returns::From(key_field), key)],
+        )
+        .shown("jsonb"),
     ]
 }

@@ -1,6 +1,6 @@
 //! Parts of JSON values, and questions about them.
 
-use arrow::datatypes::{FieldRef, Field, Int32Type};
+use arrow::datatypes::{Field, FieldRef, Int32Type};
 
 use crate::error::FederationError;
 use crate::functions::scaffold::{
@@ -34,7 +34,12 @@ fn by_key(call: &Call<'_>) -> Outcome {
 
 fn by_index(call: &Call<'_>) -> Outcome {
     let (values, indexes) = (call.texts(0), call.values::<Int32Type>(1));
-    call.text(|row, out| Ok(put(json::at_index(values.get(row), indexes.get(row).into())?, out)))
+    call.text(|row, out| {
+        Ok(put(
+            json::at_index(values.get(row), indexes.get(row).into())?,
+            out,
+        ))
+    })
 }
 
 fn text_by_key(call: &Call<'_>) -> Outcome {
@@ -70,12 +75,19 @@ fn text_by_path(call: &Call<'_>) -> Outcome {
 
 /// The path of `json_extract_path(value, 'a', 'b')`.
 fn argument_path(call: &Call<'_>, row: usize) -> Vec<String> {
-    (1..call.count()).map(|index| call.texts(index).get(row).to_owned()).collect()
+    (1..call.count())
+        .map(|index| call.texts(index).get(row).to_owned())
+        .collect()
 }
 
 fn extract_path(call: &Call<'_>) -> Outcome {
     let values = call.texts(0);
-    call.text(|row, out| Ok(put(json::at_path(values.get(row), &argument_path(call, row))?, out)))
+    call.text(|row, out| {
+        Ok(put(
+            json::at_path(values.get(row), &argument_path(call, row))?,
+            out,
+        ))
+    })
 }
 
 fn extract_path_text(call: &Call<'_>) -> Outcome {
@@ -153,7 +165,11 @@ fn array_length(call: &Call<'_>) -> Outcome {
 }
 
 /// The members of an object or the elements of an array.
-fn parts<'a>(value: &'a str, wanted: json::Kind, what: &str) -> Result<Vec<(Option<String>, &'a str)>, FederationError> {
+fn parts<'a>(
+    value: &'a str,
+    wanted: json::Kind,
+    what: &str,
+) -> Result<Vec<(Option<String>, &'a str)>, FederationError> {
     if json::kind(value) != wanted {
         return Err(value_error("22023", format!("cannot {what}")));
     }
@@ -167,7 +183,9 @@ fn elements(call: &Call<'_>) -> Outcome {
     let values = call.texts(0);
     call.text_lists(|row| {
         let parts = parts(values.get(row), json::Kind::Array, ELEMENTS)?;
-        Ok(Some(parts.into_iter().map(|(_, raw)| Some(raw.to_owned())).collect()))
+        Ok(Some(
+            parts.into_iter().map(|(_, raw)| Some(raw.to_owned())).collect(),
+        ))
     })
 }
 
@@ -195,7 +213,9 @@ fn member_values(call: &Call<'_>) -> Outcome {
     let values = call.texts(0);
     call.text_lists(|row| {
         let parts = parts(values.get(row), json::Kind::Object, MEMBERS)?;
-        Ok(Some(parts.into_iter().map(|(_, raw)| Some(raw.to_owned())).collect()))
+        Ok(Some(
+            parts.into_iter().map(|(_, raw)| Some(raw.to_owned())).collect(),
+        ))
     })
 }
 
@@ -246,12 +266,30 @@ pub(super) fn functions() -> Vec<Function> {
     const TRUTH: Returns = Returns::Type(&types::BOOL);
     const LIST: Returns = Returns::ArrayOf(&types::TEXT);
     let mut functions = vec![
-        function("lakegate_jsonb_contains", [overload(&[JSONB, JSONB], TRUTH, contains)]).shown("@>"),
+        function(
+            "lakegate_jsonb_contains",
+            [overload(&[JSONB, JSONB], TRUTH, contains)],
+        )
+        .shown("@>"),
         function("lakegate_jsonb_has", [overload(&[JSONB, TEXT], TRUTH, has)]).shown("?"),
-        function("lakegate_jsonb_has_any", [overload(&[JSONB, TEXTS], TRUTH, has_any)]).shown("?|"),
-        function("lakegate_jsonb_has_all", [overload(&[JSONB, TEXTS], TRUTH, has_all)]).shown("?&"),
+        function(
+            "lakegate_jsonb_has_any",
+            [overload(&[JSONB, TEXTS], TRUTH, has_any)],
+        )
+        .shown("?|"),
+        function(
+            "lakegate_jsonb_has_all",
+            [overload(&[JSONB, TEXTS], TRUTH, has_all)],
+        )
+        .shown("?&"),
     ];
-    let variants: [(&str, &str, Kind, Returns, fn(&[FieldRef]) -> Result<Field, FederationError>); 2] = [
+    let variants: [(
+        &str,
+        &str,
+        Kind,
+        Returns,
+        fn(&[FieldRef]) -> Result<Field, FederationError>,
+    ); 2] = [
         ("json", "lakegate_json", JSON, JSON_RESULT, json_list),
         ("jsonb", "lakegate_jsonb", JSONB, JSONB_RESULT, jsonb_list),
     ];
@@ -282,7 +320,11 @@ pub(super) fn functions() -> Vec<Function> {
             .shown("#>"),
             function(
                 format!("{prefix}_path_text"),
-                [overload(of(&[JSON, TEXTS], &[JSONB, TEXTS]), TEXT_RESULT, text_by_path)],
+                [overload(
+                    of(&[JSON, TEXTS], &[JSONB, TEXTS]),
+                    TEXT_RESULT,
+                    text_by_path,
+                )],
             )
             .shown("#>>"),
             function(
@@ -303,7 +345,11 @@ pub(super) fn functions() -> Vec<Function> {
             ),
             function(
                 format!("{prefix}_elements"),
-                [overload(of(&[JSON], &[JSONB]), Returns::From(list), json_elements)],
+                [overload(
+                    of(&[JSON], &[JSONB]),
+                    Returns::From(list),
+                    json_elements,
+                )],
             )
             .shown(format!("{name}_array_elements")),
             function(
@@ -311,8 +357,11 @@ pub(super) fn functions() -> Vec<Function> {
                 [overload(of(&[JSON], &[JSONB]), LIST, elements_text)],
             )
             .shown(format!("{name}_array_elements_text")),
-            function(format!("{prefix}_keys"), [overload(of(&[JSON], &[JSONB]), LIST, keys)])
-                .shown(format!("{name}_object_keys")),
+            function(
+                format!("{prefix}_keys"),
+                [overload(of(&[JSON], &[JSONB]), LIST, keys)],
+            )
+            .shown(format!("{name}_object_keys")),
             function(
                 format!("{prefix}_values"),
                 [overload(of(&[JSON], &[JSONB]), Returns::From(list), json_values)],

@@ -89,7 +89,10 @@ impl<'a> Parser<'a> {
                 } else {
                     self.blanks();
                     let end = self.rest.find(']').ok_or_else(|| wrong(self.path))?;
-                    let index = self.rest[..end].trim().parse().map_err(|_| unsupported(self.path))?;
+                    let index = self.rest[..end]
+                        .trim()
+                        .parse()
+                        .map_err(|_| unsupported(self.path))?;
                     steps.push(Step::Index(index));
                     self.rest = &self.rest[end..];
                 }
@@ -166,7 +169,10 @@ fn walk<'v>(value: &'v Value, steps: &[Step], found: &mut Vec<&'v Value>) {
             }
         }
         (Step::Key(_) | Step::AnyKey, Value::Array(elements)) => {
-            for element in elements.iter().filter(|element| matches!(element, Value::Object(_))) {
+            for element in elements
+                .iter()
+                .filter(|element| matches!(element, Value::Object(_)))
+            {
                 walk(element, steps, found);
             }
         }
@@ -190,7 +196,10 @@ fn walk<'v>(value: &'v Value, steps: &[Step], found: &mut Vec<&'v Value>) {
         (Step::Filter(condition), value) => {
             let mut parts = Vec::new();
             walk(value, &condition.path, &mut parts);
-            if parts.iter().any(|part| holds(part, &condition.operator, &condition.value)) {
+            if parts
+                .iter()
+                .any(|part| holds(part, &condition.operator, &condition.value))
+            {
                 walk(value, rest, found);
             }
         }
@@ -264,9 +273,7 @@ fn all(call: &Call<'_>) -> Outcome {
     super::build::with_item(call, list)
 }
 
-fn jsonb_list(
-    _: &[arrow::datatypes::FieldRef],
-) -> Result<arrow::datatypes::Field, FederationError> {
+fn jsonb_list(_: &[arrow::datatypes::FieldRef]) -> Result<arrow::datatypes::Field, FederationError> {
     use arrow::datatypes::{DataType, Field};
     let item = types::field("item", types::PgType::scalar(&types::JSONB), DataType::Utf8, true);
     Ok(Field::new("", DataType::List(std::sync::Arc::new(item)), true))
@@ -277,8 +284,14 @@ pub(super) fn functions() -> Vec<Function> {
     const JSONB_RESULT: Returns = Returns::Type(&types::JSONB);
     vec![
         function("jsonb_path_exists", [overload(&[JSONB, TEXT], TRUTH, exists)]),
-        function("jsonb_path_query_first", [overload(&[JSONB, TEXT], JSONB_RESULT, first)]),
-        function("jsonb_path_query_array", [overload(&[JSONB, TEXT], JSONB_RESULT, array)]),
+        function(
+            "jsonb_path_query_first",
+            [overload(&[JSONB, TEXT], JSONB_RESULT, first)],
+        ),
+        function(
+            "jsonb_path_query_array",
+            [overload(&[JSONB, TEXT], JSONB_RESULT, array)],
+        ),
         function(
             "lakegate_jsonb_path_query",
             [overload(&[JSONB, TEXT], Returns::From(jsonb_list), all)],

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{
-    DataType, Date32Type, Field, FieldRef, Float64Type, Int32Type, IntervalMonthDayNanoType, Time64MicrosecondType,
-    TimestampMicrosecondType, i256,
+    DataType, Date32Type, Field, FieldRef, Float64Type, Int32Type, IntervalMonthDayNanoType,
+    Time64MicrosecondType, TimestampMicrosecondType, i256,
 };
 use datafusion::logical_expr::ScalarUDF;
 use jiff::tz::TimeZone;
@@ -13,7 +13,8 @@ use super::{arrow, interval_at};
 use crate::cast::{day_start, timestamp_out_of_range, to_local};
 use crate::error::{Cause, FederationError};
 use crate::functions::scaffold::{
-    Call, DATE, FLOAT8, Function, INT4, INTERVAL, Outcome, Returns, TIME, TIMESTAMP, TIMESTAMPTZ, function, overload,
+    Call, DATE, FLOAT8, Function, INT4, INTERVAL, Outcome, Returns, TIME, TIMESTAMP, TIMESTAMPTZ, function,
+    overload,
 };
 use crate::types;
 use crate::values::datetime::{DAY_MICROS, Interval, ZoneCache};
@@ -27,8 +28,15 @@ pub(super) fn interval_out_of_range() -> FederationError {
 
 /// A timestamp and an interval: months by the calendar, then days, then time.
 pub(in crate::functions) fn add(micros: i64, interval: Interval, sign: i32) -> Result<i64, FederationError> {
-    let months = interval.months.checked_mul(sign).ok_or_else(interval_out_of_range)?;
-    let moved = if months == 0 { Some(micros) } else { add_months(micros, months) };
+    let months = interval
+        .months
+        .checked_mul(sign)
+        .ok_or_else(interval_out_of_range)?;
+    let moved = if months == 0 {
+        Some(micros)
+    } else {
+        add_months(micros, months)
+    };
     moved
         .and_then(|micros| {
             micros.checked_add(i64::from(interval.days).checked_mul(DAY_MICROS * i64::from(sign))?)
@@ -48,7 +56,10 @@ pub(in crate::functions) fn add_zoned(
 ) -> Result<i64, FederationError> {
     let mut instant = micros;
     if interval.months != 0 || interval.days != 0 {
-        let calendar = Interval { micros: 0, ..interval };
+        let calendar = Interval {
+            micros: 0,
+            ..interval
+        };
         instant = local_to_utc(add(to_local(instant, cache), calendar, sign)?, zone);
     }
     let time = Interval {
@@ -60,7 +71,10 @@ pub(in crate::functions) fn add_zoned(
 }
 
 fn date_and_days(call: &Call<'_>, date: usize, sign: i64) -> Outcome {
-    let (dates, days) = (call.values::<Date32Type>(date), call.values::<Int32Type>(1 - date));
+    let (dates, days) = (
+        call.values::<Date32Type>(date),
+        call.values::<Int32Type>(1 - date),
+    );
     call.each::<Date32Type>(|row| {
         let day = i64::from(dates.get(row)) + sign * i64::from(days.get(row));
         i32::try_from(day)
@@ -212,7 +226,9 @@ fn sum_of_intervals(call: &Call<'_>, sign: i32) -> Outcome {
             Some(Interval {
                 months: left.months.checked_add(right.months.checked_mul(sign)?)?,
                 days: left.days.checked_add(right.days.checked_mul(sign)?)?,
-                micros: left.micros.checked_add(right.micros.checked_mul(i64::from(sign))?)?,
+                micros: left
+                    .micros
+                    .checked_add(right.micros.checked_mul(i64::from(sign))?)?,
             })
         };
         arrow(sum().ok_or_else(interval_out_of_range)?)
@@ -239,7 +255,8 @@ pub(crate) fn scaled(interval: Interval, factor: f64) -> Result<Interval, Federa
     let days = whole(f64::from(interval.days) * factor)?;
     let round_micros = |value: f64| (value * 1_000_000.0).round_ties_even() / 1_000_000.0;
     let mut month_days = round_micros((f64::from(interval.months) * factor - f64::from(months)) * 30.0);
-    let mut rest = (f64::from(interval.days) * factor - f64::from(days) + month_days - month_days.trunc()) * 86_400.0;
+    let mut rest =
+        (f64::from(interval.days) * factor - f64::from(days) + month_days - month_days.trunc()) * 86_400.0;
     rest = round_micros(rest);
     // a day's worth of seconds is a day
     if rest.abs() >= 86_400.0 {
@@ -261,7 +278,9 @@ pub(crate) fn scaled(interval: Interval, factor: f64) -> Result<Interval, Federa
 
 fn multiply(call: &Call<'_>, interval: usize) -> Outcome {
     let factors = call.values::<Float64Type>(1 - interval);
-    call.each::<IntervalMonthDayNanoType>(|row| arrow(scaled(interval_at(call, interval, row), factors.get(row))?))
+    call.each::<IntervalMonthDayNanoType>(|row| {
+        arrow(scaled(interval_at(call, interval, row), factors.get(row))?)
+    })
 }
 
 fn interval_times(call: &Call<'_>) -> Outcome {
@@ -281,7 +300,8 @@ pub(crate) fn divided(interval: Interval, divisor: f64) -> Result<Interval, Fede
     let days = (f64::from(interval.days) / divisor) as i32;
     let round_micros = |value: f64| (value * 1_000_000.0).round_ties_even() / 1_000_000.0;
     let mut month_days = round_micros((f64::from(interval.months) / divisor - f64::from(months)) * 30.0);
-    let mut rest = (f64::from(interval.days) / divisor - f64::from(days) + month_days - month_days.trunc()) * 86_400.0;
+    let mut rest =
+        (f64::from(interval.days) / divisor - f64::from(days) + month_days - month_days.trunc()) * 86_400.0;
     rest = round_micros(rest);
     if rest.abs() >= 86_400.0 {
         month_days += (rest / 86_400.0).trunc();
@@ -314,7 +334,11 @@ fn key(call: &Call<'_>) -> Outcome {
 }
 
 fn key_function() -> Function {
-    function("lakegate_interval_key", [overload(&[INTERVAL], Returns::From(key_field), key)]).shown("length")
+    function(
+        "lakegate_interval_key",
+        [overload(&[INTERVAL], Returns::From(key_field), key)],
+    )
+    .shown("length")
 }
 
 /// What intervals are compared and sorted by.
@@ -343,7 +367,9 @@ fn justify(call: &Call<'_>, hours: bool, days: bool) -> Outcome {
             if positive_above && (interval.days < 0 || (interval.days == 0 && interval.micros < 0)) {
                 interval.days += 30;
                 interval.months -= 1;
-            } else if interval.months < 0 && (interval.days > 0 || (interval.days == 0 && interval.micros > 0)) {
+            } else if interval.months < 0
+                && (interval.days > 0 || (interval.days == 0 && interval.micros > 0))
+            {
                 interval.days -= 30;
                 interval.months += 1;
             }
@@ -384,10 +410,18 @@ fn justify_interval(call: &Call<'_>) -> Outcome {
 
 /// Two stretches of time, each from its lower to its higher bound, share a point; the end does not count.
 fn overlaps(call: &Call<'_>) -> Outcome {
-    let bounds: Vec<_> = (0..4).map(|index| call.values::<TimestampMicrosecondType>(index)).collect();
+    let bounds: Vec<_> = (0..4)
+        .map(|index| call.values::<TimestampMicrosecondType>(index))
+        .collect();
     call.truth(|row| {
         let at = |index: usize| bounds[index].get(row);
-        let order = |left: i64, right: i64| if left <= right { (left, right) } else { (right, left) };
+        let order = |left: i64, right: i64| {
+            if left <= right {
+                (left, right)
+            } else {
+                (right, left)
+            }
+        };
         let ((from, until), (other_from, other_until)) = (order(at(0), at(1)), order(at(2), at(3)));
         Ok(Some(if from == other_from {
             true
@@ -451,11 +485,18 @@ pub(super) fn functions() -> Vec<Function> {
             ],
         )
         .shown("*"),
-        function("lakegate_time_divide", [overload(&[INTERVAL, FLOAT8], LENGTH, divide)]).shown("/"),
+        function(
+            "lakegate_time_divide",
+            [overload(&[INTERVAL, FLOAT8], LENGTH, divide)],
+        )
+        .shown("/"),
         key_function(),
         function("justify_hours", [overload(&[INTERVAL], LENGTH, justify_hours)]),
         function("justify_days", [overload(&[INTERVAL], LENGTH, justify_days)]),
-        function("justify_interval", [overload(&[INTERVAL], LENGTH, justify_interval)]),
+        function(
+            "justify_interval",
+            [overload(&[INTERVAL], LENGTH, justify_interval)],
+        ),
         function(
             "overlaps",
             [
@@ -497,7 +538,11 @@ mod tests {
             ("1 day", 0.1, "02:24:00"),
             ("1 month", 0.5, "15 days"),
         ] {
-            assert_eq!(printed(scaled(read(text), factor).unwrap()), expected, "{text} * {factor}");
+            assert_eq!(
+                printed(scaled(read(text), factor).unwrap()),
+                expected,
+                "{text} * {factor}"
+            );
         }
         assert_eq!(printed(divided(read("1 month"), 2.0).unwrap()), "15 days");
         assert_eq!(printed(divided(read("1 day"), 2.0).unwrap()), "12:00:00");

@@ -64,7 +64,13 @@ fn of_local(micros: i64, part: Part) -> Option<i128> {
     // years before Christ count from 1 BC
     let shown = if year > 0 { year } else { year - 1 };
     let whole = |value: i64| Some(i128::from(value) * 1_000_000);
-    let centuries = |length: i64| if year > 0 { (year + length - 1) / length } else { -((length - year) / length) };
+    let centuries = |length: i64| {
+        if year > 0 {
+            (year + length - 1) / length
+        } else {
+            -((length - year) / length)
+        }
+    };
     match part {
         Part::Unit(unit) => match unit {
             Unit::Microsecond => whole(clock % 60_000_000),
@@ -169,23 +175,36 @@ fn type_name(call: &Call<'_>, index: usize) -> String {
 
 fn not_supported(name: &str, type_name: &str) -> FederationError {
     Cause::NotSupported {
-        message: format!("unit \"{}\" not supported for type {type_name}", name.to_lowercase()),
+        message: format!(
+            "unit \"{}\" not supported for type {type_name}",
+            name.to_lowercase()
+        ),
     }
     .into()
 }
 
 /// The value of a part of an argument in a row, in millionths.
-fn value(call: &Call<'_>, index: usize, row: usize, name: &str, zone: &ZoneCache) -> Result<i128, FederationError> {
+fn value(
+    call: &Call<'_>,
+    index: usize,
+    row: usize,
+    name: &str,
+    zone: &ZoneCache,
+) -> Result<i128, FederationError> {
     let Some(part) = part(name) else {
         return Err(unknown_unit(name, &type_name(call, index)));
     };
     let found = match call.arguments[index].array.data_type() {
         DataType::Date32 => of_date(call.values::<Date32Type>(index).get(row), part),
         DataType::Time64(_) => of_time(call.values::<Time64MicrosecondType>(index).get(row), part),
-        DataType::Timestamp(_, None) => of_local(call.values::<TimestampMicrosecondType>(index).get(row), part),
-        DataType::Timestamp(_, Some(_)) => {
-            of_zoned(call.values::<TimestampMicrosecondType>(index).get(row), part, zone)
+        DataType::Timestamp(_, None) => {
+            of_local(call.values::<TimestampMicrosecondType>(index).get(row), part)
         }
+        DataType::Timestamp(_, Some(_)) => of_zoned(
+            call.values::<TimestampMicrosecondType>(index).get(row),
+            part,
+            zone,
+        ),
         _ => of_interval(interval_at(call, index, row), part),
     };
     found.ok_or_else(|| not_supported(name, &type_name(call, index)))
@@ -226,7 +245,10 @@ const PARTS: [&str; 22] = [
 ];
 
 fn extract(call: &Call<'_>) -> Outcome {
-    let name = PARTS.get(call.number.unsigned_abs() as usize).copied().unwrap_or("nothing");
+    let name = PARTS
+        .get(call.number.unsigned_abs() as usize)
+        .copied()
+        .unwrap_or("nothing");
     let zone = ZoneCache::new(call.context.zone.clone());
     call.decimal(|row| {
         let value = value(call, 0, row, name, &zone)?;
@@ -236,8 +258,14 @@ fn extract(call: &Call<'_>) -> Outcome {
 
 /// Seconds keep their millionths, milliseconds their thousandths, the rest is whole.
 fn extracted(fields: &[FieldRef], number: i32) -> Result<Field, FederationError> {
-    let name = PARTS.get(number.unsigned_abs() as usize).copied().unwrap_or("nothing");
-    let of_date = matches!(fields.first().map(|field| field.data_type()), Some(DataType::Date32));
+    let name = PARTS
+        .get(number.unsigned_abs() as usize)
+        .copied()
+        .unwrap_or("nothing");
+    let of_date = matches!(
+        fields.first().map(|field| field.data_type()),
+        Some(DataType::Date32)
+    );
     let data_type = match name {
         "epoch" if of_date => DataType::Decimal128(20, 0),
         "second" | "epoch" => DataType::Decimal128(26, 6),
@@ -261,7 +289,13 @@ pub(crate) fn by_name(name: &str) -> Result<Arc<ScalarUDF>, FederationError> {
     }
     Ok(function(
         format!("lakegate_extract {}", PARTS[number]),
-        [of(&[DATE]), of(&[TIME]), of(&[TIMESTAMP]), of(&[TIMESTAMPTZ]), of(&[INTERVAL])],
+        [
+            of(&[DATE]),
+            of(&[TIME]),
+            of(&[TIMESTAMP]),
+            of(&[TIMESTAMPTZ]),
+            of(&[INTERVAL]),
+        ],
     )
     .number(number as i32)
     .shown(format!("extract:{}", PARTS[number]))
@@ -293,7 +327,9 @@ mod tests {
 
     #[test]
     fn parts_of_dates() {
-        let of = |text: &str, name: &str| of_local(timestamp(text).unwrap(), part(name).unwrap()).unwrap() / 1_000_000;
+        let of = |text: &str, name: &str| {
+            of_local(timestamp(text).unwrap(), part(name).unwrap()).unwrap() / 1_000_000
+        };
         for (text, name, expected) in [
             ("2024-12-30", "week", 1),
             ("2024-12-30", "isoyear", 2025),

@@ -6,14 +6,12 @@ use arrow::datatypes::{DataType, TimestampMicrosecondType};
 
 use super::extract::iso_week;
 use super::interval_at;
-use super::template::{
-    Case, DAYS, Field, Item, MONTHS, ROMAN_MONTHS, ordinal_ending, parse,
-};
+use super::template::{Case, DAYS, Field, Item, MONTHS, ROMAN_MONTHS, ordinal_ending, parse};
 use crate::cast::to_local;
 use crate::functions::number_format;
 use crate::functions::scaffold::{
-    Call, FLOAT8, Function, INT4, INT8, INTERVAL, NUMERIC, Outcome, Returns, TEXT, TIMESTAMP, TIMESTAMPTZ, function,
-    overload,
+    Call, FLOAT8, Function, INT4, INT8, INTERVAL, NUMERIC, Outcome, Returns, TEXT, TIMESTAMP, TIMESTAMPTZ,
+    function, overload,
 };
 use crate::types;
 use crate::values::datetime::{DAY_MICROS, ZoneCache, civil_from_days, days_from_civil};
@@ -53,7 +51,8 @@ impl Parts {
     }
 
     fn day_of_year(&self) -> i64 {
-        self.days.map_or(0, |days| days - days_from_civil(self.year, 1, 1) + 1)
+        self.days
+            .map_or(0, |days| days - days_from_civil(self.year, 1, 1) + 1)
     }
 
     fn weekday(&self) -> usize {
@@ -130,7 +129,11 @@ fn put_field(field: Field, case: Case, fill: bool, parts: &Parts, out: &mut Stri
             return Some(parts.year);
         }
         Field::YearComma => {
-            let shown = if parts.year > 0 { parts.year } else { 1 - parts.year };
+            let shown = if parts.year > 0 {
+                parts.year
+            } else {
+                1 - parts.year
+            };
             let _ = write!(out, "{},{:03}", shown / 1_000, shown % 1_000);
             return Some(parts.year);
         }
@@ -263,7 +266,10 @@ impl Templates {
 
 fn of_timestamp(call: &Call<'_>) -> Outcome {
     let (values, templates) = (call.values::<TimestampMicrosecondType>(0), call.texts(1));
-    let zoned = matches!(call.arguments[0].array.data_type(), DataType::Timestamp(_, Some(_)));
+    let zoned = matches!(
+        call.arguments[0].array.data_type(),
+        DataType::Timestamp(_, Some(_))
+    );
     let zone = ZoneCache::new(call.context.zone.clone());
     let mut known = Templates::new();
     call.text(|row, out| {

@@ -1,7 +1,8 @@
 //! Dates, times and intervals from their parts, and ages.
 
 use arrow::datatypes::{
-    Date32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType,
+    Date32Type, Float64Type, Int32Type, IntervalMonthDayNanoType, Time64MicrosecondType,
+    TimestampMicrosecondType,
 };
 use jiff::Timestamp;
 
@@ -19,7 +20,10 @@ use crate::values::read::value_error;
 use crate::values::read::zone::{by_posix_name, local_to_utc};
 
 fn wrong_date(year: i32, month: i32, day: i32) -> FederationError {
-    value_error("22008", format!("date field value out of range: {year}-{month:02}-{day:02}"))
+    value_error(
+        "22008",
+        format!("date field value out of range: {year}-{month:02}-{day:02}"),
+    )
 }
 
 fn date(year: i32, month: i32, day: i32) -> Result<i64, FederationError> {
@@ -29,7 +33,10 @@ fn date(year: i32, month: i32, day: i32) -> Result<i64, FederationError> {
     }
     // -1 is 1 BC
     let astronomical = i64::from(if year < 0 { year + 1 } else { year });
-    let month = u32::try_from(month).ok().filter(|month| (1..=12).contains(month)).ok_or_else(wrong)?;
+    let month = u32::try_from(month)
+        .ok()
+        .filter(|month| (1..=12).contains(month))
+        .ok_or_else(wrong)?;
     let day = u32::try_from(day)
         .ok()
         .filter(|day| (1..=days_in_month(astronomical, month)).contains(day))
@@ -56,7 +63,9 @@ fn make_date(call: &Call<'_>) -> Outcome {
     let (year, month, day) = (part(0), part(1), part(2));
     call.each::<Date32Type>(|row| {
         let days = date(year.get(row), month.get(row), day.get(row))?;
-        i32::try_from(days).map(Some).map_err(|_| timestamp_out_of_range())
+        i32::try_from(days)
+            .map(Some)
+            .map_err(|_| timestamp_out_of_range())
     })
 }
 
@@ -82,7 +91,10 @@ fn make_timestamptz(call: &Call<'_>) -> Outcome {
         let local = local(call, row)?;
         let zone = match &zones {
             Some(zones) => by_posix_name(zones.get(row)).ok_or_else(|| {
-                value_error("22023", format!("time zone \"{}\" not recognized", zones.get(row)))
+                value_error(
+                    "22023",
+                    format!("time zone \"{}\" not recognized", zones.get(row)),
+                )
             })?,
             None => call.context.zone.clone(),
         };
@@ -152,7 +164,10 @@ fn age_zoned(call: &Call<'_>) -> Outcome {
     );
     let zone = ZoneCache::new(call.context.zone.clone());
     call.each::<IntervalMonthDayNanoType>(|row| {
-        arrow(age(to_local(later.get(row), &zone), to_local(earlier.get(row), &zone)))
+        arrow(age(
+            to_local(later.get(row), &zone),
+            to_local(earlier.get(row), &zone),
+        ))
     })
 }
 
@@ -176,7 +191,10 @@ fn from_epoch(call: &Call<'_>) -> Outcome {
         if micros.abs() < 9.2e18 {
             Ok(Some(micros as i64))
         } else {
-            Err(value_error("22008", format!("timestamp out of range: \"{}\"", seconds.get(row))))
+            Err(value_error(
+                "22008",
+                format!("timestamp out of range: \"{}\"", seconds.get(row)),
+            ))
         }
     })
 }
@@ -188,11 +206,19 @@ pub(super) fn functions() -> Vec<Function> {
     vec![
         function(
             "make_date",
-            [overload(&[INT4, INT4, INT4], Returns::Type(&types::DATE), make_date)],
+            [overload(
+                &[INT4, INT4, INT4],
+                Returns::Type(&types::DATE),
+                make_date,
+            )],
         ),
         function(
             "make_time",
-            [overload(&[INT4, INT4, FLOAT8], Returns::Type(&types::TIME), make_time)],
+            [overload(
+                &[INT4, INT4, FLOAT8],
+                Returns::Type(&types::TIME),
+                make_time,
+            )],
         ),
         function(
             "make_timestamp",
@@ -206,7 +232,11 @@ pub(super) fn functions() -> Vec<Function> {
             "make_timestamptz",
             [
                 overload(&[INT4, INT4, INT4, INT4, INT4, FLOAT8], ZONED, make_timestamptz),
-                overload(&[INT4, INT4, INT4, INT4, INT4, FLOAT8, TEXT], ZONED, make_timestamptz),
+                overload(
+                    &[INT4, INT4, INT4, INT4, INT4, FLOAT8, TEXT],
+                    ZONED,
+                    make_timestamptz,
+                ),
             ],
         )
         .stable(),
@@ -252,12 +282,20 @@ mod tests {
         for (later, earlier, expected) in [
             ("2024-03-01", "2023-01-31", "1 year 1 mon 1 day"),
             ("2024-02-29", "2024-03-01", "-1 days"),
-            ("2024-03-01 12:00", "2000-06-15 18:30", "23 years 8 mons 14 days 17:30:00"),
+            (
+                "2024-03-01 12:00",
+                "2000-06-15 18:30",
+                "23 years 8 mons 14 days 17:30:00",
+            ),
             ("2024-01-01", "2024-01-01", "00:00:00"),
         ] {
             let mut out = BytesMut::new();
             age(timestamp(later).unwrap(), timestamp(earlier).unwrap()).put(&mut out);
-            assert_eq!(std::str::from_utf8(&out).unwrap(), expected, "{later} - {earlier}");
+            assert_eq!(
+                std::str::from_utf8(&out).unwrap(),
+                expected,
+                "{later} - {earlier}"
+            );
         }
     }
 }

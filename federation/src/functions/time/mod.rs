@@ -16,8 +16,8 @@ use crate::cast;
 use crate::error::FederationError;
 use crate::values::datetime::Interval;
 
-pub(in crate::functions) use arithmetic::{add, add_zoned, divided};
 pub(crate) use arithmetic::interval_key;
+pub(in crate::functions) use arithmetic::{add, add_zoned, divided};
 pub(crate) use clock::{at_start, clocks};
 pub(crate) use extract::by_name as extract;
 

@@ -4,9 +4,7 @@ use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
 
 use super::template::{DAYS, Field, Item, MONTHS, ROMAN_MONTHS, parse};
 use crate::error::FederationError;
-use crate::functions::scaffold::{
-    Call, Function, Outcome, Overload, Returns, TEXT, function, overload,
-};
+use crate::functions::scaffold::{Call, Function, Outcome, Overload, Returns, TEXT, function, overload};
 use crate::types;
 use crate::values::datetime::{DAY_MICROS, days_from_civil};
 use crate::values::read::datetime::days_in_month;
@@ -67,13 +65,19 @@ impl<'a> Reader<'a> {
         let rest = self.rest();
         let signed = rest.starts_with(['-', '+']);
         let start = usize::from(signed);
-        let digits = rest[start..].bytes().take(width).take_while(u8::is_ascii_digit).count();
+        let digits = rest[start..]
+            .bytes()
+            .take(width)
+            .take_while(u8::is_ascii_digit)
+            .count();
         if digits == 0 {
             let shown: String = rest.chars().take(width.min(4)).collect();
             return Err(invalid(&shown, name));
         }
         let end = start + digits;
-        let value = rest[start..end].parse::<i64>().map_err(|_| invalid(&rest[..end], name))?;
+        let value = rest[start..end]
+            .parse::<i64>()
+            .map_err(|_| invalid(&rest[..end], name))?;
         self.at += end;
         Ok((if rest.starts_with('-') { -value } else { value }, digits))
     }
@@ -85,7 +89,10 @@ impl<'a> Reader<'a> {
         let found = words
             .iter()
             .enumerate()
-            .filter(|(_, word)| rest.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word)))
+            .filter(|(_, word)| {
+                rest.get(..word.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(word))
+            })
             .max_by_key(|(_, word)| word.len());
         match found {
             Some((index, word)) => {
@@ -121,7 +128,12 @@ fn read(text: &str, items: &[Item]) -> Result<Found, FederationError> {
                 let exact = number_follows(&items[index + 1..]);
                 read_field(&mut reader, *field, exact, &mut found)?;
                 if *ordinal != super::template::Ordinal::None {
-                    let ending = reader.rest().bytes().take(2).take_while(u8::is_ascii_alphabetic).count();
+                    let ending = reader
+                        .rest()
+                        .bytes()
+                        .take(2)
+                        .take_while(u8::is_ascii_alphabetic)
+                        .count();
                     reader.at += ending;
                 }
             }
@@ -220,7 +232,11 @@ fn read_field(
             let end = rest
                 .find(|character: char| !matches!(character, '+' | '-' | ':') && !character.is_ascii_digit())
                 .unwrap_or(rest.len());
-            let end = if field == Field::ZoneHours { end.min(3) } else { end };
+            let end = if field == Field::ZoneHours {
+                end.min(3)
+            } else {
+                end
+            };
             let seconds = offset(&rest[..end]).ok_or_else(|| invalid(&rest[..end], "TZH"))?;
             found.offset = Some(i64::from(seconds));
             reader.at += end;
@@ -229,7 +245,11 @@ fn read_field(
             reader.at += usize::from(reader.rest().starts_with(':'));
             let minutes = reader.number(2, "TZM")?.0 * 60;
             let hours = found.offset.unwrap_or(0);
-            found.offset = Some(if hours < 0 { hours - minutes } else { hours + minutes });
+            found.offset = Some(if hours < 0 {
+                hours - minutes
+            } else {
+                hours + minutes
+            });
         }
         Field::DayOfWeek | Field::WeekOfMonth | Field::Quarter => {
             reader.number(1, "D")?;
@@ -373,7 +393,11 @@ pub(super) fn to_timestamp(of_epoch: Overload) -> Function {
         "to_timestamp",
         [
             of_epoch,
-            overload(&[TEXT, TEXT], Returns::Type(&types::TIMESTAMPTZ), to_timestamp_of_text),
+            overload(
+                &[TEXT, TEXT],
+                Returns::Type(&types::TIMESTAMPTZ),
+                to_timestamp_of_text,
+            ),
         ],
     )
     .stable()
@@ -416,7 +440,11 @@ mod tests {
             ("nonsense", "YYYY-MM-DD", Err("22007")),
             ("2024-02-30", "YYYY-MM-DD", Err("22008")),
         ] {
-            assert_eq!(date(text, template).as_deref(), expected.as_deref(), "{text} {template}");
+            assert_eq!(
+                date(text, template).as_deref(),
+                expected.as_deref(),
+                "{text} {template}"
+            );
         }
     }
 }

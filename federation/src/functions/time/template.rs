@@ -196,8 +196,9 @@ pub(super) fn parse(template: &str) -> Vec<Item> {
         }
         // FX asks for an exact form, TM for a local one: both are what there is
         if let Some(after) = ["FX", "fx", "TM", "tm"].iter().find_map(|prefix| {
-            rest.strip_prefix(prefix)
-                .filter(|after| prefix.eq_ignore_ascii_case("FX") || field_at(after.trim_start_matches("FM")).is_some())
+            rest.strip_prefix(prefix).filter(|after| {
+                prefix.eq_ignore_ascii_case("FX") || field_at(after.trim_start_matches("FM")).is_some()
+            })
         }) {
             rest = after;
             continue;

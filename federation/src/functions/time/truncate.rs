@@ -23,7 +23,10 @@ pub(super) fn unit(name: &str, type_name: &str) -> Result<Unit, FederationError>
 pub(super) fn unknown_unit(name: &str, type_name: &str) -> FederationError {
     value_error(
         "22023",
-        format!("unit \"{}\" not recognized for type {type_name}", name.to_lowercase()),
+        format!(
+            "unit \"{}\" not recognized for type {type_name}",
+            name.to_lowercase()
+        ),
     )
 }
 
@@ -82,7 +85,12 @@ fn truncate_zoned(call: &Call<'_>) -> Outcome {
     call.each::<TimestampMicrosecondType>(|row| {
         let unit = unit(units.get(row), "timestamp with time zone")?;
         let Some(zones) = &zones else {
-            return Ok(Some(truncate_in(values.get(row), unit, &call.context.zone, &session)));
+            return Ok(Some(truncate_in(
+                values.get(row),
+                unit,
+                &call.context.zone,
+                &session,
+            )));
         };
         let name = zones.get(row);
         if known.as_ref().is_none_or(|(known, ..)| known != name) {
@@ -131,7 +139,11 @@ fn truncate_interval(call: &Call<'_>) -> Outcome {
                     "unit \"week\" not supported for type interval",
                 ));
             }
-            Unit::Day => Interval { months, days, micros: 0 },
+            Unit::Day => Interval {
+                months,
+                days,
+                micros: 0,
+            },
             Unit::Hour => time(3_600_000_000),
             Unit::Minute => time(60_000_000),
             Unit::Second => time(1_000_000),
@@ -223,7 +235,11 @@ pub(super) fn functions() -> Vec<Function> {
                 overload(&[TEXT, TIMESTAMP], PLAIN, truncate_plain),
                 overload(&[TEXT, TIMESTAMPTZ], ZONED, truncate_zoned),
                 overload(&[TEXT, TIMESTAMPTZ, TEXT], ZONED, truncate_zoned),
-                overload(&[TEXT, INTERVAL], Returns::Type(&types::INTERVAL), truncate_interval),
+                overload(
+                    &[TEXT, INTERVAL],
+                    Returns::Type(&types::INTERVAL),
+                    truncate_interval,
+                ),
             ],
         )
         .stable(),

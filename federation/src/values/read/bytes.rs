@@ -114,7 +114,12 @@ mod tests {
         ] {
             assert_eq!(uuid(text).as_deref(), Ok(canonical), "{text}");
         }
-        for text in ["", "a0eebc99", "{a0eebc999c0b4ef8bb6d6bb9bd380a11", "z0eebc999c0b4ef8bb6d6bb9bd380a11"] {
+        for text in [
+            "",
+            "a0eebc99",
+            "{a0eebc999c0b4ef8bb6d6bb9bd380a11",
+            "z0eebc999c0b4ef8bb6d6bb9bd380a11",
+        ] {
             assert_eq!(uuid(text).unwrap_err().sqlstate(), "22P02", "{text}");
         }
     }

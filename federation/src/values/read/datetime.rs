@@ -41,7 +41,10 @@ const MOST: i64 = i64::MAX;
 
 fn failed(wrong: Wrong, type_name: &str, text: &str) -> FederationError {
     match wrong {
-        Wrong::Syntax => value_error("22007", format!("invalid input syntax for type {type_name}: \"{text}\"")),
+        Wrong::Syntax => value_error(
+            "22007",
+            format!("invalid input syntax for type {type_name}: \"{text}\""),
+        ),
         Wrong::Range => value_error("22008", format!("date/time field value out of range: \"{text}\"")),
         Wrong::Zone(name) => value_error("22023", format!("time zone \"{name}\" not recognized")),
         Wrong::Infinite => value_error("0A000", format!("an infinite {type_name} is not supported")),
@@ -173,8 +176,18 @@ pub fn days_in_month(year: i64, month: u32) -> u32 {
 /// The word's month, by its name or the name's first three letters.
 pub fn month_by_name(word: &str) -> Option<u32> {
     const NAMES: [&str; 12] = [
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
-        "november", "december",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
+        "december",
     ];
     let word = word.to_ascii_lowercase();
     if word == "sept" {
@@ -188,7 +201,13 @@ pub fn month_by_name(word: &str) -> Option<u32> {
 
 fn is_weekday(word: &str) -> bool {
     const NAMES: [&str; 7] = [
-        "sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday",
+        "sunday",
+        "monday",
+        "tuesday",
+        "wednesday",
+        "thursday",
+        "friday",
+        "saturday",
     ];
     const SHORT: [&str; 5] = ["tues", "wednes", "thur", "thurs", "weds"];
     NAMES
@@ -233,7 +252,9 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
                         tokens.push(Token::Clock(&text[start..at]));
                     }
                     Some(b'-' | b'/') if bytes.get(at + 1).is_some_and(u8::is_ascii_alphanumeric) => {
-                        at = run(at, &|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/'));
+                        at = run(at, &|byte| {
+                            byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'/')
+                        });
                         // `2024-01-02T03:04`: the time is its own
                         let date = &text[start..at];
                         if let Some(t) = date.rfind(['T', 't'])
@@ -258,11 +279,13 @@ fn tokens(text: &str) -> Result<Vec<Token<'_>>, Wrong> {
             }
             byte if byte.is_ascii_alphabetic() => {
                 at = run(at, &|byte| byte.is_ascii_alphabetic());
-                let zone_like = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'+');
+                let zone_like =
+                    |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'_' | b'-' | b'+');
                 match bytes.get(at) {
                     // Feb-29-2024
-                    Some(b'-') if bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
-                        && month_by_name(&text[start..at]).is_some() =>
+                    Some(b'-')
+                        if bytes.get(at + 1).is_some_and(u8::is_ascii_digit)
+                            && month_by_name(&text[start..at]).is_some() =>
                     {
                         at = run(at, &|byte| byte.is_ascii_digit() || byte == b'-');
                         tokens.push(Token::Date(&text[start..at]));
@@ -317,13 +340,19 @@ fn read(text: &str) -> Result<Fields, Wrong> {
             }
             Token::Offset(offset) => {
                 // `2024-01-02 -05` has no time, and so no zone
-                if fields.clock.is_none() && fields.days.is_none() && fields.month.is_none() && fields.year.is_none() {
+                if fields.clock.is_none()
+                    && fields.days.is_none()
+                    && fields.month.is_none()
+                    && fields.year.is_none()
+                {
                     return Err(Wrong::Syntax);
                 }
                 let seconds = zone::offset(offset).ok_or(Wrong::Range)?;
                 fields.offset = Some(Offset::Seconds(seconds));
             }
-            Token::Number(number) if after_t || (number.len() == 6 && fields.has_date() && fields.clock.is_none()) => {
+            Token::Number(number)
+                if after_t || (number.len() == 6 && fields.has_date() && fields.clock.is_none()) =>
+            {
                 fields.clock = Some(read_packed_clock(number)?);
                 after_t = false;
             }
@@ -391,7 +420,11 @@ fn read_word(word: &str, fields: &mut Fields, next: Option<&Token<'_>>) -> Resul
 /// `12:34`, `12:34:56.789`, `24:00:00`.
 fn read_clock(text: &str) -> Result<i64, Wrong> {
     let mut parts = text.split(':');
-    let number = |part: Option<&str>| part.ok_or(Wrong::Syntax)?.parse::<i64>().map_err(|_| Wrong::Syntax);
+    let number = |part: Option<&str>| {
+        part.ok_or(Wrong::Syntax)?
+            .parse::<i64>()
+            .map_err(|_| Wrong::Syntax)
+    };
     let hours = number(parts.next())?;
     let minutes = number(parts.next())?;
     let seconds = match parts.next() {
@@ -422,7 +455,11 @@ fn read_packed_clock(text: &str) -> Result<i64, Wrong> {
 fn clock_of(hours: i64, minutes: i64, seconds: i64) -> Result<i64, Wrong> {
     let clock = hours
         .checked_mul(3_600_000_000)
-        .and_then(|micros| micros.checked_add(minutes.checked_mul(60_000_000)?)?.checked_add(seconds))
+        .and_then(|micros| {
+            micros
+                .checked_add(minutes.checked_mul(60_000_000)?)?
+                .checked_add(seconds)
+        })
         .ok_or(Wrong::Range)?;
     // a leap second is the next minute's first
     if hours > 24 || minutes > 59 || seconds > 60_000_000 || clock > DAY_MICROS {
@@ -434,7 +471,12 @@ fn clock_of(hours: i64, minutes: i64, seconds: i64) -> Result<i64, Wrong> {
 /// Seconds with a fraction, in microseconds; digits beyond are rounded.
 fn micros_of(text: &str) -> Result<i64, Wrong> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if whole.is_empty() || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+    if whole.is_empty()
+        || !whole
+            .bytes()
+            .chain(fraction.bytes())
+            .all(|byte| byte.is_ascii_digit())
+    {
         return Err(Wrong::Syntax);
     }
     let seconds: i64 = whole.parse().map_err(|_| Wrong::Range)?;
@@ -537,7 +579,11 @@ fn read_numbers(numbers: &[&str], fields: &mut Fields) -> Result<(), Wrong> {
             }
         }
         ([first, second], Some(_)) if fields.year.is_none() => {
-            let (day, year) = if first.len() >= 3 { (second, first) } else { (first, second) };
+            let (day, year) = if first.len() >= 3 {
+                (second, first)
+            } else {
+                (first, second)
+            };
             fields.day = Some(small(day)?);
             fields.year = Some(year_of(year)?);
             Ok(())
@@ -606,13 +652,17 @@ mod tests {
             "2/29/24",
         ] {
             assert_eq!(
-                date(form).map(|days| text(|out| put_date(days.into(), out))).as_deref(),
+                date(form)
+                    .map(|days| text(|out| put_date(days.into(), out)))
+                    .as_deref(),
                 Ok("2024-02-29"),
                 "{form}"
             );
         }
         assert_eq!(
-            date("0044-03-15 BC").map(|days| text(|out| put_date(days.into(), out))).as_deref(),
+            date("0044-03-15 BC")
+                .map(|days| text(|out| put_date(days.into(), out)))
+                .as_deref(),
             Ok("0044-03-15 BC")
         );
         for (form, code) in [
@@ -642,12 +692,19 @@ mod tests {
             ("23:59:60", "24:00:00"),
         ] {
             assert_eq!(
-                time(form).map(|micros| text(|out| put_time(micros, out))).as_deref(),
+                time(form)
+                    .map(|micros| text(|out| put_time(micros, out)))
+                    .as_deref(),
                 Ok(expected),
                 "{form}"
             );
         }
-        for (form, code) in [("25:00", "22008"), ("12:61:00", "22008"), ("24:00:01", "22008"), ("x", "22007")] {
+        for (form, code) in [
+            ("25:00", "22008"),
+            ("12:61:00", "22008"),
+            ("24:00:01", "22008"),
+            ("x", "22007"),
+        ] {
             assert_eq!(time(form).unwrap_err().sqlstate(), code, "{form}");
         }
     }
@@ -655,7 +712,8 @@ mod tests {
     #[test]
     fn zones_count_for_timestamptz_alone() {
         let seoul = TimeZone::get("Asia/Seoul").unwrap();
-        let with = |form: &str| timestamptz(form, &seoul).map(|micros| text(|out| put_timestamp(micros, out)));
+        let with =
+            |form: &str| timestamptz(form, &seoul).map(|micros| text(|out| put_timestamp(micros, out)));
         for (form, expected) in [
             ("2024-07-01 12:00:00", "2024-07-01 03:00:00"),
             ("2024-07-01 12:00:00+00", "2024-07-01 12:00:00"),
@@ -669,7 +727,10 @@ mod tests {
         ] {
             assert_eq!(with(form).as_deref(), Ok(expected), "{form}");
         }
-        assert_eq!(with("2024-07-01 12:00 Nowhere/City").unwrap_err().sqlstate(), "22023");
+        assert_eq!(
+            with("2024-07-01 12:00 Nowhere/City").unwrap_err().sqlstate(),
+            "22023"
+        );
         let without = |form: &str| timestamp(form).map(|micros| text(|out| put_timestamp(micros, out)));
         for (form, expected) in [
             ("2024-07-01 12:00:00+02", "2024-07-01 12:00:00"),

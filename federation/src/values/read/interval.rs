@@ -38,12 +38,10 @@ impl Unit {
     /// By any of the names that PostgreSQL takes in an interval.
     pub fn by_name(name: &str) -> Option<Self> {
         Some(match name.to_ascii_lowercase().as_str() {
-            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds" | "microsecon" => {
-                Self::Microsecond
-            }
-            "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds" | "millisecon" => {
-                Self::Millisecond
-            }
+            "us" | "usec" | "usecs" | "usecond" | "useconds" | "microsecond" | "microseconds"
+            | "microsecon" => Self::Microsecond,
+            "ms" | "msec" | "msecs" | "msecond" | "mseconds" | "millisecond" | "milliseconds"
+            | "millisecon" => Self::Millisecond,
             "s" | "sec" | "secs" | "second" | "seconds" => Self::Second,
             "m" | "min" | "mins" | "minute" | "minutes" => Self::Minute,
             "h" | "hr" | "hrs" | "hour" | "hours" => Self::Hour,
@@ -116,7 +114,12 @@ impl Sum {
 /// # Errors
 /// 22007, 22008 (`interval field value out of range`).
 pub fn interval(text: &str, range: Range) -> Result<Interval, FederationError> {
-    let wrong = || value_error("22007", format!("invalid input syntax for type interval: \"{text}\""));
+    let wrong = || {
+        value_error(
+            "22007",
+            format!("invalid input syntax for type interval: \"{text}\""),
+        )
+    };
     let trimmed = text.trim();
     let sum = if trimmed.starts_with(['P', 'p']) {
         iso(trimmed)
@@ -184,7 +187,12 @@ fn verbose(text: &str, range: Range) -> Option<Sum> {
         {
             let years = decimal(years)?;
             let months = decimal(months).filter(|months| *months < 12.0 && months.fract() == 0.0)?;
-            sum.months += years * 12.0 + if years < 0.0 || number.starts_with('-') { -months } else { months };
+            sum.months += years * 12.0
+                + if years < 0.0 || number.starts_with('-') {
+                    -months
+                } else {
+                    months
+                };
             continue;
         }
         let value = decimal(number)?;
@@ -260,14 +268,17 @@ fn clock(text: &str, range: Range) -> Option<f64> {
 
 /// `P1Y2M3DT4H5M6S`, `P0001-02-03T04:05:06`.
 fn iso(text: &str) -> Option<Sum> {
-    let (date, time) = text[1..].split_once(['T', 't']).map_or((&text[1..], None), |(date, time)| {
-        (date, Some(time))
-    });
+    let (date, time) = text[1..]
+        .split_once(['T', 't'])
+        .map_or((&text[1..], None), |(date, time)| (date, Some(time)));
     let mut sum = Sum::default();
     if date.is_empty() && time.is_none_or(str::is_empty) {
         return None;
     }
-    if date.contains('-') && !date.contains(|character: char| character.is_ascii_alphabetic()) && !date.starts_with('-') {
+    if date.contains('-')
+        && !date.contains(|character: char| character.is_ascii_alphabetic())
+        && !date.starts_with('-')
+    {
         let parts: Vec<f64> = date.split('-').map(decimal).collect::<Option<_>>()?;
         for (value, unit) in parts.iter().zip([Unit::Year, Unit::Month, Unit::Day]) {
             sum.add(*value, unit);
@@ -333,7 +344,10 @@ mod tests {
     #[test]
     fn intervals_have_many_forms() {
         for (text, expected) in [
-            ("1 year 2 months 3 days 04:05:06.789", "1 year 2 mons 3 days 04:05:06.789"),
+            (
+                "1 year 2 months 3 days 04:05:06.789",
+                "1 year 2 mons 3 days 04:05:06.789",
+            ),
             ("1-2", "1 year 2 mons"),
             ("-1-2", "-1 years -2 mons"),
             ("1-2 3 04:05:06", "1 year 2 mons 3 days 04:05:06"),
@@ -367,7 +381,11 @@ mod tests {
             ("P", "22007"),
             ("3000000000 days", "22015"),
         ] {
-            assert_eq!(read(text, Range::default()).unwrap_err().sqlstate(), code, "{text}");
+            assert_eq!(
+                read(text, Range::default()).unwrap_err().sqlstate(),
+                code,
+                "{text}"
+            );
         }
     }
 

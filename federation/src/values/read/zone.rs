@@ -90,11 +90,7 @@ pub fn offset(text: &str) -> Option<i32> {
         Some(digits) => (-1, digits),
         None => (1, text.strip_prefix('+')?),
     };
-    if digits.is_empty()
-        || !digits
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || byte == b':')
-    {
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') {
         return None;
     }
     let mut parts = [0_i32; 3];
@@ -188,9 +184,17 @@ mod tests {
         let zone = TimeZone::get("America/New_York").unwrap();
         let local = |text: &str| {
             let civil: DateTime = text.parse().unwrap();
-            civil.to_zoned(TimeZone::UTC).unwrap().timestamp().as_microsecond()
+            civil
+                .to_zoned(TimeZone::UTC)
+                .unwrap()
+                .timestamp()
+                .as_microsecond()
         };
-        let utc = |text: &str| Timestamp::from_microsecond(local_to_utc(local(text), &zone)).unwrap().to_string();
+        let utc = |text: &str| {
+            Timestamp::from_microsecond(local_to_utc(local(text), &zone))
+                .unwrap()
+                .to_string()
+        };
         assert_eq!(utc("2024-03-10T02:30:00"), "2024-03-10T07:30:00Z");
         assert_eq!(utc("2024-11-03T01:30:00"), "2024-11-03T06:30:00Z");
         assert_eq!(utc("2024-07-01T12:00:00"), "2024-07-01T16:00:00Z");
