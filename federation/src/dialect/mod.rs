@@ -10,9 +10,11 @@
 //! [`crate::cast`]. What remains different from PostgreSQL is in `docs/sql.md`.
 
 mod aggregates;
+mod calls;
 mod from;
 mod lateral;
 mod literals;
+mod operand;
 mod operators;
 mod plan;
 mod rewrite;

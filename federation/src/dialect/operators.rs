@@ -6,138 +6,24 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, DataFusionError, Result as DataFusionResult, ScalarValue};
-use datafusion::logical_expr::expr::{BinaryExpr, Cast, Placeholder};
+use datafusion::logical_expr::expr::{BinaryExpr, Cast};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::operand::{Operand, compared_literal, decimal, is_open_parameter, narrow, resolve_open};
 use crate::cast::Target;
 use crate::error::{Cause, FederationError};
 use crate::functions::arithmetic::digits;
 use crate::functions::{Library, cast};
-use crate::types::{self, BaseType, PgType};
-use crate::values::read::number;
+use crate::types::{self, PgType};
 
 /// Plans operators, EXTRACT, and subscripts.
 #[derive(Debug)]
 pub(crate) struct Operators {
     pub(crate) library: Arc<Library>,
-}
-
-/// An operand and what is known of it.
-struct Operand {
-    expr: Expr,
-    field: FieldRef,
-    pg_type: PgType,
-    /// A string literal, whose type is still open.
-    open: bool,
-}
-
-impl Operand {
-    fn new(expr: Expr, schema: &DFSchema) -> DataFusionResult<Self> {
-        let expr = narrow(expr);
-        let (_, field) = expr.to_field(schema)?;
-        let open = matches!(
-            &expr,
-            Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, None)
-        );
-        Ok(Self {
-            pg_type: types::of_field(&field),
-            field,
-            expr,
-            open,
-        })
-    }
-
-    fn oid(&self) -> u32 {
-        if self.pg_type.array {
-            0
-        } else {
-            self.pg_type.base.oid
-        }
-    }
-
-    fn is(&self, base: &'static BaseType) -> bool {
-        self.oid() == base.oid
-    }
-
-    fn is_null(&self) -> bool {
-        self.field.data_type().is_null()
-    }
-
-    fn is_integer(&self) -> bool {
-        matches!(self.oid(), 20 | 21 | 23) && self.field.data_type().is_integer()
-    }
-
-    fn is_float(&self) -> bool {
-        matches!(self.oid(), 700 | 701)
-    }
-
-    fn is_numeric(&self) -> bool {
-        self.oid() == types::NUMERIC.oid
-    }
-
-    fn is_number(&self) -> bool {
-        self.is_integer() || self.is_float() || self.is_numeric()
-    }
-
-    fn is_text(&self) -> bool {
-        matches!(self.oid(), 18 | 19 | 25 | 1042 | 1043) && !self.is_null()
-    }
-
-    fn is_time(&self) -> bool {
-        matches!(self.oid(), 1082 | 1083 | 1114 | 1184 | 1186)
-    }
-
-    fn is_json(&self) -> bool {
-        matches!(self.oid(), 114 | 3802) && !self.field.data_type().is_nested()
-    }
-
-    /// A list, or what json prints of a nested one.
-    fn is_list(&self) -> bool {
-        matches!(
-            self.field.data_type(),
-            DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _)
-        )
-    }
-
-    /// This operand with a type; of numeric the digits that are written.
-    fn cast(self, pg_type: PgType) -> Expr {
-        let mut target = Target::of(PgType {
-            typmod: -1,
-            ..pg_type
-        });
-        if pg_type.base.oid == types::NUMERIC.oid
-            && !pg_type.array
-            && let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = &self.expr
-            && let Ok(value) = number::numeric(text)
-            && let (Ok(precision), Ok(scale)) = (u8::try_from(value.precision), i8::try_from(value.scale))
-        {
-            target.digits = Some((precision, scale));
-        }
-        cast::call(self.expr, target)
-    }
-
-    fn cast_to(self, base: &'static BaseType) -> Expr {
-        self.cast(PgType::scalar(base))
-    }
-}
-
-/// A whole number literal as the `integer` it is where it fits.
-fn narrow(expr: Expr) -> Expr {
-    match expr {
-        Expr::Literal(ScalarValue::Int64(Some(value)), None) => match i32::try_from(value) {
-            Ok(value) => Expr::Literal(ScalarValue::Int32(Some(value)), None),
-            Err(_) => expr,
-        },
-        other => other,
-    }
-}
-
-fn is_open_parameter(expr: &Expr) -> bool {
-    matches!(expr, Expr::Placeholder(Placeholder { field: None, .. }))
 }
 
 fn binary(left: Expr, op: Operator, right: Expr) -> Expr {
@@ -423,95 +309,6 @@ fn no_operator(left: &Operand, symbol: &str, right: &Operand) -> FederationError
     .with_hint(
         "No operator matches the given name and argument types. You might need to add explicit type casts.",
     )
-}
-
-/// A literal of the type that it is compared with.
-fn compared_literal(literal: Operand, other: &Operand) -> Operand {
-    let pg_type = other.pg_type;
-    let nested = other.field.data_type().is_nested() && !pg_type.array;
-    if other.is_text() && pg_type.base.oid != types::BPCHAR.oid || nested || other.is_null() {
-        return literal;
-    }
-    let pg_type = PgType {
-        typmod: -1,
-        ..pg_type
-    };
-    let expr = literal.cast(pg_type);
-    Operand {
-        field: Arc::clone(&other.field),
-        pg_type,
-        expr,
-        open: false,
-    }
-}
-
-/// String literals of an arithmetic operator with the type that it wants of them.
-fn resolve_open(
-    left: Operand,
-    right: Operand,
-    op: Operator,
-) -> (DataFusionResult<Operand>, DataFusionResult<Operand>) {
-    let typed = |literal: Operand, other: &Operand| {
-        let base: &'static BaseType = match (other.oid(), op) {
-            // there is no sum of two points in time: the literal is the interval
-            (1082 | 1114 | 1184 | 1083, Operator::Plus) => &types::INTERVAL,
-            (1186, Operator::Multiply | Operator::Divide) => &types::FLOAT8,
-            _ => other.pg_type.base,
-        };
-        let pg_type = PgType::scalar(base);
-        let expr = literal.cast(pg_type);
-        let field = expr.to_field(&DFSchema::empty()).map(|(_, field)| field)?;
-        Ok(Operand {
-            pg_type,
-            field,
-            expr,
-            open: false,
-        })
-    };
-    let wants = |operand: &Operand| operand.is_number() || operand.is_time();
-    let literal = |operand: &Operand| operand.open && !operand.is_null();
-    if literal(&left) && wants(&right) {
-        (typed(left, &right), Ok(right))
-    } else if literal(&right) && wants(&left) {
-        let typed = typed(right, &left);
-        (Ok(left), typed)
-    } else {
-        (Ok(left), Ok(right))
-    }
-}
-
-/// An integer as the decimal with its digits: of a literal no more than are written.
-fn decimal(operand: Operand) -> Operand {
-    if !operand.is_integer() {
-        return operand;
-    }
-    let value = match &operand.expr {
-        Expr::Literal(ScalarValue::Int32(Some(value)), None) => i64::from(*value),
-        Expr::Literal(ScalarValue::Int64(Some(value)), None) => *value,
-        _ => {
-            let digits = match operand.field.data_type() {
-                DataType::Int8 | DataType::UInt8 => 3,
-                DataType::Int16 | DataType::UInt16 => 5,
-                DataType::Int32 | DataType::UInt32 => 10,
-                _ => 20,
-            };
-            let data_type = DataType::Decimal128(digits, 0);
-            return Operand {
-                pg_type: types::of_data_type(&data_type),
-                field: Arc::new(Field::new("", data_type.clone(), operand.field.is_nullable())),
-                expr: Expr::Cast(Cast::new(Box::new(operand.expr), data_type)),
-                open: false,
-            };
-        }
-    };
-    let digits = value.unsigned_abs().checked_ilog10().unwrap_or(0) as u8 + 1;
-    let data_type = DataType::Decimal128(digits, 0);
-    Operand {
-        pg_type: types::of_data_type(&data_type),
-        field: Arc::new(Field::new("", data_type, false)),
-        expr: Expr::Literal(ScalarValue::Decimal128(Some(i128::from(value)), digits, 0), None),
-        open: false,
-    }
 }
 
 fn comparison_operator(op: &BinaryOperator) -> Option<Operator> {

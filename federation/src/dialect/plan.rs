@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, NullEquality, Result as DataFusionResult, ScalarValue};
 use datafusion::config::ConfigOptions;
@@ -72,7 +72,7 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
     plan.apply_expressions(|expr| {
         expr.apply(|expr| {
             needed |= matches!(expr, Expr::InList(_) | Expr::Case(_))
-                || matches!(expr, Expr::ScalarFunction(call) if is_conditional(call.name()))
+                || matches!(expr, Expr::ScalarFunction(call) if is_conditional(call.name()) || is_quantified(call.name()))
                 || matches!(expr, Expr::Column(_)) && matches!(plan, LogicalPlan::Sort(_));
             Ok(TreeNodeRecursion::Continue)
         })
@@ -106,6 +106,11 @@ fn sort_key(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>
 
 fn is_conditional(name: &str) -> bool {
     matches!(name, "coalesce" | "nullif" | "greatest" | "least")
+}
+
+/// `x = ANY ($1)`.
+fn is_quantified(name: &str) -> bool {
+    name.starts_with("lakegate_any ") || name.starts_with("lakegate_all ")
 }
 
 fn is_open(expr: &Expr) -> bool {
@@ -186,6 +191,19 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
                 else_expr: case.else_expr.map(cast),
             });
             Ok(Transformed::yes(with_type(case, pg_type, schema)))
+        }
+        Expr::ScalarFunction(mut call) if is_quantified(call.name()) => {
+            let [value, Expr::Placeholder(array @ Placeholder { field: None, .. })] = call.args.as_mut_slice() else {
+                return Ok(Transformed::no(Expr::ScalarFunction(call)));
+            };
+            // an array of what it is compared with
+            let (_, field) = value.to_field(schema)?;
+            if field.data_type().is_null() {
+                return Ok(Transformed::no(Expr::ScalarFunction(call)));
+            }
+            let item = field.as_ref().clone().with_name("item").with_nullable(true);
+            array.field = Some(Arc::new(Field::new("", DataType::List(Arc::new(item)), true)));
+            Ok(Transformed::yes(Expr::ScalarFunction(call)))
         }
         Expr::ScalarFunction(call) if is_conditional(call.name()) => {
             let Some(pg_type) = common(call.args.iter(), schema) else {

@@ -15,7 +15,7 @@ use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use jiff::tz::TimeZone;
 
 use crate::cast::Context;
-use crate::functions::arithmetic::{Checked, Operation};
+use crate::functions::checked::{Checked, Operation};
 use crate::functions::at_start;
 use crate::functions::cast::CastFunction;
 use crate::values::datetime::{DAY_MICROS, ZoneCache};

@@ -8,6 +8,7 @@ pub(crate) mod aggregate;
 pub(crate) mod arithmetic;
 mod array;
 pub(crate) mod cast;
+pub(crate) mod checked;
 #[cfg(test)]
 mod hostile;
 mod json;
@@ -16,7 +17,10 @@ mod misc;
 mod number_format;
 mod ordered;
 mod pattern;
+mod pattern_syntax;
 mod quantified;
+mod quote;
+mod rounding;
 pub(crate) mod same;
 mod scaffold;
 mod series;
@@ -32,7 +36,7 @@ use datafusion::functions_nested::remove::array_remove_all_udf;
 use datafusion::functions_nested::replace::array_replace_all_udf;
 use datafusion::logical_expr::ScalarUDF;
 
-pub(crate) use pattern::like_pattern;
+pub(crate) use pattern_syntax::like_pattern;
 pub(crate) use time::{at_start, extract, interval_key};
 pub(crate) use window::windows;
 
@@ -53,6 +57,7 @@ impl Library {
             number_format::functions(),
             ordered::functions(),
             pattern::functions(),
+            rounding::functions(),
             series::functions(),
             text::functions(),
             time::functions(),
@@ -91,7 +96,7 @@ impl Library {
         cast::by_name(name)
             .or_else(|| quantified::by_name(name))
             .or_else(|| same::by_name(name))
-            .or_else(|| math::rounding(name).map(scaffold::Function::build))
+            .or_else(|| rounding::rounding(name).map(scaffold::Function::build))
             .or_else(|| {
                 name.starts_with("lakegate_extract ")
                     .then(|| time::extract(name).ok())

@@ -5,10 +5,11 @@
 //! * `pg_catalog.` before a function, type or operator is taken off, `OPERATOR(pg_catalog.~)` becomes `~`;
 //! * casts to `regclass`, `regtype`, `regnamespace`, `regrole`: a literal becomes the OID, an OID the name;
 //! * a subquery or a SELECT over a catalog that is always empty here is that: NULL, or no rows;
-//! * `ARRAY(SELECT …)` becomes an aggregate;
+//! * `ARRAY(SELECT …)` becomes an aggregate, and a correlated scalar subquery over catalogs a left join;
 //! * CURRENT_USER and its kin become function calls.
 
 mod empty;
+mod joins;
 
 use std::ops::ControlFlow;
 
@@ -27,13 +28,17 @@ use super::names;
 
 /// Rewrite a statement; see the module's rules.
 pub fn rewrite(statement: &mut Statement) {
-    let _: ControlFlow<()> = VisitMut::visit(statement, &mut Rules);
+    let mut rules = Rules { joins: 0 };
+    let _: ControlFlow<()> = VisitMut::visit(statement, &mut rules);
     if let Statement::Query(query) = statement {
         names::name_columns(query);
     }
 }
 
-struct Rules;
+struct Rules {
+    /// Joins made so far, for names that are distinct.
+    joins: usize,
+}
 
 impl VisitorMut for Rules {
     type Break = ();
@@ -71,6 +76,8 @@ impl VisitorMut for Rules {
             }
             select.selection = None;
             select.distinct = None;
+        } else {
+            self.join_subqueries(select);
         }
         ControlFlow::Continue(())
     }
