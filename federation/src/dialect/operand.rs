@@ -24,7 +24,11 @@ pub(super) struct Operand {
 impl Operand {
     pub(super) fn new(expr: Expr, schema: &DFSchema) -> DataFusionResult<Self> {
         let expr = narrow(expr);
-        let (_, field) = expr.to_field(schema)?;
+        // a field has the name of all that is below, which chains of operators would spell out at each of them
+        let field = match &expr {
+            Expr::BinaryExpr(_) => Arc::new(Field::new("", expr.get_type(schema)?, expr.nullable(schema)?)),
+            other => other.to_field(schema)?.1,
+        };
         let open = matches!(
             &expr,
             Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, None)

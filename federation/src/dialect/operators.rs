@@ -345,6 +345,24 @@ impl ExprPlanner for Operators {
             return Ok(PlannerResult::Original(expr));
         }
         let RawBinaryExpr { op, left, right } = expr;
+        if let BinaryOperator::And | BinaryOperator::Or = op {
+            let truth = |expr: Expr| match &expr {
+                Expr::Literal(ScalarValue::Utf8(Some(_)), None) => {
+                    cast::call(expr, Target::of(PgType::scalar(&types::BOOL)))
+                }
+                _ => expr,
+            };
+            let operator = if op == BinaryOperator::And {
+                Operator::And
+            } else {
+                Operator::Or
+            };
+            return Ok(PlannerResult::Planned(binary(
+                truth(left),
+                operator,
+                truth(right),
+            )));
+        }
         let (left, right) = (Operand::new(left, schema)?, Operand::new(right, schema)?);
         let planned = if let Some(operator) = comparison_operator(&op) {
             self.comparison(left, operator, right)?
@@ -353,21 +371,6 @@ impl ExprPlanner for Operators {
         } else {
             match op {
                 BinaryOperator::StringConcat => self.concatenation(left, right)?,
-                BinaryOperator::And | BinaryOperator::Or => {
-                    let truth = |operand: Operand| {
-                        if operand.open && !operand.is_null() {
-                            operand.cast_to(&types::BOOL)
-                        } else {
-                            operand.expr
-                        }
-                    };
-                    let operator = if op == BinaryOperator::And {
-                        Operator::And
-                    } else {
-                        Operator::Or
-                    };
-                    Planned::Is(binary(truth(left), operator, truth(right)))
-                }
                 BinaryOperator::PGExp => Planned::Is(self.call("power", vec![left.expr, right.expr])?),
                 BinaryOperator::PGRegexMatch
                 | BinaryOperator::PGRegexIMatch

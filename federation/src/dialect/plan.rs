@@ -193,7 +193,9 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
             Ok(Transformed::yes(with_type(case, pg_type, schema)))
         }
         Expr::ScalarFunction(mut call) if is_quantified(call.name()) => {
-            let [value, Expr::Placeholder(array @ Placeholder { field: None, .. })] = call.args.as_mut_slice() else {
+            let [value, Expr::Placeholder(array @ Placeholder { field: None, .. })] =
+                call.args.as_mut_slice()
+            else {
                 return Ok(Transformed::no(Expr::ScalarFunction(call)));
             };
             // an array of what it is compared with

@@ -8,14 +8,14 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, Expr, Interval, LimitClause, OrderByKind, Query, Select, SelectItem,
-    Statement, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
+    AccessExpr, BinaryOperator, CastKind, Expr, Interval, LimitClause, OrderByKind, Query, Select,
+    SelectItem, Statement, Subscript, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
 use super::literals::{each_values, large_number, narrow, narrow_parts, narrow_values, settle_values};
 use super::syntax::{
-    arguments, bare, builtin_name, call, cast_to, is_placeholder, literal_number,
-    literal_text, null, number, target, text, unit_of, with_digits_of,
+    arguments, bare, builtin_name, call, cast_to, is_placeholder, literal_number, literal_text, null, number,
+    target, text, unit_of, with_digits_of,
 };
 use super::{calls, from, rows, using};
 use crate::cast::Target;

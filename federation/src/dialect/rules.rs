@@ -15,9 +15,9 @@ use datafusion::optimizer::{AnalyzerRule, OptimizerConfig, OptimizerRule};
 use jiff::tz::TimeZone;
 
 use crate::cast::Context;
-use crate::functions::checked::{Checked, Operation};
 use crate::functions::at_start;
 use crate::functions::cast::CastFunction;
+use crate::functions::checked::{Checked, Operation};
 use crate::values::datetime::{DAY_MICROS, ZoneCache};
 use crate::values::read::zone::local_to_utc;
 
@@ -46,7 +46,8 @@ impl AnalyzerRule for CheckArithmetic {
             let inputs: Vec<LogicalPlan> = node.inputs().into_iter().cloned().collect();
             node.map_expressions(|expr| {
                 let name = names.save(&expr);
-                let expr = expr.transform_up(|expr| {
+                // from above: a function computes its type from the names and types of all below, an operator does not
+                let expr = expr.transform_down(|expr| {
                     let arithmetic = match &expr {
                         Expr::BinaryExpr(BinaryExpr { op, .. }) => operation(*op),
                         Expr::Negative(_) => Some(Operation::Negate),

@@ -4,7 +4,9 @@ use arrow::datatypes::{Field, FieldRef, Int32Type, i256};
 
 use super::arithmetic::{digits, widest};
 use super::math::of_float;
-use super::scaffold::{Call, FLOAT8, Function, INT4, NUMERIC, Outcome, Overload, Returns, function, overload};
+use super::scaffold::{
+    Call, FLOAT8, Function, INT4, NUMERIC, Outcome, Overload, Returns, function, overload,
+};
 use crate::cast;
 use crate::error::FederationError;
 use crate::types::{self, FREE_NUMERIC};

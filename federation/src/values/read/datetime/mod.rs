@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 
 use super::super::datetime::{DAY_MICROS, civil_from_days, days_from_civil};
 use super::{value_error, zone};
-use tokens::{Token, tokens};
 use crate::error::FederationError;
+use tokens::{Token, tokens};
 
 /// What a text says, field by field.
 #[derive(Debug, Default)]
