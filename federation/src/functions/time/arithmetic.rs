@@ -129,7 +129,12 @@ fn date_and_time(call: &Call<'_>, date: usize) -> Outcome {
         call.values::<Date32Type>(date),
         call.values::<Time64MicrosecondType>(1 - date),
     );
-    call.each::<TimestampMicrosecondType>(|row| Ok(Some(day_start(dates.get(row))? + times.get(row))))
+    call.each::<TimestampMicrosecondType>(|row| {
+        day_start(dates.get(row))?
+            .checked_add(times.get(row))
+            .map(Some)
+            .ok_or_else(timestamp_out_of_range)
+    })
 }
 
 fn date_plus_time(call: &Call<'_>) -> Outcome {
@@ -243,14 +248,24 @@ fn interval_minus(call: &Call<'_>) -> Outcome {
     sum_of_intervals(call, -1)
 }
 
+fn whole(value: f64) -> Result<i32, FederationError> {
+    if value.is_nan() || value.abs() >= 2_147_483_648.0 {
+        return Err(interval_out_of_range());
+    }
+    Ok(value as i32)
+}
+
+/// The microseconds of a computed interval.
+fn whole_micros(value: f64) -> Result<i64, FederationError> {
+    let micros = value.round_ties_even();
+    if micros.is_nan() || micros.abs() >= 9.223_372_036_854_775e18 {
+        return Err(interval_out_of_range());
+    }
+    Ok(micros as i64)
+}
+
 /// An interval times a factor: parts of months become days, parts of days time (interval_mul, timestamp.c).
 pub(crate) fn scaled(interval: Interval, factor: f64) -> Result<Interval, FederationError> {
-    let whole = |value: f64| -> Result<i32, FederationError> {
-        if value.is_nan() || value.abs() >= 2_147_483_648.0 {
-            return Err(interval_out_of_range());
-        }
-        Ok(value as i32)
-    };
     let months = whole(f64::from(interval.months) * factor)?;
     let days = whole(f64::from(interval.days) * factor)?;
     let round_micros = |value: f64| (value * 1_000_000.0).round_ties_even() / 1_000_000.0;
@@ -263,16 +278,12 @@ pub(crate) fn scaled(interval: Interval, factor: f64) -> Result<Interval, Federa
         month_days += (rest / 86_400.0).trunc();
         rest -= (rest / 86_400.0).trunc() * 86_400.0;
     }
-    let micros = (interval.micros as f64 * factor + rest * 1_000_000.0).round_ties_even();
-    if micros.abs() >= 9.223_372_036_854_775e18 {
-        return Err(interval_out_of_range());
-    }
     Ok(Interval {
         months,
         days: days
             .checked_add(whole(month_days.trunc())?)
             .ok_or_else(interval_out_of_range)?,
-        micros: micros as i64,
+        micros: whole_micros(interval.micros as f64 * factor + rest * 1_000_000.0)?,
     })
 }
 
@@ -296,8 +307,8 @@ pub(crate) fn divided(interval: Interval, divisor: f64) -> Result<Interval, Fede
     if divisor == 0.0 {
         return Err(Cause::DivisionByZero.into());
     }
-    let months = (f64::from(interval.months) / divisor) as i32;
-    let days = (f64::from(interval.days) / divisor) as i32;
+    let months = whole(f64::from(interval.months) / divisor)?;
+    let days = whole(f64::from(interval.days) / divisor)?;
     let round_micros = |value: f64| (value * 1_000_000.0).round_ties_even() / 1_000_000.0;
     let mut month_days = round_micros((f64::from(interval.months) / divisor - f64::from(months)) * 30.0);
     let mut rest =
@@ -309,8 +320,10 @@ pub(crate) fn divided(interval: Interval, divisor: f64) -> Result<Interval, Fede
     }
     Ok(Interval {
         months,
-        days: days + month_days.trunc() as i32,
-        micros: (interval.micros as f64 / divisor + rest * 1_000_000.0).round_ties_even() as i64,
+        days: days
+            .checked_add(whole(month_days.trunc())?)
+            .ok_or_else(interval_out_of_range)?,
+        micros: whole_micros(interval.micros as f64 / divisor + rest * 1_000_000.0)?,
     })
 }
 
