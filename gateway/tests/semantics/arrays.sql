@@ -1,4 +1,5 @@
 select array[1,2,3], array['a','b'], array[1.5, 2], array[true, null], array[]::int[], array[1, null]
+--! numeric-scale: _int4, _text, _numeric, _bool, _int4, _int4 = {1,2,3} | {a,b} | {1.5,2.0} | {t,NULL} | {} | {1,NULL}
 select '{1,2,3}'::int[], '{a,b}'::text[], '{}'::int[], '{1,NULL}'::int[], '{"a b",c}'::text[], '{1.5,2}'::numeric[], '{t,f}'::bool[], '{2024-01-01}'::date[]
 select '{1,2'::int[]
 select '1,2'::int[]
@@ -36,8 +37,11 @@ select t.id, u.x from (values (1, array[1,2]), (2, array[]::int[]), (3, null)) t
 select t.id, u.x, u.n from (values (1, array['b','a'])) t(id, a) cross join lateral unnest(t.a) with ordinality u(x, n) order by 3
 select id, unnest(a) from (values (1, array[1,2]), (2, array[3])) t(id, a) order by 1, 2
 select array[[1,2],[3,4]], (array[[1,2],[3,4]])[2][1], array_length(array[[1,2],[3,4]], 2)
+--! array-dimensions: json, int4, int4 = [[1,2],[3,4]] | 3 | 2
 select '{{1,2},{3,4}}'::int[]
+--! array-dimensions: error 0A000
 select array_agg(array[x]) from (values (1),(2)) v(x)
+--! array-dimensions: json = [[1],[2]]
 select trim_array(array[1,2,3], 1)
 select array_to_json(array[1,2])
 select 'x' = any(string_to_array('x,y', ','))

@@ -83,6 +83,7 @@ select '12:61:00'::time
 select '2024-02-29 12:34:56'::timestamp::date, '2024-02-29 12:34:56'::timestamp::time
 select date '2024-02-29'::timestamp
 select 'epoch'::timestamp, 'infinity'::timestamp > now()
+--! infinity: error 0A000
 select '2024-02-29 12:34:56.789'::timestamp(0), '2024-02-29 12:34:56.789'::timestamp(1), '2024-02-29 12:34:56.5'::timestamp(0)
 select '0044-03-15 BC'::date, '0001-01-01'::date, '9999-12-31'::date
 select '1 day'::interval, '1 day 02:03:04'::interval, '-1 day'::interval, 'P1Y2M3DT4H5M6S'::interval, '1 year 2 mons'::interval
@@ -104,10 +105,13 @@ select 3 in ('1', '3'), 3 between '1' and '5'
 select case when true then 1 else '2' end, coalesce(1, '2'), nullif(1, '1'), greatest(1, '7')
 select coalesce('a', 'b'), nullif('a', 'a'), coalesce(null, null, 'x')
 select coalesce(null, 1), coalesce(1, 2.5), coalesce(1::bigint, 2), coalesce(1, 2::float8)
+--! numeric-scale: int4, numeric, int8, float8 = 1 | 1.0 | 1 | 1
 select case when true then 1 else 2.5 end, case when false then 1 else 2.5 end
+--! numeric-scale: numeric, numeric = 1.0 | 2.5
 select case when true then 1 else 2::bigint end, case when false then 'a' end
 select nullif(1, 2), nullif(1, 1), nullif(2.5, 1), nullif('a', 'b')
 select coalesce(1, 'a')
+--! unused-literals: int4 = 1
 select case 1 when 1 then 'one' when 2 then 'two' end, case 'a' when 'b' then 1 else 2 end
 -- explicit casts that do not exist
 select date '2024-01-01'::int

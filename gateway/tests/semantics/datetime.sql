@@ -49,7 +49,9 @@ select age(date '2024-03-01', date '2020-02-29'), age(timestamptz '2024-03-11 00
 select make_date(2024, 2, 29), make_time(12, 34, 56.5), make_timestamp(2024, 2, 29, 12, 34, 56.5), make_timestamptz(2024, 7, 1, 12, 0, 0), make_timestamptz(2024, 7, 1, 12, 0, 0, 'UTC'), make_interval(1, 2, 3, 4, 5, 6, 7.5), make_interval(days => 10)
 select make_date(2024, 2, 30)
 select isfinite(date '2024-02-29'), isfinite(timestamp 'infinity')
+--! infinity: error 0A000
 select timestamp 'infinity', date '-infinity', timestamptz 'infinity'
+--! infinity: error 0A000
 select (date '2024-01-01', date '2024-02-01') overlaps (date '2024-01-15', date '2024-03-01'), (date '2024-01-01', date '2024-02-01') overlaps (date '2024-02-01', date '2024-03-01')
 -- conversion functions
 select to_timestamp(0), to_timestamp(1709164800.5), to_timestamp(1709164800)
@@ -67,7 +69,9 @@ select to_number('1,234.56', '9,999.99'), to_number('-12.3', 'S99.9'), to_number
 select now() = current_timestamp, now() = transaction_timestamp(), current_date = now()::date, localtimestamp = now()::timestamp, statement_timestamp() <= clock_timestamp()
 select now() - interval '1 day' < now(), current_time is not null, localtime is not null
 select pg_typeof(now()), pg_typeof(current_date), pg_typeof(localtimestamp)
+--! regtype: text, text, text = timestamp with time zone | date | timestamp without time zone
 select pg_typeof(current_time)::text
+--! time-zones-of-time: text = time without time zone
 select 'today'::date = current_date, 'yesterday'::date = current_date - 1, 'tomorrow'::date = current_date + 1, 'now'::timestamptz = now()
 -- the session's zone changes what is shown and read
 set timezone = 'Asia/Seoul'
@@ -76,3 +80,4 @@ set timezone = 'UTC'
 select timestamptz '2024-07-01 12:00:00+09'
 set timezone = '+05:30'
 select timestamptz '2024-07-01 12:00:00+00'
+--! zone-offset: timestamptz = 2024-07-01 17:30:00+05:30

@@ -18,11 +18,14 @@ select json_build_object('a', 1, 'b', 'x', 'c', null, 'd', true, 'e', 1.50), jso
 select json_build_object('d', date '2024-01-02', 't', timestamp '2024-01-02 03:04:05', 'j', '{"x": 1}'::json)
 select to_json('a"b'::text), to_json(1), to_jsonb(1.50), to_json(true), to_jsonb(array[1, 2]), to_json(null::int), to_jsonb(date '2024-01-02')
 select row_to_json(t) from (values (1, 'a')) t(id, name)
+--! whole-row: error 42703
 select to_jsonb(t) from (values (1, 'a')) t(id, name)
+--! whole-row: error 42703
 select json_agg(x order by x), jsonb_agg(x order by x desc), json_agg(s) from (values (1, 'a'), (2, 'b')) v(x, s)
 select json_agg(x) from (values (1)) v(x) where false
 select json_object_agg(k, v), jsonb_object_agg(k, v) from (values ('a', 1), ('b', 2)) t(k, v)
 select json_agg(t order by t.id) from (values (1, 'a'), (2, null)) t(id, name)
+--! whole-row: error 42703
 select json_object('{a,1,b,2}'), jsonb_object(array['a', 'b'], array['1', '2'])
 select * from json_array_elements('[1, {"a": 2}, null]')
 select * from jsonb_array_elements('[1, {"a": 2}, null]') as t(x)

@@ -3,6 +3,7 @@ select 1, -1, 2147483647, 2147483648, -2147483648, 9223372036854775807
 select 9223372036854775808, -9223372036854775808, -9223372036854775809
 select 1.5, 0.10, 1e3, 1.5e-3, .5, 100.
 select 1_000
+--! newer: int4 = 1000
 select 12345678901234567890.123456789
 -- integer arithmetic
 select 1 + 1, 5 - 7, 6 * 7
@@ -47,16 +48,21 @@ select 1.5 + 2, 1.50 + 2.5, 1.5 - 2.25, 1.5 * 2.25, -1.5
 select 1.5 + 2::bigint, 1 + 0.1
 select 1.10 * 2.200
 select 10.0 / 4, 1.0 / 3, 2.0 / 3, 100.0 / 3, 10000.0 / 3, 1 / 3.0
+--! numeric-scale: numeric, numeric, numeric, numeric, numeric, numeric = 2.5000000000000000 | 0.3333333333333333 | 0.6666666666666667 | 33.3333333333333333 | 3333.3333333333333333 | 0.3333333333333333
 select 22 / 7.0, 1000000.0 / 7
+--! numeric-scale: numeric, numeric = 3.1428571428571429 | 142857.1428571428571429
 select 1.00 / 1, 6.0 / 2
+--! numeric-scale: numeric, numeric = 1.0000000000000000 | 3.0000000000000000
 select 7.5 % 2, -7.5 % 2, 7.5 % -2, 10 % 3.3
 select 0.1 + 0.2
 select 0.1 + 0.2 = 0.3
 select 99999999999999999999999999999999999999 + 1
 select 99999999999999999999.99 * 99999999999999999999.99
+--! numeric-overflow: error 22003
 select 123456789.123456789 * 987654321.987654321
 select 0.000000001 * 0.000000001
 select 1e20 * 1e20
+--! numeric-overflow: error 22003
 select 3 * 1.0::float8, 1.5 * 2::float8, 1 / 3::float8
 select 1.1::float8 + 2.2::float8
 select 1::float4 + 1::float8, 1.1::float4 * 2
@@ -75,10 +81,14 @@ select div(7, 2), div(-7.5, 2), div(7.9, 2.5)
 select gcd(12, 18), lcm(4, 6), gcd(-12, 18), gcd(0, 0)
 select factorial(5)
 select sqrt(4.0::float8), sqrt(2::float8), cbrt(27.0::float8)
+--! last-digits: float8, float8, float8 = 2 | 1.4142135623730951 | 3
 select sqrt(-1::float8)
 select sqrt(4), sqrt(2), sqrt(16.0)
+--! numeric-functions: float8, float8, float8 = 2 | 1.4142135623730951 | 4
 select power(2, 10), power(2.0, 0.5), power(2::float8, -1::float8), 2 ^ 10, 2.0 ^ 3
+--! numeric-functions: float8, float8, float8, float8, float8 = 1024 | 1.4142135623730951 | 0.5 | 1024 | 8
 select exp(1::float8), exp(0), ln(10::float8), ln(10.0), log(100::float8), log(100.0), log(2.0, 64.0), log10(1000)
+--! numeric-functions: float8, float8, float8, float8, float8, float8, float8, float8 = 2.718281828459045 | 1 | 2.302585092994046 | 2.302585092994046 | 2 | 2 | 6 | 3
 select ln(0::float8)
 select ln(-1::float8)
 select pi()
@@ -96,11 +106,13 @@ select 'NaN'::float8, 'Infinity'::float8, '-Infinity'::float8
 select 1.1::float4, 1e10::float4, 16777217::float4, (1::float4 / 3)
 select 'NaN'::float8 = 'NaN'::float8, 'NaN'::float8 > 1e300
 select 1e308::float8 * 10
+--! float-overflow: float8 = Infinity
 select 1e-320::float8
 -- numeric comparison
 select 1 = 1.0, 1.0 = 1.00, 1 < 1.5, 2 > 1.5, 1.5 = 1.5::float8, 0.1 = 0.1::float8
 select 1 <> 2, 1 != 2, 1 is distinct from null, null is not distinct from null
 select 5 between 1 and 10, 5 not between symmetric 10 and 1
+--! syntax: error 42601
 select 3 in (1, 2, 3), 3 not in (1, 2), 3 in (1, null), 3 not in (1, null)
 select 3.0 in (1, 2, 3), 2 in (1.5, 2.0)
 select random() between 0 and 1

@@ -8,6 +8,7 @@ select x from (values (1), (2), (3), (4)) v(x) order by x offset 2
 select x from (values (1), (2), (3), (4)) v(x) order by x fetch first 2 rows only
 select x from (values (1), (2), (3), (4)) v(x) order by x offset 1 row fetch next row only
 select x from (values (1), (2), (2), (3)) v(x) order by x fetch first 2 rows with ties
+--! with-ties: error 0A000
 select x from (values (1), (2)) v(x) order by x limit all
 select x from (values (1), (2)) v(x) limit null
 select x from (values (1), (2)) v(x) limit 0
@@ -27,6 +28,7 @@ select distinct on (g) g, x, h from (values ('a', 1, 'p'), ('a', 1, 'q')) v(g, x
 select 1 union select 2 union select 1 order by 1
 select 1 union all select 1
 select 1 union select 2.5 order by 1
+--! numeric-scale: numeric = 1.0 ; 2.5
 select 1 union all select '2' order by 1
 select null union select 1 order by 1
 select 'a' union select null order by 1
@@ -43,11 +45,13 @@ select 1, 2 union select 1
 -- values
 values (1, 'a'), (2, 'b')
 values (1), (2.5)
+--! numeric-scale: numeric = 1.0 ; 2.5
 values (1), (null)
 values ('a'), (null)
 select * from (values (1, 'x'), (2, 'y')) as v(id, name) where id > 1
 select v.* from (values (1, 2)) v(a, b)
 select column1, column2 from (values (1, 'x'))
+--! newer: int4, text = 1 | x
 -- joins
 select a.x, b.y from (values (1), (2)) a(x) join (values (2, 'b'), (3, 'c')) b(x, y) on a.x = b.x
 select a.x, b.y from (values (1), (2)) a(x) left join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by 1
@@ -57,6 +61,7 @@ select id from things where id = any ('{1,3}') order by id
 select x, count(*) from (values (1), (2)) a(x) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) group by x having x < 3 order by x desc
 select * from (values (1, 'p'), (2, 'q')) a(x, z) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by 1
 select * from (values (1, 'p'), (2, 'q')) a(x, z) natural full join (values (2, 'b'), (3, 'c')) b(x, y) order by 1
+--! outer-using: error 0A000
 select * from (values (1), (2)) a(x) right join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by 1
 select * from (values (1, 'p'), (2, 'q')) a(x, z) natural join (values (2, 'b'), (3, 'c')) b(x, y)
 select * from (values (1), (2)) a(x) cross join (values ('a')) b(y) order by 1
@@ -72,6 +77,7 @@ select x from (values (1), (2), (3)) v(x) where x not in (select y from (values 
 select x from (values (1), (2), (3)) v(x) where exists (select 1 from (values (2)) w(y) where y = x)
 select x from (values (1), (2), (3)) v(x) where not exists (select 1 from (values (2)) w(y) where y = x) order by x
 select x, (select count(*) from (values (1), (2)) w(y) where y < x) from (values (1), (2), (3)) v(x) order by x
+--! correlated: error 42703
 select x, (select y from (values (1, 'a'), (2, 'b')) w(k, y) where k = x) from (values (1), (2), (3)) v(x) order by x
 select x from (values (1), (2), (3)) v(x) where x > all (select y from (values (1), (2)) w(y))
 select x from (values (1), (2), (3)) v(x) where x = any (select y from (values (1), (2)) w(y)) order by x
@@ -95,12 +101,14 @@ with recursive t(n) as (values (1) union all select n + 1 from t where n < 5) se
 with recursive t(n, path) as (select 1, 'x' union all select n + 1, path || 'x' from t where n < 3) select * from t order by n
 with recursive t(n) as (select 1 union select n % 3 + 1 from t) select * from t order by n
 with recursive t(n, f) as (select 1, 1::numeric union all select n + 1, f * (n + 1) from t where n < 5) select max(f) from t
+--! recursive-numeric: error 22003
 with a as (select 1 as x), b as (select x + 1 as y from a) select * from a, b
 with t as materialized (select 1 as x) select * from t
 -- rows and conditions
 select (1, 2) = (1, 2), (1, 2) < (1, 3), (1, 2) < (2, 1), row(1, 'a') = row(1, 'a'), (1, null) = (1, null), (1, 2) <> (1, 3), (2, 1) > (1, 9)
 select (1, 2) in ((1, 2), (3, 4)), (1, 2) is null, (null, null) is null
 select row(1, 'a', null)
+--! record: json = {\"c0\":1,\"c1\":\"a\",\"c2\":null}
 select x from (values (1, 'a'), (2, 'b')) v(x, y) where (x, y) > (1, 'a')
 select null = null, null <> 1, null and false, null or true, not null, true and null
 select 1 is null, null is null, 1 is not null, true is true, null is not true, null is unknown, false is false
@@ -126,5 +134,7 @@ select 1 as x group by x
 select x + 1 as y from (values (1), (2)) v(x) group by y order by y
 select upper(x) as u, count(*) from (values ('a'), ('A'), ('b')) v(x) group by upper(x) order by u
 select pg_typeof(1), pg_typeof(1.5), pg_typeof('a'), pg_typeof(null), pg_typeof(array[1]), pg_typeof('{}'::jsonb), pg_typeof(1::bigint), pg_typeof(true), pg_typeof('a'::varchar(5))
+--! regtype: text, text, text, text, text, text, text, text, text = integer | numeric | text | unknown | integer[] | jsonb | bigint | boolean | character varying
 table nosuch
+--! syntax: error 42601
 select num_nulls(1, null), num_nonnulls(1, null)

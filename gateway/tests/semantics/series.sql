@@ -8,6 +8,7 @@ select g.x * 2 from generate_series(1, 3) as g(x)
 select * from generate_series(1::bigint, 3)
 select * from generate_series(1.5, 3)
 select * from generate_series(0, 1, 0.5)
+--! numeric-scale: numeric = 0.0 ; 0.5 ; 1.0
 select * from generate_series(null, 3)
 select * from generate_series(1, 3) with ordinality
 select * from generate_series(date '2024-01-30', date '2024-02-02', interval '1 day')

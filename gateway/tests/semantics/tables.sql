@@ -41,8 +41,11 @@ select id from things where b = 't' order by id
 select id from things where not b
 select id from things where b is not true order by id
 select sum(i2), sum(i4), sum(i8), sum(n), sum(f8), avg(i4), avg(n), avg(f8), min(t), max(t), count(distinct b) from things
+--! numeric-scale: int8, int8, numeric, numeric, float8, numeric, numeric, float8, text, text, int8 = 6 | 6 | 60 | 0.75 | NaN | 2.0000000000000000 | 0.2500000000000000 | NaN | B | b | 2
 select b, count(*), sum(i4), avg(n), min(d), max(ts) from things group by b order by b
+--! numeric-scale: bool, int8, int8, numeric, date, timestamp = f | 1 | 2 | 2.2500000000000000 | 2024-02-29 | 2024-02-29 12:34:56.789 ; t | 2 | 1 | 1.5000000000000000 | 2024-01-01 | 2024-01-01 00:00:00 ; NULL | 1 | 3 | -3.0000000000000000 | 2024-03-01 | 2024-03-01 23:59:59.999999
 select stddev(i4), var_pop(n), stddev_samp(f8) from things
+--! numeric-scale: numeric, numeric, float8 = 1.0000000000000000 | 5.3750000000000000 | NaN
 select t, i4 from things order by t, i4
 select t from things order by t desc nulls last limit 2
 select id from things order by i4 desc limit 2
@@ -59,10 +62,12 @@ select u, u = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', by from things order by id
 select id from things where u = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'
 select id, c, c = 'ab', length(c), c || '|' from things order by id
 select id, iv from things order by id
+--! interval-columns: int4, text = 1 | P1D ; 2 | P1MT2H ; 3 | P-1D ; 4 | NULL
 select a.id, b.id from things a join things b on a.i4 = b.i2 + 1 order by 1, 2
 select id, i4 > 1 and n < 3, i4 = 1 or t = 'b' from things order by id
 select id, tm, tm + interval '1 hour' from things order by id
 select id, num from things order by id
+--! numeric-columns: int4, text = 1 | 1.5 ; 2 | 2.250 ; 3 | 1000000.000001 ; 4 | NULL
 select sum(num::numeric), max(num::numeric) from things
 select distinct on (b) b, id from things order by b, id desc
 select id, lag(i4) over (order by id), sum(n) over (order by id) from things order by id

@@ -4,8 +4,10 @@ select 1 || 2
 select 'd: ' || date '2024-01-02', 't: ' || timestamp '2024-01-02 03:04:05', 'f: ' || 1.0::float8, 'i: ' || interval '1 day'
 select concat('a', 'b', null, 1, true, 1.5), concat(null, null)
 select concat()
+--! more: text = 
 select concat_ws(',', 'a', null, 'b', 1), concat_ws(null, 'a', 'b')
 select concat_ws(',')
+--! more: text = 
 select 'a' 'b'
 select E'a\tb\n', E'\x41\u0042', U&'\0041', $$dollar$$, $tag$x$y$tag$
 select 'it''s'
@@ -20,6 +22,7 @@ select substring('abcdef' from 0 for 3), substring('abcdef' from -2 for 5), subs
 select substring('abcdef' from 2 for -1)
 select substring('foobar' from 'o.b'), substring('foobar' from 'o(.)b'), substring('foobar' from 'x')
 select substring('foobar' similar '%#"o_b#"%' escape '#')
+--! syntax: error 42601
 select substring(null from 1), substring('abc' from null)
 select left('abcdef', 2), left('abcdef', -2), right('abcdef', 2), right('abcdef', -2), left('abc', 0), left('abc', 10), right('abc', -10)
 select position('c' in 'abcdef'), position('x' in 'abc'), position('' in 'abc'), strpos('abcabc', 'ca')
@@ -47,6 +50,7 @@ select format('%s')
 select parse_ident('"Some Schema".t')
 select to_hex(10), strpos('abc', ''), repeat('-', 3) || '>'
 select normalize('é')
+--! normalize: error 42883
 -- like
 select 'abc' like 'a%', 'abc' like '_b_', 'abc' like 'A%', 'abc' ilike 'A%', 'abc' not like 'b%', 'abc' ~~ 'a%', 'abc' ~~* 'A%', 'abc' !~~ 'x%'
 select 'a%c' like 'a\%c', 'abc' like 'a\%c', 'a_c' like 'a#_c' escape '#', 'a\c' like 'a\\c', 'a\c' like 'a\c' escape ''

@@ -7,6 +7,7 @@ select x, sum(x) over (order by x range between 1 preceding and 1 following), co
 select g, x, sum(x) over (partition by g order by x), avg(x) over (partition by g), count(*) over (partition by g) from (values ('a', 1), ('a', 2), ('b', 5)) v(g, x) order by g, x
 select x, sum(y) over (order by x groups between 1 preceding and current row) from (values (1, 1), (1, 2), (2, 3), (3, 4)) v(x, y) order by x, y
 select x, sum(x) over (order by x rows between 1 preceding and 1 following exclude current row) from (values (1), (2), (3)) v(x) order by x
+--! syntax: error 42601
 select x, array_agg(x) over (order by x), string_agg(x::text, ',') over (order by x) from (values (1), (2), (3)) v(x) order by x
 select x, max(x) over (order by x rows between 1 following and 2 following), min(x) over (order by x rows between 2 preceding and 1 preceding) from (values (1), (2), (3)) v(x) order by x
 select g, sum(x), sum(sum(x)) over (order by g), rank() over (order by sum(x) desc) from (values ('a', 1), ('a', 2), ('b', 5)) v(g, x) group by g order by g
@@ -17,4 +18,5 @@ select x, lag(x) over (order by x nulls first), row_number() over (order by x de
 select ntile(3) over (order by x) from (values (1), (2), (3), (4)) v(x) order by 1
 select distinct sum(x) over () from (values (1), (2)) v(x)
 select x, avg(x) over (order by x rows 2 preceding) from (values (1), (2), (4), (7)) v(x) order by x
+--! numeric-scale: int4, numeric = 1 | 1.0000000000000000 ; 2 | 1.5000000000000000 ; 4 | 2.3333333333333333 ; 7 | 4.3333333333333333
 select row_number() over () from (values (1), (2)) v(x)
