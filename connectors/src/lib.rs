@@ -28,6 +28,13 @@ use lakegate_store::Secrets;
 
 pub use error::{ConnectorError, RefusedValue};
 
+/// Field metadata key that overrides the Postgres type of a column, with the type's `pg_type.typname`
+/// and, for `varchar` and `bpchar`, an optional length: `oid`, `uuid`, `jsonb`, `varchar(20)`.
+///
+/// The physical Arrow type must be one that the encoder of that Postgres type reads; where it is not, the
+/// override is ignored and the Arrow type decides.
+pub const PG_TYPE_METADATA: &str = "lakegate.pg_type";
+
 /// What a DataSource needs from its surroundings.
 #[derive(Clone)]
 pub struct ConnectContext {

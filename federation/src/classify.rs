@@ -261,7 +261,32 @@ fn classify_plan(message: &str) -> FederationError {
         let function = rest.split('\'').next().unwrap_or(rest);
         return unknown_function(function, &text);
     }
-    if first.contains("must be in GROUP BY") || first.contains("not allowed in the GROUP BY") {
+    if first.starts_with("LIMIT must be >= 0") || first.starts_with("OFFSET must be >=0") {
+        let (sqlstate, word) = if first.starts_with("LIMIT") {
+            ("2201W", "LIMIT")
+        } else {
+            ("2201X", "OFFSET")
+        };
+        return Cause::Value {
+            sqlstate,
+            message: format!("{word} must not be negative"),
+        }
+        .into();
+    }
+    if first.contains("column out of bounds")
+        || first.contains("position") && first.contains("is not in select list")
+    {
+        return Cause::Value {
+            sqlstate: "42P10",
+            message: text.into_owned(),
+        }
+        .into();
+    }
+    if first.contains("must be in GROUP BY")
+        || first.contains("not allowed in the GROUP BY")
+        || first.starts_with("Aggregate function calls cannot be nested")
+        || first.starts_with("Aggregate functions are not allowed in")
+    {
         return Cause::Grouping {
             message: text.into_owned(),
         }
@@ -335,7 +360,13 @@ fn unknown_function(function: &str, text: &str) -> FederationError {
 fn classify_execution(message: &str) -> FederationError {
     let text = tidy(message);
     let folded = text.to_lowercase();
-    if folded.contains("divide by zero") || folded.contains("division by zero") {
+    if folded.contains("scalar subquery returned more than one row") {
+        Cause::Value {
+            sqlstate: "21000",
+            message: "more than one row returned by a subquery used as an expression".to_owned(),
+        }
+        .into()
+    } else if folded.contains("divide by zero") || folded.contains("division by zero") {
         Cause::DivisionByZero.into()
     } else if folded.contains("overflow") || folded.contains("out of range") {
         Cause::OutOfRange {

@@ -74,6 +74,9 @@ pub enum Cause {
     InvalidText { message: String },
     #[error("{message}")]
     InvalidParameter { message: String },
+    /// A value that a function or cast refuses, with PostgreSQL's code for it.
+    #[error("{message}")]
+    Value { sqlstate: &'static str, message: String },
     #[error("unrecognized configuration parameter \"{name}\"")]
     UnknownSetting { name: String },
     #[error("parameter \"{name}\" cannot be changed")]
@@ -234,6 +237,7 @@ impl FederationError {
             Cause::OutOfRange { .. } => "22003",
             Cause::InvalidText { .. } => "22P02",
             Cause::InvalidParameter { .. } | Cause::InvalidExport { .. } => "22023",
+            Cause::Value { sqlstate, .. } => sqlstate,
             Cause::UnknownSetting { .. } => "42704",
             Cause::FixedSetting { .. } => "55P02",
             Cause::UnknownParameter { .. } => "42P02",

@@ -7,16 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::config::Dialect;
+use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
-use lakegate_connectors::scan::{AwaitJoinKeys, optimizer_rules};
+use lakegate_connectors::scan::AwaitJoinKeys;
 use lakegate_store::{Key, ResourceStore};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::catalog::{Catalog, Catalogs};
+use crate::dialect;
 use crate::error::FederationError;
 use crate::extension::SchemaExtension;
+use crate::functions::aggregate::aggregates;
+use crate::functions::{Library, windows};
 use crate::health::{Health, SourceHealth, ViewHealth};
 use crate::metadata::{Metadata, VIRTUAL_DATABASE};
 use crate::query_log::QueryLog;
@@ -30,6 +34,8 @@ pub struct Federation {
     environment: Arc<RuntimeEnv>,
     runtimes: Runtimes,
     base: RwLock<SessionState>,
+    /// PostgreSQL's functions.
+    library: Arc<Library>,
     catalogs: Catalogs,
     extensions: RwLock<Vec<Arc<dyn SchemaExtension>>>,
     log: Arc<QueryLog>,
@@ -59,18 +65,20 @@ impl Federation {
     pub fn new(options: FederationOptions) -> Result<Arc<Self>, FederationError> {
         let environment = runtime_env(&options)?;
         let runtimes = Runtimes::new(options.threads)?;
-        let base = SessionStateBuilder::new()
+        let library = Library::new();
+        let builder = SessionStateBuilder::new()
             .with_default_features()
             .with_config(session_config(&options))
-            .with_optimizer_rules(optimizer_rules())
             .with_physical_optimizer_rule(Arc::new(AwaitJoinKeys))
-            .with_runtime_env(Arc::clone(&environment))
-            .build();
+            .with_runtime_env(Arc::clone(&environment));
+        let mut base = dialect::install(builder, &library).build();
+        register(&mut base, &library)?;
         Ok(Arc::new(Self {
             options,
             environment,
             runtimes,
             base: RwLock::new(base),
+            library,
             catalogs: Catalogs::default(),
             extensions: RwLock::default(),
             log: Arc::default(),
@@ -190,6 +198,10 @@ impl Federation {
         &self.runtimes
     }
 
+    pub(crate) fn library(&self) -> Arc<Library> {
+        Arc::clone(&self.library)
+    }
+
     pub(crate) fn base_state(&self) -> SessionState {
         self.base.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -219,6 +231,20 @@ impl Federation {
             store: self.store.read().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
+}
+
+/// Makes PostgreSQL's functions known, in place of DataFusion's of the same names.
+fn register(state: &mut SessionState, library: &Library) -> Result<(), FederationError> {
+    for function in library.all() {
+        state.register_udf(Arc::clone(function))?;
+    }
+    for (_, aggregate) in aggregates() {
+        state.register_udaf(aggregate)?;
+    }
+    for window in windows() {
+        state.register_udwf(window)?;
+    }
+    Ok(())
 }
 
 fn session_config(options: &FederationOptions) -> SessionConfig {

@@ -3,14 +3,18 @@
 //! A [`Federation`] owns the threads, the memory pool and the catalogs of one
 //! process; a [`Session`] is one client of it.
 
+mod cast;
 mod catalog;
 mod classify;
+mod dialect;
 mod error;
 mod export;
 mod extension;
 mod federation;
+mod functions;
 mod health;
 mod interrupt;
+mod json;
 mod keeper;
 mod metadata;
 mod parameters;
@@ -28,7 +32,9 @@ mod stream;
 mod system;
 mod system_schema;
 mod tables;
+pub mod types;
 mod unserved;
+pub mod values;
 mod views;
 
 pub use error::{Cause, FederationError, Location};

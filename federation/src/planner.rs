@@ -24,8 +24,10 @@ use datafusion::sql::sqlparser::ast::Statement;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::dialect;
 use crate::error::{Cause, FederationError};
 use crate::extension::{SchemaContext, SchemaExtension};
+use crate::functions::Library;
 use crate::resolve::{Resolved, Scope, unavailable};
 use crate::statement::{check_reads, match_column_case, parse};
 use crate::system::SystemTables;
@@ -44,6 +46,7 @@ pub(crate) struct Planner {
     pub(crate) extensions: Vec<Arc<dyn SchemaExtension>>,
     pub(crate) sql_types: Option<Arc<dyn TypePlanner>>,
     pub(crate) system: SystemTables,
+    pub(crate) library: Arc<Library>,
 }
 
 impl Planner {
@@ -68,6 +71,7 @@ impl Planner {
         views: &[String],
     ) -> Result<LogicalPlan, FederationError> {
         check_reads(&statement)?;
+        dialect::rewrite(&mut statement)?;
         let wrapped = DFStatement::Statement(Box::new(statement.clone()));
         let (references, _) = resolve_table_references(&wrapped, true)?;
         drop(wrapped);
@@ -106,7 +110,8 @@ impl Planner {
             .collect();
         let mut context = PlannerContext::new().with_prepare_param_data_types(types);
         let planner = SqlToRel::new(&provider);
-        Ok(planner.sql_statement_to_plan_with_context(statement, &mut context)?)
+        let plan = planner.sql_statement_to_plan_with_context(statement, &mut context)?;
+        Ok(dialect::settle(plan, &self.library, self.state.config_options())?)
     }
 
     async fn table(
@@ -254,11 +259,19 @@ impl ContextProvider for Context<'_> {
         arguments: Vec<Expr>,
     ) -> DataFusionResult<Arc<dyn TableSource>> {
         let state = &self.planner.state;
-        let function = state.table_functions().get(&name.to_lowercase()).ok_or_else(|| {
-            DataFusionError::from(FederationError::from(Cause::UnknownFunction {
-                function: name.to_owned(),
-            }))
-        })?;
+        let known = if name == dialect::SERIES {
+            "generate_series"
+        } else {
+            name
+        };
+        let function = state
+            .table_functions()
+            .get(&known.to_lowercase())
+            .ok_or_else(|| {
+                DataFusionError::from(FederationError::from(Cause::UnknownFunction {
+                    function: name.to_owned(),
+                }))
+            })?;
         let context = SimplifyContext::builder()
             .with_config_options(Arc::clone(state.config_options()))
             .with_query_execution_start_time(state.execution_props().query_execution_start_time)
@@ -288,11 +301,12 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
-        self.planner.sql_types.clone()
+        Some(Arc::new(dialect::SqlTypes(self.planner.sql_types.clone())))
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.planner.state.scalar_functions().get(name).cloned()
+        let known = self.planner.state.scalar_functions().get(name).cloned();
+        known.or_else(|| self.planner.library.get(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -208,6 +208,7 @@ impl Session {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone(),
             system: self.inner.federation.system_tables(),
+            library: self.inner.federation.library(),
         })
     }
 

@@ -1,7 +1,6 @@
 //! Lakegate's gateway: the Postgres wire protocol and HTTP over the federation.
 //!
-//! The seams: [`types`] is the one mapping of Arrow types to Postgres types, [`encode`] turns columns into
-//! rows, [`hooks`] is what the system catalogs plug into, [`Gateway`] serves.
+//! The seams: [`types`] is the one mapping of Arrow types to Postgres types, [`encode`] puts rows together, [`hooks`] is what the system catalogs plug into, [`Gateway`] serves.
 
 pub mod auth;
 pub mod encode;
@@ -16,8 +15,8 @@ mod session;
 mod startup;
 pub mod statement;
 pub mod tls;
-pub mod types;
 mod wire;
 
 pub use gateway::{Gateway, GatewayFailure, GatewayOptions};
 pub use http::HttpState;
+pub use lakegate_federation::types;

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::{Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use lakegate_crds::DiscoverySpec;
 use tokio_postgres::Client;
 use tokio_postgres::error::Error;
 
 use super::types::{ColumnFacts, ElementFacts, RemoteColumn, oid};
-use crate::{ColumnDetails, TableDescription, TableKind};
+use crate::{ColumnDetails, PG_TYPE_METADATA, TableDescription, TableKind};
 
 /// Collations know whether they are deterministic since 12.
 pub(super) const OLDEST_VERSION: i32 = 120_000;
@@ -273,8 +273,14 @@ impl ColumnRow {
         let column = RemoteColumn::new(self.name.clone(), &facts);
         // A foreign table's NOT NULL is a wish.
         let nullable = !self.not_null || kind == TableKind::Foreign;
+        let mut field = Field::new(self.name, column.wire.data_type(), nullable);
+        if let Some(named) =
+            text_in_name_of(type_oid, modifier).filter(|_| column.wire.data_type() == DataType::Utf8)
+        {
+            field = field.with_metadata(HashMap::from([(PG_TYPE_METADATA.to_owned(), named)]));
+        }
         (
-            Field::new(self.name, column.wire.data_type(), nullable),
+            field,
             ColumnDetails {
                 declared_type: self.declared_type,
                 comment: self.comment,
@@ -285,6 +291,19 @@ impl ColumnRow {
 }
 
 const RECORD: u32 = 2249;
+
+/// The type of a column that is read as text and whose values mean more than that: how they are compared, what
+/// operators they have, what clients make of them.
+fn text_in_name_of(type_oid: u32, modifier: i32) -> Option<String> {
+    Some(match type_oid {
+        oid::JSON => "json".to_owned(),
+        oid::JSONB => "jsonb".to_owned(),
+        oid::UUID => "uuid".to_owned(),
+        oid::BPCHAR if modifier > 4 => format!("bpchar({})", modifier - 4),
+        oid::BPCHAR => "bpchar".to_owned(),
+        _ => return None,
+    })
+}
 
 /// The type below all domains, with the modifier in force and whether there was
 /// a domain at all.

@@ -78,8 +78,8 @@ fn count_rows(federation: &Federation) -> Arc<AtomicU64> {
 }
 
 /// A query that would take very long and delivers nothing before its end.
-const ENDLESS: &str = "select sum(tick(a.value + b.value)) from generate_series(1, 100000) a, \
-                       generate_series(1, 10000000) b";
+const ENDLESS: &str = "select sum(tick(a.value + b.value)) from generate_series(1, 100000) a(value), \
+                       generate_series(1, 10000000) b(value)";
 
 async fn stops(counter: &AtomicU64) {
     eventually("the work stops", async || {
@@ -131,7 +131,7 @@ async fn cancel_stops_a_join_that_finds_nothing() {
     let federation = federation();
     let counter = count_rows(&federation);
     let running = session(&federation, "lakegate");
-    let sql = "select count(*) from generate_series(1, 100000) a join generate_series(1, 10000000) b \
+    let sql = "select count(*) from generate_series(1, 100000) a(value) join generate_series(1, 10000000) b(value) \
                on tick(a.value + b.value) < 0";
     let stream = running.query(sql).await.unwrap();
     started(&counter).await;
@@ -174,7 +174,7 @@ async fn a_slow_reader_holds_the_work_back() {
     let counter = count_rows(&federation);
     let running = session(&federation, "lakegate");
     let mut stream = running
-        .query("select tick(value) from generate_series(1, 10000000)")
+        .query("select tick(value) from generate_series(1, 10000000) t(value)")
         .await
         .unwrap();
     let mut rows = stream.next().await.unwrap().unwrap().num_rows() as u64;
@@ -227,7 +227,7 @@ async fn memory_is_bounded() {
     };
     let small = Federation::new(options).unwrap();
     let running = session(&small, "lakegate");
-    let sql = "select value % 3000000 as k, count(*) from generate_series(1, 3000000) group by 1 order by 2";
+    let sql = "select value % 3000000 as k, count(*) from generate_series(1, 3000000) t(value) group by 1 order by 2";
     let error = try_rows(&running, sql).await.unwrap_err();
     assert!(error.is_out_of_memory(), "{error}");
     assert_eq!(error.sqlstate(), "53200");
@@ -249,7 +249,8 @@ async fn sorts_spill() {
     };
     let federation = Federation::new(options).unwrap();
     let running = session(&federation, "lakegate");
-    let sql = "select value, 'padding ' || value as p from generate_series(1, 1500000) order by 1 desc";
+    let sql =
+        "select value, 'padding ' || value as p from generate_series(1, 1500000) t(value) order by 1 desc";
     let stream = running.query(sql).await.unwrap();
     assert_eq!(drain(stream).await.unwrap(), 1_500_000);
     assert!(directory.path().join("spill").is_dir());
@@ -287,7 +288,7 @@ async fn postgres_semantics() {
         ("select 7 / 2", &["3"]),
         ("select count(*) from generate_series(1, 3)", &["3"]),
         (
-            "select value from generate_series(1, 3) order by 1",
+            "select value from generate_series(1, 3) t(value) order by 1",
             &["1", "2", "3"],
         ),
         ("select extract(year from date '2024-02-29')", &["2024"]),

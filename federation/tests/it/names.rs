@@ -211,6 +211,15 @@ async fn deep_nesting_is_an_error_not_an_overflow() {
         vec!["id = 1"; 1500].join(" or ")
     );
     assert_eq!(rows(&shop, &chain).await, ["1"]);
+    for (operand, operator, expected) in [
+        ("id", " + ", "> 0"),
+        ("'a'", " || ", "<> ''"),
+        ("0.5", " + ", "> 0"),
+    ] {
+        let chain = vec![operand; 600].join(operator);
+        let sql = format!("select count(*) > 0 from orders where {chain} {expected}");
+        assert_eq!(rows(&shop, &sql).await, ["true"], "{operand}");
+    }
     let subqueries = format!(
         "{}select 1 as a{}",
         "select a from (".repeat(60),

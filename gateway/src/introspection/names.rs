@@ -10,14 +10,12 @@ use datafusion::sql::sqlparser::ast::{
     DataType, Expr, Function, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, TrimWhereField,
     Value,
 };
+use lakegate_federation::values::{NAME_MARK as MARK, shown_name};
 use std::collections::HashSet;
-
-/// Begins the suffix that makes a repeated name distinct; it is in no name that a person writes.
-const MARK: char = '\u{1}';
 
 /// The name that a client sees of a result column.
 pub fn shown(name: &str) -> &str {
-    name.split(MARK).next().unwrap_or(name)
+    shown_name(name)
 }
 
 /// Give the columns of a query Postgres' names.

@@ -5,7 +5,7 @@
 //! * `pg_catalog.` before a function, type or operator is taken off, `OPERATOR(pg_catalog.~)` becomes `~`;
 //! * casts to `regclass`, `regtype`, `regnamespace`, `regrole`: a literal becomes the OID, an OID the name;
 //! * a subquery or a SELECT over a catalog that is always empty here is that: NULL, or no rows;
-//! * `ARRAY(SELECT …)` becomes an aggregate; a correlated scalar subquery becomes a left join;
+//! * `ARRAY(SELECT …)` becomes an aggregate, and a correlated scalar subquery over catalogs a left join;
 //! * CURRENT_USER and its kin become function calls.
 
 mod empty;
@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::{
     ast::{
-        BinaryOperator, CastKind, CharacterLength, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+        BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
         FunctionArgumentList, FunctionArguments, Ident, LambdaFunction, LambdaFunctionParameter,
         LambdaSyntax, ObjectName, ObjectNamePart, OneOrManyWithParens, OrderByKind, Query, Select,
         SelectItem, SetExpr, Statement, TableFactor, Value, VisitMut, VisitorMut,
@@ -51,6 +51,11 @@ impl VisitorMut for Rules {
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let Some(with) = &mut query.with {
+            for table in &mut with.cte_tables {
+                names::name_columns(&mut table.query);
+            }
+        }
         // Before the expressions: what is never evaluated need not be planned.
         if matches!(query.body.as_ref(), SetExpr::Select(select) if never_evaluated(select)) {
             // ORDER BY may name what the projection no longer computes.
@@ -73,6 +78,13 @@ impl VisitorMut for Rules {
             select.distinct = None;
         } else {
             self.join_subqueries(select);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        if let TableFactor::Derived { subquery, .. } = table {
+            names::name_columns(subquery);
         }
         ControlFlow::Continue(())
     }
@@ -216,8 +228,9 @@ fn function_rule(function: &mut Function) -> Option<Expr> {
     }
 }
 
-/// `ARRAY(SELECT x …)` as `(SELECT array_agg(x) FROM (SELECT x …))`.
+/// `ARRAY(SELECT x … ORDER BY y)` as `lakegate_rows((SELECT array_agg(x ORDER BY y) FROM (SELECT x, y …)))`.
 fn array_of(query: &Query) -> Option<Expr> {
+    const ELEMENT: &str = "lakegate_element";
     if is_empty_query(query) {
         return Some(call("make_array", Vec::new()));
     }
@@ -231,17 +244,49 @@ fn array_of(query: &Query) -> Option<Expr> {
     let [item] = select.projection.as_mut_slice() else {
         return None;
     };
-    let (SelectItem::UnnamedExpr(expression) | SelectItem::ExprWithAlias { expr: expression, .. }) = item
-    else {
-        return None;
+    let (expression, name) = match item {
+        SelectItem::UnnamedExpr(expression) => (expression.clone(), None),
+        SelectItem::ExprWithAlias { expr, alias } => (expr.clone(), Some(Expr::Identifier(alias.clone()))),
+        _ => return None,
     };
-    *item = SelectItem::ExprWithAlias {
-        expr: expression.clone(),
-        alias: Ident::new("lakegate_element"),
+    // what is sorted by is a column, too: an aggregate has no order of its input
+    let mut items = vec![(expression.clone(), ELEMENT.to_owned())];
+    let mut order = Vec::new();
+    if let Some(by) = &mut inner.order_by
+        && let OrderByKind::Expressions(keys) = &mut by.kind
+    {
+        for key in keys {
+            let is_first = matches!(&key.expr, Expr::Value(value) if matches!(&value.value, Value::Number(place, _) if place == "1"));
+            let is_element = is_first || key.expr == expression || name.as_ref() == Some(&key.expr);
+            let column = if is_element {
+                ELEMENT.to_owned()
+            } else if select.distinct.is_some() {
+                // rows would differ by what is not selected, which PostgreSQL refuses
+                return None;
+            } else {
+                items.push((key.expr.clone(), format!("lakegate_key{}", items.len())));
+                format!("lakegate_key{}", items.len() - 1)
+            };
+            key.expr = Expr::Identifier(Ident::new(column));
+            order.push(key.to_string());
+        }
+    }
+    select.projection = items
+        .into_iter()
+        .map(|(expr, alias)| SelectItem::ExprWithAlias {
+            expr,
+            alias: Ident::new(alias),
+        })
+        .collect();
+    let order = if order.is_empty() {
+        String::new()
+    } else {
+        format!(" order by {}", order.join(", "))
     };
-    let text = format!("select array_agg(lakegate_element) from ({inner}) lakegate_elements");
+    let text = format!("select array_agg({ELEMENT}{order}) from ({inner}) lakegate_elements");
     match lakegate_federation::parse(&text).ok()?.pop()? {
-        Statement::Query(query) => Some(Expr::Subquery(query)),
+        // no rows are an array, too
+        Statement::Query(query) => Some(call("lakegate_rows", vec![Expr::Subquery(query)])),
         _ => None,
     }
 }
@@ -320,29 +365,16 @@ fn custom_name(data_type: &DataType) -> Option<String> {
     }
 }
 
-/// A type of ours for a type that only PostgreSQL names.
+/// A type of ours for a type that only catalogs have.
 fn plain_type(name: &str) -> Option<DataType> {
     Some(match name {
-        "text" | "name" | "bpchar" | "varchar" | "char" | "regproc" | "regprocedure" | "regoper"
-        | "pg_node_tree" | "cstring" | "json" | "jsonb" | "unknown" => DataType::Text,
-        "oid" | "xid" | "int8" => DataType::BigInt(None),
-        "int2" => DataType::SmallInt(None),
-        "int4" => DataType::Integer(None),
-        "float4" => DataType::Real,
-        "float8" => DataType::DoublePrecision,
-        "bool" => DataType::Boolean,
-        "numeric" => DataType::Numeric(datafusion::sql::sqlparser::ast::ExactNumberInfo::None),
-        "date" => DataType::Date,
+        "regoper" | "pg_node_tree" | "cstring" | "unknown" => DataType::Text,
+        "xid" => DataType::BigInt(None),
         _ => return None,
     })
 }
 
 fn cast_rule(expression: &Expr, data_type: &mut DataType) -> Option<Expr> {
-    // `"char"` and `char`: text, without the one-character cut that nobody asks of a catalog.
-    if let DataType::Char(None | Some(CharacterLength::IntegerLength { length: 1, .. })) = data_type {
-        *data_type = DataType::Text;
-        return None;
-    }
     let name = custom_name(data_type)?;
     match &name[..] {
         "regclass" | "regtype" | "regnamespace" => {

@@ -3,6 +3,7 @@
 use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::scalar::ScalarValue;
 use jiff::tz::TimeZone;
+use lakegate_federation::values::read::bytes::uuid;
 
 use super::{decimal, invalid, list, null_element};
 use crate::fault::Fault;
@@ -65,6 +66,7 @@ pub(super) fn text(
         1114 => cast(&DataType::Timestamp(TimeUnit::Microsecond, None)),
         1184 => timestamptz(trimmed, zone).ok_or_else(wrong),
         1186 => interval_text(trimmed).ok_or_else(wrong),
+        2950 => uuid(text).map(ScalarValue::from).map_err(|_| wrong()),
         _ => Ok(match expected {
             Some(DataType::LargeUtf8) => ScalarValue::LargeUtf8(Some(text.to_owned())),
             Some(DataType::Utf8View) => ScalarValue::Utf8View(Some(text.to_owned())),

@@ -409,22 +409,9 @@ const TEXT: PgType = PgType {
     typmod: -1,
 };
 
-/// The zone of a `TimeZone` setting: an IANA name or an offset such as `+09:00`, which the settings checked.
+/// The zone of a `TimeZone` setting, which the settings checked.
 fn zone_of(name: &str) -> jiff::tz::TimeZone {
-    let offset = || {
-        let (sign, digits) = match name.strip_prefix('-') {
-            Some(digits) => (-1, digits),
-            None => (1, name.strip_prefix('+')?),
-        };
-        let (hours, minutes) = digits.split_once(':')?;
-        let seconds = sign * (hours.parse::<i32>().ok()? * 3_600 + minutes.parse::<i32>().ok()? * 60);
-        Some(jiff::tz::TimeZone::fixed(
-            jiff::tz::Offset::from_seconds(seconds).ok()?,
-        ))
-    };
-    offset()
-        .or_else(|| jiff::tz::TimeZone::get(name).ok())
-        .unwrap_or(jiff::tz::TimeZone::UTC)
+    lakegate_federation::values::read::zone::by_name(name).unwrap_or(jiff::tz::TimeZone::UTC)
 }
 
 /// The type a client declared for a parameter; None where it left it open.
@@ -452,22 +439,4 @@ fn columns_of(plan: &LogicalPlan, introspection: &dyn Introspection) -> Vec<Colu
             pg_type: types::of_field(field),
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zones_are_names_or_offsets() {
-        let at = jiff::Timestamp::UNIX_EPOCH;
-        for (name, seconds) in [
-            ("UTC", 0),
-            ("Asia/Seoul", 32_400),
-            ("+05:30", 19_800),
-            ("-03:00", -10_800),
-        ] {
-            assert_eq!(zone_of(name).to_offset(at).seconds(), seconds, "{name}");
-        }
-    }
 }

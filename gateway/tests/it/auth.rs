@@ -42,7 +42,7 @@ async fn passwords_are_proved() {
             .query_one("select 1 as a", &[])
             .await
             .unwrap()
-            .get::<_, i64>(0),
+            .get::<_, i32>(0),
         1
     );
     // a user that does not exist fails exactly as a wrong password does

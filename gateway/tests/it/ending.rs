@@ -63,7 +63,7 @@ async fn a_result_nobody_reads_is_cancelled_too() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
     raw.send(&query(
-        "select repeat('x', 1000) from generate_series(1, 100000000) where tick(value) > 0",
+        "select repeat('x', 1000) from generate_series(1, 100000000) t(value) where tick(value) > 0",
     ))
     .await;
     server.work_starts().await;
@@ -110,7 +110,7 @@ async fn each_part_of_a_portal_has_the_time_for_itself() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
     raw.simple("begin; set statement_timeout = '1s'").await;
-    let numbers = "select value from generate_series(1, 100000000) where tick(value) > 0";
+    let numbers = "select value from generate_series(1, 100000000) t(value) where tick(value) > 0";
     let opened = raw
         .asked(&[
             parse("", numbers, &[]),
@@ -175,7 +175,7 @@ async fn a_client_that_hangs_up_stops_its_work() {
         ]
         .concat(),
         // it stopped reading long before
-        query("select repeat('x', 1000) from generate_series(1, 100000000) where tick(value) > 0"),
+        query("select repeat('x', 1000) from generate_series(1, 100000000) t(value) where tick(value) > 0"),
     ];
     for way in ways {
         server.ticks.store(0, std::sync::atomic::Ordering::SeqCst);
@@ -219,7 +219,7 @@ async fn shutdown_ends_idle_sessions_and_waits_for_statements() {
     let mut idle = server.raw().await;
     let mut busy = server.raw().await;
     busy.send(&query(
-        "select count(tick(value)) as n from generate_series(1, 3000000)",
+        "select count(tick(value)) as n from generate_series(1, 3000000) t(value)",
     ))
     .await;
     server.work_starts().await;

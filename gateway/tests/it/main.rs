@@ -7,9 +7,17 @@ mod auth;
 mod ending;
 mod errors;
 mod http;
+// the connectors' tests start the same server
+#[allow(dead_code)]
+#[path = "../../../connectors/tests/it/loopback.rs"]
+mod loopback;
+#[allow(dead_code)]
+#[path = "../../../connectors/tests/it/postgres/server.rs"]
+mod postgres;
 mod protocol;
 mod psql;
 mod raw;
+mod semantics;
 mod sessions;
 mod streaming;
 mod support;

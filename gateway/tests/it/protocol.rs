@@ -316,7 +316,7 @@ async fn rows_of_many_batches_keep_their_order_over_portals() {
     raw.asked(&[
         parse(
             "",
-            "select value from generate_series(1, 30000) order by value",
+            "select value from generate_series(1, 30000) t(value) order by value",
             &[],
         ),
         bind("p", "", &[], 0),

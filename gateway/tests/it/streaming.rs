@@ -13,7 +13,7 @@ fn resident() -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_stays_flat() {
     let server = Server::start().await;
-    let wide = "select value, repeat('x', 500) as wide from generate_series(1, 1000000)";
+    let wide = "select value, repeat('x', 500) as wide from generate_series(1, 1000000) t(value)";
     let ways = [
         ("simple", query(wide)),
         (
@@ -57,7 +57,7 @@ async fn a_client_that_does_not_read_holds_the_query_back() {
     let server = Server::start().await;
     let mut raw = server.raw().await;
     raw.send(&query(
-        "select repeat('x', 1000) from generate_series(1, 100000000) where tick(value) > 0",
+        "select repeat('x', 1000) from generate_series(1, 100000000) t(value) where tick(value) > 0",
     ))
     .await;
     server.work_starts().await;

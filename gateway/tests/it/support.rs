@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::raw::Raw;
 
 /// A query that takes very long and delivers nothing before its end; `tick` counts the rows it sees.
-pub const ENDLESS: &str = "select sum(tick(a.value + b.value)) from generate_series(1, 100000) a, \
-                           generate_series(1, 10000000) b";
+pub const ENDLESS: &str = "select sum(tick(a.value + b.value)) from generate_series(1, 100000) a(value), \
+                           generate_series(1, 10000000) b(value)";
 
 #[derive(Debug)]
 struct Tables(Vec<(&'static str, &'static str, RecordBatch)>);

@@ -222,7 +222,7 @@ async fn failures_name_the_field_and_say_whether_to_try_again() {
 }
 
 /// Work that would take hours of computing.
-pub const ENDLESS: &str = "select max(a.value * b.value % 7) as m from generate_series(1, 1000000) a, generate_series(1, 1000000) b";
+pub const ENDLESS: &str = "select max(a.value::bigint * b.value % 7) as m from generate_series(1, 1000000) a(value), generate_series(1, 1000000) b(value)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_ends_with_its_parent_while_it_computes() {

@@ -1,4 +1,4 @@
-//! Correlated scalar subqueries as left joins.
+//! Correlated scalar subqueries over catalogs as left joins.
 
 use std::ops::ControlFlow;
 
@@ -10,13 +10,14 @@ use datafusion::sql::sqlparser::ast::{
 use super::{
     Rules,
     empty::{is_empty_query, is_plain},
+    is_catalog,
 };
 use crate::introspection::names;
 
 impl Rules {
-    /// Correlated scalar subqueries of the projection as left joins: the engine decorrelates equalities of
-    /// aggregates only. A subquery that gives two rows is an error in PostgreSQL and two rows here; catalogs are
-    /// keyed by what clients correlate on.
+    /// Correlated scalar subqueries of the projection as left joins, if they read nothing but catalogs: the engine
+    /// decorrelates equalities only. A subquery that gives two rows is an error in PostgreSQL and would be two rows
+    /// here; catalogs are keyed by what clients correlate on.
     pub(super) fn join_subqueries(&mut self, select: &mut Select) {
         let outer = aliases(&select.from);
         if outer.is_empty() || !is_plain(select) {
@@ -39,7 +40,7 @@ impl Rules {
             let Expr::Subquery(query) = expression else {
                 continue;
             };
-            if is_empty_query(query) {
+            if is_empty_query(query) || !reads_catalogs(query) {
                 continue;
             }
             let Some((joins, value)) = self.as_join(query, &outer) else {
@@ -139,6 +140,23 @@ impl Rules {
 }
 
 /// The marker of a relation that a rule brought into a FROM clause.
+fn reads_catalogs(query: &Query) -> bool {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return false;
+    };
+    let is_catalog_table = |table: &TableFactor| match table {
+        TableFactor::Table { name, args: None, .. } => match name.0.as_slice() {
+            [ObjectNamePart::Identifier(name)] => name.value.starts_with("pg_"),
+            [schema, _] => is_catalog(schema),
+            _ => false,
+        },
+        _ => false,
+    };
+    select.from.iter().all(|table| {
+        is_catalog_table(&table.relation) && table.joins.iter().all(|join| is_catalog_table(&join.relation))
+    })
+}
+
 const OURS: &str = "lakegate_sub";
 
 fn is_ours(join: &Join) -> bool {

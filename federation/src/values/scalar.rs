@@ -17,7 +17,7 @@ use super::datetime::{
 };
 use super::number::{Decimal, put_f32, put_f64, put_integer, put_unsigned};
 use super::{BoxedCells, EncodeContext, EncodeFailure, Written, with};
-use crate::types::PgType;
+use crate::types::{FREE_NUMERIC, PgType};
 
 /// Cells of a primitive array, each by its native value.
 pub(super) fn primitive<'a, T: ArrowPrimitiveType>(
@@ -105,6 +105,9 @@ fn decimal<'a>(array: &'a dyn Array, write: impl Fn(Decimal, &mut BytesMut) + 'a
         DataType::Decimal32(_, scale) => each!(Decimal32Type, *scale, Decimal::from_i128),
         DataType::Decimal64(_, scale) => each!(Decimal64Type, *scale, Decimal::from_i128),
         DataType::Decimal128(_, scale) => each!(Decimal128Type, *scale, Decimal::from_i128),
+        free if *free == FREE_NUMERIC => each!(Decimal256Type, 38, |value, scale| {
+            Decimal::from_i256(value, scale).trimmed()
+        }),
         DataType::Decimal256(_, scale) => each!(Decimal256Type, *scale, Decimal::from_i256),
         DataType::UInt64 => each!(UInt64Type, 0, Decimal::from_i128),
         _ => return None,

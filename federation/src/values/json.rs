@@ -1,7 +1,7 @@
 //! Nested columns as JSON, in the form of Postgres' `to_json`.
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use bytes::{BufMut, BytesMut};
 
 use super::datetime::{ZoneCache, put_json_timestamp};
@@ -9,11 +9,21 @@ use super::nested::lists;
 use super::{BoxedCells, Cells, EncodeContext, Format, Written, resolve};
 use crate::types;
 
+/// The values of any column as JSON; of NULL `null` is written. A field that is `json` is not quoted.
+pub fn cells<'a>(array: &'a dyn Array, field: &Field, context: &'a EncodeContext) -> BoxedCells<'a> {
+    value(array, Some(field), context)
+}
+
+/// Whether the field's text is JSON already.
+fn is_json(field: Option<&Field>) -> bool {
+    field.is_some_and(|field| matches!(types::of_field(field).base.oid, 114 | 3802))
+}
+
 /// A nested column whose Postgres type is `json`; text and binary form are the same.
 pub(super) fn column<'a>(array: &'a dyn Array, context: &'a EncodeContext) -> BoxedCells<'a> {
     Box::new(JsonColumn {
         array,
-        value: value(array, context),
+        value: value(array, None, context),
     })
 }
 
@@ -33,14 +43,17 @@ impl Cells for JsonColumn<'_> {
 }
 
 /// The JSON values of a column; unlike elsewhere the writers take NULL and write `null`.
-fn value<'a>(array: &'a dyn Array, context: &'a EncodeContext) -> BoxedCells<'a> {
+fn value<'a>(array: &'a dyn Array, field: Option<&Field>, context: &'a EncodeContext) -> BoxedCells<'a> {
     match array.data_type() {
         DataType::Struct(fields) => {
             let columns = array.as_struct().columns();
             let members = fields
                 .iter()
                 .zip(columns)
-                .map(|(field, column)| (quoted(field.name()), value(column.as_ref(), context)))
+                .map(|(field, column)| {
+                    let name = quoted(crate::values::shown_name(field.name()));
+                    (name, value(column.as_ref(), Some(field), context))
+                })
                 .collect();
             Box::new(Object { array, members })
         }
@@ -50,7 +63,7 @@ fn value<'a>(array: &'a dyn Array, context: &'a EncodeContext) -> BoxedCells<'a>
                 array,
                 offsets: map.value_offsets(),
                 keys: text_cells(map.keys(), context),
-                values: value(map.values().as_ref(), context),
+                values: value(map.values().as_ref(), None, context),
             })
         }
         DataType::Union(_, _) => {
@@ -60,15 +73,28 @@ fn value<'a>(array: &'a dyn Array, context: &'a EncodeContext) -> BoxedCells<'a>
         }
         _ => match lists(array) {
             Some(lists) => {
-                let values = value(lists.values.as_ref(), context);
+                let item = item_field(array.data_type());
+                let values = value(lists.values.as_ref(), item, context);
                 Box::new(List {
                     array,
                     range: lists.range,
                     values,
                 })
             }
-            None => leaf(array, context),
+            None => leaf(array, is_json(field), context),
         },
+    }
+}
+
+/// The field of a list's items.
+fn item_field(data_type: &DataType) -> Option<&Field> {
+    match data_type {
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::FixedSizeList(item, _) => Some(item),
+        _ => None,
     }
 }
 
@@ -93,7 +119,7 @@ enum Style {
     Quoted,
 }
 
-fn leaf<'a>(array: &'a dyn Array, context: &'a EncodeContext) -> BoxedCells<'a> {
+fn leaf<'a>(array: &'a dyn Array, json: bool, context: &'a EncodeContext) -> BoxedCells<'a> {
     let nulls = array.logical_nulls();
     if let DataType::Timestamp(_, zone) = array.data_type() {
         let zone = zone.as_ref().map(|_| ZoneCache::new(context.time_zone.clone()));
@@ -115,6 +141,7 @@ fn leaf<'a>(array: &'a dyn Array, context: &'a EncodeContext) -> BoxedCells<'a> 
     let style = match value_type {
         DataType::Boolean => Style::Boolean,
         DataType::Float16 | DataType::Float32 | DataType::Float64 => Style::Float,
+        _ if json => Style::Bare,
         other if other.is_numeric() => Style::Bare,
         _ => Style::Quoted,
     };
@@ -258,7 +285,7 @@ impl Cells for UnionValues<'_> {
     }
 
     fn write(&self, row: usize, out: &mut BytesMut) -> Written {
-        value(self.rows[row].as_ref(), self.context).write(0, out)
+        value(self.rows[row].as_ref(), None, self.context).write(0, out)
     }
 }
 

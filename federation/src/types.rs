@@ -9,17 +9,13 @@
 //! * a field may name its Postgres type in its metadata under [`PG_TYPE_METADATA`] (`oid`, `name`,
 //!   `uuid`, `varchar(20)`, …), and the canonical Arrow extensions `arrow.uuid` and `arrow.json` are honoured.
 
-use arrow::datatypes::{DataType, Field};
+use std::sync::Arc;
 
-/// Field metadata key that overrides the Postgres type of a column, with the type's `pg_type.typname`
-/// and, for `varchar` and `bpchar`, an optional length: `oid`, `uuid`, `jsonb`, `varchar(20)`.
-///
-/// The physical Arrow type must be one that the encoder of that Postgres type reads; where it is not, the
-/// override is ignored and the Arrow type decides.
-pub const PG_TYPE_METADATA: &str = "lakegate.pg_type";
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
+pub use lakegate_connectors::PG_TYPE_METADATA;
 
 /// A Postgres base type as `pg_type` describes it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct BaseType {
     /// `pg_type.oid`.
     pub oid: u32,
@@ -81,7 +77,7 @@ base_types! {
 }
 
 /// A column's Postgres type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PgType {
     /// The type, or the element type of an array.
     pub base: &'static BaseType,
@@ -92,7 +88,8 @@ pub struct PgType {
 }
 
 impl PgType {
-    const fn scalar(base: &'static BaseType) -> Self {
+    /// A type without a modifier.
+    pub const fn scalar(base: &'static BaseType) -> Self {
         PgType {
             base,
             array: false,
@@ -162,6 +159,74 @@ const fn numeric(precision: i32, scale: i32) -> PgType {
         array: false,
         typmod: ((precision << 16) | (scale & 0x7ff)) + 4,
     }
+}
+
+/// A numeric of any digits: what `::numeric` makes of a value whose digits no type says.
+///
+/// Half of the digits stand behind the point. Zeros at the end are not shown, for nobody wrote them, and the type
+/// has no modifier.
+pub const FREE_NUMERIC: DataType = DataType::Decimal256(76, 38);
+
+/// The Arrow type in which values of a Postgres type are computed with; a `numeric` without a modifier has none.
+pub fn arrow_type(pg_type: PgType) -> Option<DataType> {
+    let scalar = match pg_type.base.oid {
+        16 => DataType::Boolean,
+        17 => DataType::Binary,
+        21 => DataType::Int16,
+        23 => DataType::Int32,
+        20 | 24 | 26 | 28 | 2202..=2206 | 4089 | 4096 => DataType::Int64,
+        700 => DataType::Float32,
+        701 => DataType::Float64,
+        1082 => DataType::Date32,
+        1083 => DataType::Time64(TimeUnit::Microsecond),
+        1114 => DataType::Timestamp(TimeUnit::Microsecond, None),
+        1184 => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        1186 => DataType::Interval(IntervalUnit::MonthDayNano),
+        1700 if pg_type.typmod < 4 => return None,
+        1700 => {
+            let (precision, scale) = numeric_typmod(pg_type.typmod);
+            decimal_type(precision, scale)?
+        }
+        705 => return None,
+        _ => DataType::Utf8,
+    };
+    Some(if pg_type.array {
+        DataType::List(Arc::new(Field::new("item", scalar, true)))
+    } else {
+        scalar
+    })
+}
+
+/// The narrowest decimal with so many digits; None where none has.
+pub fn decimal_type(precision: i32, scale: i32) -> Option<DataType> {
+    // Arrow counts every digit above the scale
+    let (precision, scale) = if scale < 0 {
+        (precision - scale, 0)
+    } else {
+        (precision.max(scale), scale)
+    };
+    let (precision, scale) = (u8::try_from(precision).ok()?, i8::try_from(scale).ok()?);
+    match precision {
+        1..=38 => Some(DataType::Decimal128(precision, scale)),
+        39..=76 => Some(DataType::Decimal256(precision, scale)),
+        _ => None,
+    }
+}
+
+/// A column of this Postgres type, in the Arrow type `data_type`.
+pub fn field(name: &str, pg_type: PgType, data_type: DataType, nullable: bool) -> Field {
+    let mut field = Field::new(name, data_type, nullable);
+    let implied = of_data_type(field.data_type());
+    if implied.base.oid != pg_type.base.oid
+        || (pg_type.typmod != implied.typmod && matches!(pg_type.base.oid, 1042 | 1043))
+    {
+        let mut named = pg_type.name();
+        if pg_type.typmod >= 4 && matches!(pg_type.base.oid, 1042 | 1043) {
+            named = format!("{named}({})", pg_type.typmod - 4);
+        }
+        field.set_metadata([(PG_TYPE_METADATA.to_owned(), named)].into());
+    }
+    field
 }
 
 /// A base type by `pg_type.typname`.
@@ -278,6 +343,7 @@ pub fn of_data_type(data_type: &DataType) -> PgType {
         DataType::UInt64 => numeric(20, 0),
         DataType::Float16 | DataType::Float32 => PgType::scalar(&FLOAT4),
         DataType::Float64 => PgType::scalar(&FLOAT8),
+        free if *free == FREE_NUMERIC => PgType::scalar(&NUMERIC),
         DataType::Decimal32(precision, scale)
         | DataType::Decimal64(precision, scale)
         | DataType::Decimal128(precision, scale)
@@ -318,9 +384,7 @@ pub fn of_data_type(data_type: &DataType) -> PgType {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use arrow::datatypes::{IntervalUnit, TimeUnit};
     use std::collections::HashMap;
-    use std::sync::Arc;
 
     #[test]
     fn arrow_types_have_one_postgres_type() {

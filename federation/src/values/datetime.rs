@@ -35,6 +35,19 @@ pub fn civil_from_days(days: i64) -> (i64, u32, u32) {
     (year, month, day)
 }
 
+/// Days since 1970-01-01 of a date; `year` is astronomical.
+///
+/// Howard Hinnant's `days_from_civil`.
+pub fn days_from_civil(year: i64, month: u32, day: u32) -> i64 {
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let era = shifted.div_euclid(400);
+    let year_of_era = shifted.rem_euclid(400);
+    let month_index = (i64::from(month) + 9) % 12;
+    let day_of_year = (153 * month_index + 2) / 5 + i64::from(day) - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
 /// Writes the date without its era and returns whether the era is BC.
 fn put_year_month_day(days: i64, out: &mut BytesMut) -> bool {
     let (year, month, day) = civil_from_days(days);
@@ -335,11 +348,9 @@ mod tests {
             let date = jiff::civil::date(1970, 1, 1)
                 .checked_add(jiff::Span::new().days(days))
                 .unwrap();
-            assert_eq!(
-                civil_from_days(days),
-                (i64::from(date.year()), date.month() as u32, date.day() as u32),
-                "{days}"
-            );
+            let (year, month, day) = (i64::from(date.year()), date.month() as u32, date.day() as u32);
+            assert_eq!(civil_from_days(days), (year, month, day), "{days}");
+            assert_eq!(days_from_civil(year, month, day), days);
         }
     }
 }

@@ -51,6 +51,11 @@ impl Scratch {
     fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.length]
     }
+
+    /// Takes bytes off the end.
+    fn shorten(&mut self, count: usize) {
+        self.length = self.length.saturating_sub(count);
+    }
 }
 
 impl Write for Scratch {
@@ -159,6 +164,26 @@ impl Decimal {
             scratch: Scratch::of(format_args!("{value}")),
             scale: i32::from(scale),
         }
+    }
+
+    /// Without zeros at the end: a numeric that keeps no account of how many digits it was written with.
+    #[must_use]
+    pub fn trimmed(mut self) -> Self {
+        let places = self.scale.max(0) as usize;
+        let digits = self.scratch.as_bytes();
+        if digits == b"0" {
+            self.scale = 0;
+            return self;
+        }
+        let zeros = digits
+            .iter()
+            .rev()
+            .take_while(|digit| **digit == b'0')
+            .count()
+            .min(places);
+        self.scale -= zeros as i32;
+        self.scratch.shorten(zeros);
+        self
     }
 
     fn parts(&self) -> (bool, &[u8]) {

@@ -1,0 +1,82 @@
+//! PostgreSQL's SQL over DataFusion's planner.
+//!
+//! ```text
+//! statement ─ rewrite ─▶ SQL planner ─ settle ─▶ plan │ run: analyzer ─▶ optimizer ─▶ …
+//!   syntax: casts,        Operators: by   LATERAL,    │   CheckArithmetic
+//!   literals, FROM f(x)   operand types   types       │              CompareDates
+//! ```
+//!
+//! Functions are in [`crate::functions`], the text forms of values in [`crate::values`], casts in
+//! [`crate::cast`]. What remains different from PostgreSQL is in `docs/sql.md`.
+
+mod aggregates;
+mod calls;
+mod from;
+mod lateral;
+mod literals;
+mod operand;
+mod operators;
+mod plan;
+mod rewrite;
+mod rows;
+mod rules;
+mod subquery;
+mod syntax;
+mod top;
+mod using;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::Result as DataFusionResult;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::sql::sqlparser::ast;
+use lakegate_connectors::scan::optimizer_rules;
+
+pub(crate) use from::SERIES;
+pub(crate) use plan::settle;
+pub(crate) use rewrite::rewrite;
+
+use crate::functions::Library;
+
+/// Makes the planners, rules and functions known.
+pub(crate) fn install(builder: SessionStateBuilder, library: &Arc<Library>) -> SessionStateBuilder {
+    let mut rules: Vec<_> = optimizer_rules().into_iter().map(rules::careful).collect();
+    rules.insert(0, Arc::new(rules::StatementTime));
+    let mut builder = builder
+        .with_analyzer_rule(Arc::new(rules::CheckArithmetic))
+        .with_optimizer_rules(rules)
+        .with_optimizer_rule(Arc::new(rules::CompareDates));
+    let operators: Arc<dyn datafusion::logical_expr::planner::ExprPlanner> = Arc::new(operators::Operators {
+        library: Arc::clone(library),
+    });
+    // before DataFusion's own, which take what is left
+    builder
+        .expr_planners()
+        .get_or_insert_with(Vec::new)
+        .insert(0, operators);
+    builder
+}
+
+/// SQL types by PostgreSQL's names; what is none of them is asked of another.
+#[derive(Debug)]
+pub(crate) struct SqlTypes(pub(crate) Option<Arc<dyn TypePlanner>>);
+
+impl TypePlanner for SqlTypes {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> DataFusionResult<Option<FieldRef>> {
+        if let Some(target) = syntax::target(sql_type) {
+            let data_type = target.data_type(&DataType::Null)?;
+            return Ok(Some(Arc::new(crate::types::field(
+                "",
+                target.pg_type,
+                data_type,
+                true,
+            ))));
+        }
+        match &self.0 {
+            Some(other) => other.plan_type_field(sql_type),
+            None => Ok(None),
+        }
+    }
+}

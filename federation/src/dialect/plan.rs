@@ -1,0 +1,355 @@
+//! Rules over the plan as the SQL planner made it.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, NullEquality, Result as DataFusionResult, ScalarValue};
+use datafusion::config::ConfigOptions;
+use datafusion::functions_window::row_number::row_number_udwf;
+use datafusion::logical_expr::expr::{Case, InList, Placeholder, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Expr, ExprFunctionExt, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Union,
+    WindowFunctionDefinition,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+
+use super::{lateral, subquery};
+use crate::cast::Target;
+use crate::functions::{Library, cast, same};
+use crate::types::{self, PgType};
+use crate::values::read::number;
+
+/// Gives a plan PostgreSQL's meaning, and its columns their final types.
+pub(crate) fn settle(
+    plan: LogicalPlan,
+    library: &Library,
+    options: &ConfigOptions,
+) -> DataFusionResult<LogicalPlan> {
+    let plan = lateral::flatten(plan)?;
+    let plan = plan
+        .transform_up_with_subqueries(|node| {
+            let node = match node {
+                LogicalPlan::Join(join) => match bag_operation(&join)? {
+                    Some(plan) => plan,
+                    None => LogicalPlan::Join(join),
+                },
+                LogicalPlan::Union(union) => union_literals(union)?,
+                other => other,
+            };
+            settle_literals(node)?.transform_data(|node| subquery::rewrite(node, library))
+        })?
+        .data;
+    // the columns of CASE and UNION have their types only now; what parameters are may not be known yet
+    if has_open_parameter(&plan)? {
+        return Ok(plan);
+    }
+    TypeCoercion::new().analyze(plan, options)
+}
+
+fn has_open_parameter(plan: &LogicalPlan) -> DataFusionResult<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Placeholder(Placeholder { field: None, .. }) = expr {
+                    found = true;
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
+}
+
+/// String literals in the type of what they stand beside.
+fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPlan>> {
+    let mut needed = false;
+    plan.apply_expressions(|expr| {
+        expr.apply(|expr| {
+            needed |= matches!(expr, Expr::InList(_) | Expr::Case(_))
+                || matches!(expr, Expr::ScalarFunction(call) if is_conditional(call.name()) || is_quantified(call.name()))
+                || matches!(expr, Expr::Column(_)) && matches!(plan, LogicalPlan::Sort(_));
+            Ok(TreeNodeRecursion::Continue)
+        })
+    })?;
+    if !needed {
+        return Ok(Transformed::no(plan));
+    }
+    let schema = merge_schema(&plan.inputs());
+    let sorts = matches!(plan, LogicalPlan::Sort(_));
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let expr = expr.transform_up(|expr| settle_one(expr, &schema))?;
+        if sorts {
+            return expr.transform_data(|expr| sort_key(expr, &schema));
+        }
+        Ok(expr.update_data(|expr| name.restore(expr)))
+    })?
+    .map_data(LogicalPlan::recompute_schema)
+}
+
+/// Intervals sort by their length.
+fn sort_key(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+    if matches!(expr.get_type(schema), Ok(DataType::Interval(_))) {
+        return Ok(Transformed::yes(
+            crate::functions::interval_key().call(vec![expr]),
+        ));
+    }
+    Ok(Transformed::no(expr))
+}
+
+fn is_conditional(name: &str) -> bool {
+    matches!(name, "coalesce" | "nullif" | "greatest" | "least")
+}
+
+/// `x = ANY ($1)`.
+fn is_quantified(name: &str) -> bool {
+    name.starts_with("lakegate_any ") || name.starts_with("lakegate_all ")
+}
+
+fn is_open(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), None))
+}
+
+/// The type of the expressions that are no string literals; None where it is text, unknown or of several kinds.
+fn common<'a>(exprs: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Option<PgType> {
+    let mut found: Option<PgType> = None;
+    for expr in exprs {
+        if is_open(expr) {
+            continue;
+        }
+        let Ok((_, field)) = expr.to_field(schema) else {
+            return None;
+        };
+        if field.data_type().is_null() {
+            continue;
+        }
+        let pg_type = types::of_field(&field);
+        let nested = field.data_type().is_nested() && !pg_type.array;
+        if nested || is_text(pg_type) && !pg_type.array {
+            return None;
+        }
+        found.get_or_insert(PgType {
+            typmod: -1,
+            ..pg_type
+        });
+    }
+    found
+}
+
+fn cast_literal(expr: Expr, pg_type: PgType) -> Expr {
+    let Expr::Literal(ScalarValue::Utf8(Some(text)), None) = &expr else {
+        return expr;
+    };
+    let mut target = Target::of(pg_type);
+    if pg_type.base.oid == types::NUMERIC.oid
+        && !pg_type.array
+        && let Ok(value) = number::numeric(text)
+        && let (Ok(precision), Ok(scale)) = (u8::try_from(value.precision), i8::try_from(value.scale))
+    {
+        target.digits = Some((precision, scale));
+    }
+    cast::call(expr, target)
+}
+
+fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+    match expr {
+        Expr::InList(list) if list.list.iter().any(is_open) => {
+            let Some(pg_type) = common(std::iter::once(list.expr.as_ref()), schema) else {
+                return Ok(Transformed::no(Expr::InList(list)));
+            };
+            let items = list
+                .list
+                .into_iter()
+                .map(|item| cast_literal(item, pg_type))
+                .collect();
+            Ok(Transformed::yes(Expr::InList(InList { list: items, ..list })))
+        }
+        Expr::Case(case) => {
+            let results = case
+                .when_then_expr
+                .iter()
+                .map(|(_, then)| then.as_ref())
+                .chain(case.else_expr.as_deref());
+            let Some(pg_type) = common(results, schema) else {
+                return Ok(Transformed::no(Expr::Case(case)));
+            };
+            let cast = |expr: Box<Expr>| Box::new(cast_literal(*expr, pg_type));
+            let case = Expr::Case(Case {
+                expr: case.expr,
+                when_then_expr: case
+                    .when_then_expr
+                    .into_iter()
+                    .map(|(when, then)| (when, cast(then)))
+                    .collect(),
+                else_expr: case.else_expr.map(cast),
+            });
+            Ok(Transformed::yes(with_type(case, pg_type, schema)))
+        }
+        Expr::ScalarFunction(mut call) if is_quantified(call.name()) => {
+            let [value, Expr::Placeholder(array @ Placeholder { field: None, .. })] =
+                call.args.as_mut_slice()
+            else {
+                return Ok(Transformed::no(Expr::ScalarFunction(call)));
+            };
+            // an array of what it is compared with
+            let (_, field) = value.to_field(schema)?;
+            if field.data_type().is_null() {
+                return Ok(Transformed::no(Expr::ScalarFunction(call)));
+            }
+            let item = field.as_ref().clone().with_name("item").with_nullable(true);
+            array.field = Some(Arc::new(Field::new("", DataType::List(Arc::new(item)), true)));
+            Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        }
+        Expr::ScalarFunction(call) if is_conditional(call.name()) => {
+            let Some(pg_type) = common(call.args.iter(), schema) else {
+                return Ok(Transformed::no(Expr::ScalarFunction(call)));
+            };
+            let args = call
+                .args
+                .into_iter()
+                .map(|expr| cast_literal(expr, pg_type))
+                .collect();
+            let call = Expr::ScalarFunction(ScalarFunction {
+                func: call.func,
+                args,
+            });
+            Ok(Transformed::yes(with_type(call, pg_type, schema)))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// An expression whose field forgets which type it is of, `jsonb` say, and has it from its branches.
+fn with_type(expr: Expr, pg_type: PgType, schema: &DFSchema) -> Expr {
+    let forgotten = match expr.to_field(schema) {
+        Ok((_, field)) => {
+            !field.data_type().is_null() && types::of_field(&field).base.oid != pg_type.base.oid && {
+                // numbers have a type of their own
+                let plain = types::arrow_type(pg_type);
+                plain.is_some_and(|plain| plain == DataType::Utf8)
+            }
+        }
+        Err(_) => false,
+    };
+    if forgotten {
+        same::typed(expr, pg_type)
+    } else {
+        expr
+    }
+}
+
+/// String literals of one branch in the type of the column in the others.
+fn union_literals(mut union: Union) -> DataFusionResult<LogicalPlan> {
+    let width = union.schema.fields().len();
+    let mut changed = false;
+    for index in 0..width {
+        let is_literal = |input: &LogicalPlan| match input {
+            LogicalPlan::Projection(projection) => {
+                projection.expr.get(index).is_some_and(|expr| is_open(bare(expr)))
+            }
+            _ => false,
+        };
+        if !union.inputs.iter().any(|input| is_literal(input)) {
+            continue;
+        }
+        let typed = union
+            .inputs
+            .iter()
+            .filter(|input| !is_literal(input))
+            .map(|input| input.schema().field(index))
+            .find(|field| !field.data_type().is_null())
+            .map(|field| types::of_field(field));
+        let Some(pg_type) = typed.filter(|pg_type| pg_type.array || !is_text(*pg_type)) else {
+            continue;
+        };
+        for input in &mut union.inputs {
+            if !is_literal(input) {
+                continue;
+            }
+            let LogicalPlan::Projection(projection) = input.as_ref() else {
+                continue;
+            };
+            let mut exprs = projection.expr.clone();
+            let name = projection.schema.field(index).name().clone();
+            exprs[index] = cast_literal(bare(&exprs[index]).clone(), pg_type).alias(name);
+            *input = Arc::new(
+                LogicalPlanBuilder::from(projection.input.as_ref().clone())
+                    .project(exprs)?
+                    .build()?,
+            );
+            changed = true;
+        }
+    }
+    if !changed {
+        return Ok(LogicalPlan::Union(union));
+    }
+    Ok(LogicalPlan::Union(Union::try_new_with_loose_types(union.inputs)?))
+}
+
+fn bare(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => bare(&alias.expr),
+        other => other,
+    }
+}
+
+fn is_text(pg_type: PgType) -> bool {
+    matches!(pg_type.base.oid, 18 | 19 | 25 | 1042 | 1043)
+}
+
+/// EXCEPT ALL and INTERSECT ALL count equal rows, which DataFusion's anti and semi joins do not: the rows are
+/// numbered within their equals on both sides.
+fn bag_operation(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
+    let set_operation = matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi)
+        && join.null_equality == NullEquality::NullEqualsNull
+        && join.filter.is_none()
+        && join.on.len() == join.left.schema().fields().len();
+    if !set_operation || matches!(join.left.as_ref(), LogicalPlan::Distinct(_)) {
+        return Ok(None);
+    }
+    const NUMBER: &str = "lakegate_number";
+    let numbered = |plan: &LogicalPlan, side: &str| -> DataFusionResult<LogicalPlan> {
+        let columns: Vec<Expr> = plan.schema().iter().map(Expr::from).collect();
+        let function = Expr::from(WindowFunction::new(
+            WindowFunctionDefinition::WindowUDF(row_number_udwf()),
+            Vec::new(),
+        ))
+        .partition_by(columns.clone())
+        .build()?
+        .alias(format!("{NUMBER}_{side}"));
+        let mut items = columns;
+        let window = LogicalPlanBuilder::from(plan.clone())
+            .window(vec![function])?
+            .build()?;
+        let (qualifier, field) = window.schema().qualified_field(items.len());
+        items.push(Expr::Column(Column::new(qualifier.cloned(), field.name())));
+        LogicalPlanBuilder::from(window).project(items)?.build()
+    };
+    let (left, right) = (numbered(&join.left, "left")?, numbered(&join.right, "right")?);
+    let width = join.left.schema().fields().len();
+    let column = |plan: &LogicalPlan, index: usize| {
+        let (qualifier, field) = plan.schema().qualified_field(index);
+        Column::new(qualifier.cloned(), field.name())
+    };
+    let keys = |plan: &LogicalPlan| (0..=width).map(|index| column(plan, index)).collect::<Vec<_>>();
+    let (left_keys, right_keys) = (keys(&left), keys(&right));
+    let kept: Vec<Expr> = left_keys[..width].iter().cloned().map(Expr::Column).collect();
+    let joined = LogicalPlanBuilder::from(left)
+        .join_detailed(
+            right,
+            join.join_type,
+            (left_keys, right_keys),
+            None,
+            NullEquality::NullEqualsNull,
+        )?
+        .project(kept)?
+        .build()?;
+    Ok(Some(joined))
+}

@@ -1,0 +1,74 @@
+-- over columns of a table, read through the connector, with push-down on and off
+select id, i2, i4, i8, n, f4, f8, b, t, d, ts, tstz from things order by id
+select i4 + 1, i4 / 2, i4 % 2, i4 * i8, i2 + i4, -i4 from things order by id
+select id from things where i4 + 1 = 3
+select id from things where i4 / 2 = 1 order by id
+select id from things where i4 = '2'
+select id from things where i8 in ('20', '30') order by id
+select id from things where n = 1.50
+select id from things where n > '2' order by id
+select id from things where n between 1 and 3 order by id
+select id from things where f8 = 0.1
+select id from things where t = 'b'
+select id from things where t > 'B' order by id
+select id from things where t in ('a', 'B') order by id
+select id from things where t like 'a%' order by id
+select id from things where t ilike 'A%' order by id
+select id from things where t is null
+select id from things where d = '2024-02-29'
+select id from things where d > '2024-01-01' order by id
+select id from things where d >= timestamp '2024-02-29 00:00:01' order by id
+select id from things where d < timestamp '2024-02-29 12:00:00' order by id
+select id from things where d <= date '2024-03-01' - interval '1 day' order by id
+select id from things where d = timestamp '2024-02-29 12:00:00'
+select id from things where d <> timestamp '2024-02-29 12:00:00' order by id
+select id from things where ts >= '2024-02-29' order by id
+select id from things where ts = date '2024-01-01'
+select id from things where ts::date = '2024-02-29'
+select id from things where date_trunc('month', ts) = '2024-02-01'
+select id from things where extract(year from ts) = 2024 order by id
+select id from things where tstz = '2024-02-29 12:34:56+00'
+select id from things where tstz > '2024-02-29' order by id
+select id from things where tstz at time zone 'Asia/Seoul' > '2024-02-29 21:00' order by id
+set timezone = 'America/New_York'
+select id, tstz, tstz::date, date_trunc('day', tstz), extract(hour from tstz), tstz at time zone 'UTC', tstz + interval '1 day' from things order by id
+select id from things where tstz = '2024-02-29 07:34:56'
+select id from things where tstz::date = '2024-02-29'
+select id from things where tstz >= date '2024-02-29' order by id
+set timezone = 'UTC'
+select id from things where b order by id
+select id from things where b = 't' order by id
+select id from things where not b
+select id from things where b is not true order by id
+select sum(i2), sum(i4), sum(i8), sum(n), sum(f8), avg(i4), avg(n), avg(f8), min(t), max(t), count(distinct b) from things
+--! numeric-scale: int8, int8, numeric, numeric, float8, numeric, numeric, float8, text, text, int8 = 6 | 6 | 60 | 0.75 | NaN | 2.0000000000000000 | 0.2500000000000000 | NaN | B | b | 2
+select b, count(*), sum(i4), avg(n), min(d), max(ts) from things group by b order by b
+--! numeric-scale: bool, int8, int8, numeric, date, timestamp = f | 1 | 2 | 2.2500000000000000 | 2024-02-29 | 2024-02-29 12:34:56.789 ; t | 2 | 1 | 1.5000000000000000 | 2024-01-01 | 2024-01-01 00:00:00 ; NULL | 1 | 3 | -3.0000000000000000 | 2024-03-01 | 2024-03-01 23:59:59.999999
+select stddev(i4), var_pop(n), stddev_samp(f8) from things
+--! numeric-scale: numeric, numeric, float8 = 1.0000000000000000 | 5.3750000000000000 | NaN
+select t, i4 from things order by t, i4
+select t from things order by t desc nulls last limit 2
+select id from things order by i4 desc limit 2
+select id, n / 3, n * 1.1, round(n / 3, 2), n::int, f8::int, f8::numeric(10, 2) from things order by id
+select id, i4::text || t, upper(t), length(t), coalesce(t, '?'), concat(t, i4) from things order by id
+select id, i8 * 4611686018427387904 from things where id = 1
+select sum(i4 * n), sum(n * (1 - n)), sum(case when b then i4 else 0 end) from things
+select id, a, a[1], array_length(a, 1), 1 = any(a), a || 9 from things order by id
+select id, x from things, unnest(a) x order by 1, 2
+select id, j, j ->> 'k', j -> 'l' -> 0, jb, jb ->> 'k', jb @> '{"k": "v"}', jb ? 'k' from things order by id
+select id from things where j ->> 'k' = 'v' order by id
+select id from things where jb @> '{"k": "v"}' order by id
+select u, u = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', by from things order by id
+select id from things where u = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'
+select id, c, c = 'ab', length(c), c || '|' from things order by id
+select id, iv from things order by id
+--! interval-columns: int4, text = 1 | P1D ; 2 | P1MT2H ; 3 | P-1D ; 4 | NULL
+select a.id, b.id from things a join things b on a.i4 = b.i2 + 1 order by 1, 2
+select id, i4 > 1 and n < 3, i4 = 1 or t = 'b' from things order by id
+select id, tm, tm + interval '1 hour' from things order by id
+select id, num from things order by id
+--! numeric-columns: int4, text = 1 | 1.5 ; 2 | 2.250 ; 3 | 1000000.000001 ; 4 | NULL
+select sum(num::numeric), max(num::numeric) from things
+select distinct on (b) b, id from things order by b, id desc
+select id, lag(i4) over (order by id), sum(n) over (order by id) from things order by id
+select x.y from things, lateral (select things.i4 * 2 as y) x order by 1
