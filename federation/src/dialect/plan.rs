@@ -87,7 +87,7 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
         let name = names.save(&expr);
         let expr = expr.transform_up(|expr| settle_one(expr, &schema))?;
         if sorts {
-            return expr.transform_data(|expr| sort_key(expr, &schema));
+            return expr.transform_data(|expr| Ok(sort_key(expr, &schema)));
         }
         Ok(expr.update_data(|expr| name.restore(expr)))
     })?
@@ -95,13 +95,11 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
 }
 
 /// Intervals sort by their length.
-fn sort_key(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+fn sort_key(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     if matches!(expr.get_type(schema), Ok(DataType::Interval(_))) {
-        return Ok(Transformed::yes(
-            crate::functions::interval_key().call(vec![expr]),
-        ));
+        return Transformed::yes(crate::functions::interval_key().call(vec![expr]));
     }
-    Ok(Transformed::no(expr))
+    Transformed::no(expr)
 }
 
 fn is_conditional(name: &str) -> bool {
@@ -307,6 +305,7 @@ fn is_text(pg_type: PgType) -> bool {
 /// EXCEPT ALL and INTERSECT ALL count equal rows, which DataFusion's anti and semi joins do not: the rows are
 /// numbered within their equals on both sides.
 fn bag_operation(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
+    const NUMBER: &str = "lakegate_number";
     let set_operation = matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi)
         && join.null_equality == NullEquality::NullEqualsNull
         && join.filter.is_none()
@@ -314,7 +313,6 @@ fn bag_operation(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
     if !set_operation || matches!(join.left.as_ref(), LogicalPlan::Distinct(_)) {
         return Ok(None);
     }
-    const NUMBER: &str = "lakegate_number";
     let numbered = |plan: &LogicalPlan, side: &str| -> DataFusionResult<LogicalPlan> {
         let columns: Vec<Expr> = plan.schema().iter().map(Expr::from).collect();
         let function = Expr::from(WindowFunction::new(

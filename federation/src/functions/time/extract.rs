@@ -278,15 +278,15 @@ fn extracted(fields: &[FieldRef], number: i32) -> Result<Field, FederationError>
 
 /// The function of EXTRACT with a field's name: `lakegate_extract year`.
 pub(crate) fn by_name(name: &str) -> Result<Arc<ScalarUDF>, FederationError> {
+    const fn of(params: &'static [crate::functions::scaffold::Kind]) -> crate::functions::scaffold::Overload {
+        overload(params, Returns::With(extracted), extract)
+    }
     let field = name.strip_prefix("lakegate_extract ").unwrap_or(name);
     let wanted = part(field).ok_or_else(|| unknown_unit(field, "timestamp without time zone"))?;
     let number = PARTS
         .iter()
         .position(|known| part(known) == Some(wanted))
         .ok_or_else(|| unknown_unit(field, "timestamp without time zone"))?;
-    const fn of(params: &'static [crate::functions::scaffold::Kind]) -> crate::functions::scaffold::Overload {
-        overload(params, Returns::With(extracted), extract)
-    }
     Ok(function(
         format!("lakegate_extract {}", PARTS[number]),
         [
