@@ -12,6 +12,8 @@ pub(crate) mod arithmetic;
 mod array;
 pub(crate) mod cast;
 pub(crate) mod checked;
+#[cfg(test)]
+mod hostile;
 mod json;
 mod math;
 mod misc;

@@ -58,8 +58,11 @@ pub(super) fn iso_week(days: i64) -> (i64, i64) {
 
 /// A value with six digits behind the point, in millionths.
 fn of_local(micros: i64, part: Part) -> Option<i128> {
-    let days = micros.div_euclid(DAY_MICROS);
-    let clock = micros.rem_euclid(DAY_MICROS);
+    of_day(micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS), part)
+}
+
+/// A part of a day since 1970 at so many microseconds: dates reach beyond the times that fit 64 bits.
+fn of_day(days: i64, clock: i64, part: Part) -> Option<i128> {
     let (year, month, day) = civil_from_days(days);
     // years before Christ count from 1 BC
     let shown = if year > 0 { year } else { year - 1 };
@@ -94,7 +97,7 @@ fn of_local(micros: i64, part: Part) -> Option<i128> {
             let year = iso_week(days).0;
             whole(if year > 0 { year } else { year - 1 })
         }
-        Part::Epoch => Some(i128::from(micros)),
+        Part::Epoch => Some(i128::from(days) * i128::from(DAY_MICROS) + i128::from(clock)),
         // 2440588 is the Julian day of 1970-01-01
         Part::Julian => {
             let day = i128::from(days + 2_440_588) * 1_000_000;
@@ -120,7 +123,7 @@ fn of_zoned(micros: i64, part: Part, zone: &ZoneCache) -> Option<i128> {
 fn of_date(days: i32, part: Part) -> Option<i128> {
     match part {
         Part::Unit(Unit::Hour | Unit::Minute | Unit::Second | Unit::Millisecond | Unit::Microsecond) => None,
-        other => of_local(i64::from(days) * DAY_MICROS, other),
+        other => of_day(i64::from(days), 0, other),
     }
 }
 
