@@ -41,6 +41,10 @@ impl Spelling for RemoteShape {
         constant(value)
     }
 
+    fn ordered(&self, _: usize, name: String) -> String {
+        name
+    }
+
     fn holds(&self, column: &str) -> String {
         format!("({column} = 1)")
     }
@@ -219,6 +223,14 @@ impl RemoteShape {
                     (false, _) => Verdict::Exact,
                     (true, true) => Verdict::inexact(ZERO_DATE),
                     (true, false) => Verdict::unsupported(ZERO_DATE),
+                };
+            }
+            Predicate::Like { pattern, .. } => {
+                return match column.text {
+                    TextRule::Exact(repertoire) if column.wire == Wire::Text && repertoire.holds(pattern) => {
+                        Verdict::Exact
+                    }
+                    _ => Verdict::unsupported("the column's collation or type has its own rules for LIKE"),
                 };
             }
             Predicate::IsTrue { .. } => {

@@ -38,7 +38,17 @@ impl Spelling for RemoteShape {
             (Some(Wire::Text(TextForm::Native(oid::BPCHAR))), ScalarValue::Utf8(Some(text))) => {
                 format!("{}::pg_catalog.bpchar", quoted(text))
             }
+            (Some(Wire::Text(TextForm::Uuid)), ScalarValue::Utf8(Some(text))) => {
+                format!("{}::pg_catalog.uuid", quoted(text))
+            }
             _ => constant(value),
+        }
+    }
+
+    fn ordered(&self, column: usize, name: String) -> String {
+        match self.columns.get(column).map(|column| &column.wire) {
+            Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
+            _ => name,
         }
     }
 
@@ -58,6 +68,17 @@ impl Spelling for Outputs<'_> {
         match self.grouping.outputs.get(column) {
             Some(GroupOutput::Key(key)) => self.shape.constant(*key, value),
             _ => constant(value),
+        }
+    }
+
+    fn ordered(&self, column: usize, name: String) -> String {
+        match self.grouping.outputs.get(column) {
+            Some(GroupOutput::Key(key)) => self.shape.ordered(*key, name),
+            Some(GroupOutput::Aggregate(call)) => match self.shape.aggregate_wire(call) {
+                Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
+                _ => name,
+            },
+            None => name,
         }
     }
 
@@ -255,6 +276,21 @@ impl RemoteShape {
                 Some(column) if !column.composite => None,
                 _ => Some("a row of NULLs is itself NULL in PostgreSQL"),
             },
+            Predicate::Like {
+                column: index,
+                pattern,
+                ..
+            } => {
+                let column = column(index)?;
+                match &column.wire {
+                    Wire::Text(TextForm::Native(oid::TEXT | oid::VARCHAR)) if column.bytewise => {
+                        literal(&ScalarValue::Utf8(Some(pattern.clone())))
+                            .is_none()
+                            .then_some(NO_FORM)
+                    }
+                    _ => Some("PostgreSQL has its own rules for LIKE on this type or collation"),
+                }
+            }
             Predicate::IsTrue { column: index } => match column(index)?.wire {
                 Wire::Bool => None,
                 _ => Some("not a boolean column"),
@@ -302,14 +338,14 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
         Wire::Bool | Wire::Bytea if comparison.is_equality() => Ok(()),
         Wire::Bool | Wire::Bytea => Err("only equality of this type is sent"),
         Wire::Text(TextForm::Native(oid::TEXT | oid::VARCHAR)) => {
-            if !column.bytewise {
-                Err("the column's collation, encoding or origin may call different texts equal")
-            } else if comparison.is_equality() {
+            if column.bytewise {
                 Ok(())
             } else {
-                Err("the order of text depends on the collation")
+                Err("the column's collation, encoding or origin may call different texts equal")
             }
         }
+        // Sent as a uuid, which has one form as text.
+        Wire::Text(TextForm::Uuid) if comparison.is_equality() && is_uuid(value) => Ok(()),
         Wire::Text(TextForm::Native(oid::BPCHAR)) => match (column.characters, value) {
             // Every value has as many characters, so that no blanks but the same are ignored.
             (Some(characters), ScalarValue::Utf8(Some(text)))
@@ -338,6 +374,18 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
             },
         },
     }
+}
+
+/// Whether the constant is a uuid as the column's text has it.
+fn is_uuid(value: &ScalarValue) -> bool {
+    let ScalarValue::Utf8(Some(text)) = value else {
+        return false;
+    };
+    text.len() == 36
+        && text.bytes().enumerate().all(|(position, byte)| match position {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
 }
 
 fn plain(float: f64) -> bool {

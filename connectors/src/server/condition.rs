@@ -11,6 +11,9 @@ pub(crate) trait Spelling {
     /// A constant that the dialect's verdict admits beside the column of this index.
     fn constant(&self, column: usize, value: &ScalarValue) -> String;
 
+    /// A column where it is not only compared for equality, spelt already.
+    fn ordered(&self, column: usize, name: String) -> String;
+
     /// That a boolean column, spelt already, holds.
     fn holds(&self, column: &str) -> String;
 }
@@ -53,9 +56,24 @@ pub(crate) fn condition(
         } => write!(
             sql,
             "({} {} {})",
-            column(*index),
+            if comparison.is_equality() {
+                column(*index)
+            } else {
+                spelling.ordered(*index, column(*index))
+            },
             comparison.sql(),
             spelling.constant(*index, value)
+        ),
+        Predicate::Like {
+            column: index,
+            pattern,
+            negated,
+        } => write!(
+            sql,
+            "({} {}LIKE {})",
+            spelling.ordered(*index, column(*index)),
+            not(*negated),
+            spelling.constant(*index, &ScalarValue::Utf8(Some(pattern.clone())))
         ),
         Predicate::In {
             column: index,
@@ -82,7 +100,7 @@ pub(crate) fn condition(
         } => write!(
             sql,
             "({} {}BETWEEN {} AND {})",
-            column(*index),
+            spelling.ordered(*index, column(*index)),
             not(*negated),
             spelling.constant(*index, low),
             spelling.constant(*index, high)
