@@ -178,7 +178,7 @@ def dashboard(port: int, postgres: Ask, sql: str) -> int:
 
     def watch() -> None:
         while not done.wait(0.01):
-            (count,), = postgres("select count(*) from pg_stat_activity where application_name ilike 'lakegate%'")
+            (count,), = postgres("select count(*) from pg_stat_activity where application_name ilike 'lakegate%' and backend_type = 'client backend'")
             most[0] = max(most[0], count)
 
     watcher = threading.Thread(target=watch)

@@ -2,6 +2,7 @@
 
 mod connection;
 mod discovery;
+mod joins;
 mod pushdown;
 mod server;
 mod traps;
