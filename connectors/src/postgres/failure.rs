@@ -15,7 +15,13 @@ pub(super) fn failure(settings: &Settings, error: &tokio_postgres::Error) -> Con
     if let Some(answer) = error.as_db_error() {
         let message = answer_text(answer);
         let code = answer.code();
-        return if is_access(code) {
+        return if is_recovery_conflict(answer) {
+            ConnectorError::RecoveryConflict {
+                catalog,
+                endpoint,
+                message,
+            }
+        } else if is_access(code) {
             ConnectorError::AccessDenied {
                 catalog,
                 endpoint,
@@ -69,6 +75,16 @@ pub(super) fn is_connection_lost(error: &tokio_postgres::Error) -> bool {
 /// The server's own words. DETAIL is left out: it may quote stored values.
 pub(super) fn answer_text(answer: &DbError) -> String {
     format!("{} (SQLSTATE {})", answer.message(), answer.code().code())
+}
+
+/// Whether a standby stopped a statement that stood in the way of what it had to replay. A transaction that only reads
+/// its snapshot fails so for no other reason.
+pub(super) fn is_recovery_conflict(answer: &DbError) -> bool {
+    [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+    ]
+    .contains(answer.code())
 }
 
 fn is_access(code: &SqlState) -> bool {
