@@ -3,6 +3,7 @@
 mod connection;
 mod discovery;
 mod pushdown;
+mod replicas;
 mod server;
 mod traps;
 mod values;
