@@ -244,7 +244,7 @@ impl Scan {
                 table: self.shape.name.clone(),
             };
         }
-        if is_connection_lost(error) || lease.is_replica() && is_recovery_conflict(answer) {
+        if is_connection_lost(error) || is_recovery_conflict(answer) {
             return failure(settings, error);
         }
         let remedy = if *code == SqlState::INSUFFICIENT_PRIVILEGE {

@@ -2,6 +2,7 @@
 //! and how many connections it grants.
 
 mod condition;
+mod lag;
 mod pool;
 mod replicas;
 mod tls;
@@ -17,8 +18,8 @@ use lakegate_crds::{
 use lakegate_store::{SecretError, SecretValue, Secrets};
 
 pub(crate) use condition::{Spelling, condition};
+pub(crate) use lag::{Lag, Standing};
 pub(crate) use pool::{Driver, Lease, Pool};
-pub(crate) use replicas::{Lag, Standing};
 
 use crate::{ConnectContext, ConnectorError};
 

@@ -10,7 +10,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::replicas::{Measured, Pin, Record};
+use super::lag::{Measured, Record};
+use super::replicas::Pin;
 use super::{Address, Server, Standing};
 use crate::ConnectorError;
 
@@ -312,7 +313,7 @@ impl<D: Driver> Lease<D> {
     }
 
     /// Whether the server follows another one.
-    pub(crate) fn is_replica(&self) -> bool {
+    pub(super) fn is_replica(&self) -> bool {
         self.site != PRIMARY
     }
 

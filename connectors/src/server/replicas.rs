@@ -1,69 +1,28 @@
 //! Which server of a source is read: a replica that is close enough behind, or what the DataSource says of that case.
 //!
 //! How far a replica is behind is asked on the connection that will be used, for one name may lead to several servers.
-//! The answer serves that connection for [`KEPT`] and counts as that much older.
+//! The answer serves that connection for a moment and counts as that much older.
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lakegate_crds::OnReplicaLag;
 use lakegate_crds::conditions::Reason;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::pool::{CONNECT_TIMEOUT, Driver, Lease, PRIMARY, Pool};
+use super::lag::{Lag, Measured, Problem, not_within, problem_of};
+use super::pool::{Driver, Lease, PRIMARY, Pool};
 use crate::{ConnectorError, ReplicaHealth};
 
-/// How long a measurement is good for.
-const KEPT: Duration = Duration::from_secs(1);
 /// An answer that takes longer says nothing any more.
 const LONGEST_MEASUREMENT: Duration = Duration::from_secs(5);
 /// Between two looks of a query that waits for a replica.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Discovery waits no longer for a replica: its source is looked at again anyway.
 const LONGEST_WAIT_OF_DISCOVERY: Duration = Duration::from_secs(30);
-/// A replica that failed is left aside so long; twice as long after each further failure.
-const FIRST_REST: Duration = Duration::from_secs(1);
-const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Connections opened to one name until it leads to the server wanted.
 const TRIES: usize = 5;
-
-/// How far a server is behind the one it follows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Lag {
-    Behind(Duration),
-    /// It does not know or does not tell, and why.
-    Unknown(String),
-    /// It follows nobody, and how that shows.
-    NotAReplica(String),
-}
-
-/// What a server says of itself as a replica.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub lag: Lag,
-    /// Tells the servers behind one name apart.
-    pub instance: String,
-}
-
-/// A [`Lag::Behind`] of one connection's server.
-#[derive(Debug, Clone)]
-pub(super) struct Measured {
-    lag: Duration,
-    instance: String,
-    asked: Instant,
-}
-
-impl Measured {
-    fn is_good(&self, bound: Duration) -> bool {
-        self.asked.elapsed() < KEPT && self.is_within(bound)
-    }
-
-    /// Whether even now, so long after the question, the server cannot be further behind.
-    fn is_within(&self, bound: Duration) -> bool {
-        self.lag.saturating_add(self.asked.elapsed()) <= bound
-    }
-}
 
 /// Whether all reads keep to one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,147 +35,6 @@ pub(super) enum Pin {
         site: usize,
         instance: Option<String>,
     },
-}
-
-/// What became of one replica lately.
-#[derive(Debug, Default)]
-pub(super) struct Record(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    last: Option<(Lag, Instant)>,
-    failure: Option<Failure>,
-}
-
-#[derive(Debug)]
-struct Failure {
-    times: u32,
-    /// Until then it is left aside.
-    until: Instant,
-    problem: Problem,
-}
-
-/// Why a replica is not read.
-#[derive(Debug, Clone)]
-struct Problem {
-    /// Names the replica.
-    text: String,
-    reason: Reason,
-}
-
-impl Problem {
-    /// Whether nobody has to do anything about it.
-    fn may_pass(&self) -> bool {
-        matches!(
-            self.reason,
-            Reason::ReplicaLagging | Reason::ConnectionFailed | Reason::Timeout
-        )
-    }
-}
-
-impl Record {
-    fn locked(&self) -> MutexGuard<'_, Known> {
-        // Every change of it is one assignment.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn measured(&self, lag: &Lag, asked: Instant) {
-        let mut known = self.locked();
-        known.last = Some((lag.clone(), asked));
-        known.failure = None;
-    }
-
-    fn failed(&self, problem: &Problem) {
-        let mut known = self.locked();
-        let times = known.failure.as_ref().map_or(0, |failure| failure.times);
-        known.failure = Some(Failure {
-            times: times.saturating_add(1),
-            until: Instant::now() + rest(times),
-            problem: problem.clone(),
-        });
-    }
-
-    fn rests(&self) -> Option<Problem> {
-        let known = self.locked();
-        let failure = known.failure.as_ref()?;
-        (Instant::now() < failure.until).then(|| failure.problem.clone())
-    }
-
-    /// Keeps everybody else away from one that failed, while it is tried.
-    fn claim(&self) {
-        if let Some(failure) = &mut self.locked().failure {
-            failure.until = Instant::now() + CONNECT_TIMEOUT;
-        }
-    }
-
-    /// Why it is not read, if it was asked a moment ago.
-    fn refused_just_now(&self, address: &str, bound: Duration) -> Option<Problem> {
-        let known = self.locked();
-        let (lag, asked) = known.last.as_ref()?;
-        (asked.elapsed() < KEPT)
-            .then(|| refusal(lag, address, bound))
-            .flatten()
-    }
-
-    fn is_recent(&self) -> bool {
-        let known = self.locked();
-        known
-            .last
-            .as_ref()
-            .is_some_and(|(_, asked)| asked.elapsed() < KEPT)
-    }
-
-    fn health(&self, address: String, bound: Duration) -> ReplicaHealth {
-        let known = self.locked();
-        let (lag, problem) = match (&known.failure, &known.last) {
-            (Some(failure), _) => (None, Some(failure.problem.text.clone())),
-            (None, Some((lag, _))) => (
-                match lag {
-                    Lag::Behind(lag) => Some(*lag),
-                    Lag::Unknown(_) | Lag::NotAReplica(_) => None,
-                },
-                refusal(lag, &address, bound).map(|problem| problem.text),
-            ),
-            (None, None) => (None, Some(format!("{address} was not asked yet"))),
-        };
-        ReplicaHealth {
-            address,
-            lag,
-            problem,
-        }
-    }
-}
-
-/// How long a replica rests that has failed so many times before.
-fn rest(times: u32) -> Duration {
-    FIRST_REST.saturating_mul(1 << times.min(16)).min(LONGEST_REST)
-}
-
-/// Why a replica that is so far behind is not read, if it is not.
-fn refusal(lag: &Lag, address: &str, bound: Duration) -> Option<Problem> {
-    let is_within = matches!(lag, Lag::Behind(lag) if *lag <= bound);
-    (!is_within).then(|| not_within(lag, address))
-}
-
-fn not_within(lag: &Lag, address: &str) -> Problem {
-    Problem {
-        text: match lag {
-            Lag::Behind(lag) => format!("{address} is {} behind", spoken(*lag)),
-            Lag::Unknown(why) => format!("how far {address} is behind is unknown: {why}"),
-            Lag::NotAReplica(how) => format!("{address} is no replica: {how}"),
-        },
-        reason: Reason::ReplicaLagging,
-    }
-}
-
-/// Coarse, so that what people read does not change all the time.
-fn spoken(lag: Duration) -> String {
-    match lag.as_secs() {
-        0 => format!("{} ms", lag.as_millis()),
-        seconds @ 1..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
-    }
 }
 
 /// Why no server was chosen.
@@ -301,24 +119,40 @@ impl<D: Driver> Pool<D> {
         patience: Duration,
         wait: Duration,
     ) -> Result<Lease<D>, ConnectorError> {
-        let pin = self.pinned().clone();
+        loop {
+            let pin = self.pinned().clone();
+            let lease = self.acquire_of(&pin, patience, wait).await?;
+            if let Some(lease) = self.chosen(lease) {
+                return Ok(lease);
+            }
+        }
+    }
+
+    async fn acquire_of(
+        self: &Arc<Self>,
+        pin: &Pin,
+        patience: Duration,
+        wait: Duration,
+    ) -> Result<Lease<D>, ConnectorError> {
         let pinned_to_primary = matches!(pin, Pin::Held { site: PRIMARY, .. });
         if self.sites.len() == PRIMARY + 1 || pinned_to_primary {
             let permit = self.permit(patience).await?;
             return self.connect(PRIMARY, permit).await;
         }
         let policy = self.server().on_replica_lag;
-        let began = Instant::now();
+        let (began, mut looks) = (Instant::now(), 0_u32);
         loop {
-            let problems = match self.choose(&pin, patience).await? {
-                Ok(lease) => return Ok(self.chosen(lease)),
+            // Where nothing else is left, asking in vain is better than not asking; but not all the time.
+            let is_eager = policy == OnReplicaLag::Fail || policy == OnReplicaLag::Wait && looks == 0;
+            looks += 1;
+            let problems = match self.choose(pin, is_eager, patience).await? {
+                Ok(lease) => return Ok(lease),
                 Err(problems) => problems,
             };
             match policy {
                 OnReplicaLag::UsePrimary if !matches!(pin, Pin::Held { .. }) => {
                     let permit = self.permit(patience).await?;
-                    let lease = self.connect(PRIMARY, permit).await?;
-                    return Ok(self.chosen(lease));
+                    return self.connect(PRIMARY, permit).await;
                 }
                 OnReplicaLag::Wait
                     if problems.iter().any(Problem::may_pass) && began.elapsed() + PAUSE < wait =>
@@ -330,16 +164,17 @@ impl<D: Driver> Pool<D> {
         }
     }
 
-    /// A connection to a replica within its bounds, or why there is none.
+    /// A connection to a replica within its bounds, or why there is none. One who is eager asks those that rest, too,
+    /// if all do.
     async fn choose(
         self: &Arc<Self>,
         pin: &Pin,
+        is_eager: bool,
         patience: Duration,
     ) -> Result<Result<Lease<D>, Vec<Problem>>, ConnectorError> {
         let server = self.server();
         let candidates = self.candidates(pin);
-        // Where nothing else is left, asking in vain is better than not asking.
-        let all_rest = server.on_replica_lag != OnReplicaLag::UsePrimary
+        let all_rest = is_eager
             && candidates
                 .iter()
                 .all(|site| self.sites[*site].record.rests().is_some());
@@ -466,20 +301,26 @@ impl<D: Driver> Pool<D> {
         self.sites[site].record.failed(&problem_of(error));
     }
 
-    fn chosen(self: &Arc<Self>, lease: Lease<D>) -> Lease<D> {
-        let mut pin = self.pinned();
-        if *pin == Pin::Wanted {
-            *pin = Pin::Held {
-                site: lease.site,
-                instance: lease.measured.as_ref().map(|known| known.instance.clone()),
-            };
+    /// The connection, unless in the meantime another one decided which server is read.
+    fn chosen(self: &Arc<Self>, lease: Lease<D>) -> Option<Lease<D>> {
+        let instance = lease.measured.as_ref().map(|known| known.instance.clone());
+        let this = Pin::Held {
+            site: lease.site,
+            instance,
+        };
+        {
+            let mut pin = self.pinned();
+            match *pin {
+                Pin::Wanted => *pin = this,
+                Pin::Held { .. } if *pin != this => return None,
+                Pin::Held { .. } | Pin::Free => {}
+            }
         }
-        drop(pin);
         if lease.is_replica() && self.has_idle(PRIMARY) {
             let pool = Arc::clone(self);
             self.spawn(async move { pool.close_idle(|idle| idle == PRIMARY).await });
         }
-        lease
+        Some(lease)
     }
 
     fn no_replica(&self, problems: &[Problem], waited: Duration) -> ConnectorError {
@@ -518,93 +359,5 @@ impl<D: Driver> Pool<D> {
                 .or(problems.first())
                 .map_or(Reason::ReplicaLagging, |problem| problem.reason),
         }
-    }
-}
-
-/// What an error says beside the source's name.
-fn problem_of(error: &ConnectorError) -> Problem {
-    let text = error.to_string();
-    let text = match text.split_once(": ") {
-        Some((_, rest)) => rest.to_owned(),
-        None => text,
-    };
-    Problem {
-        text,
-        reason: error.reason(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_measurement_ages() {
-        let seconds = Duration::from_secs;
-        let now = Instant::now();
-        let measured = |milliseconds_ago| Measured {
-            lag: seconds(29),
-            instance: String::new(),
-            asked: now - Duration::from_millis(milliseconds_ago),
-        };
-        assert!(measured(0).is_good(seconds(30)));
-        assert!(!measured(0).is_good(seconds(28)));
-        assert!(
-            !measured(500).is_good(seconds(29)),
-            "by now it may be 29.5 s behind"
-        );
-        assert!(!measured(1500).is_within(seconds(30)));
-        assert!(!measured(1500).is_good(seconds(60)), "too old to say anything");
-    }
-
-    #[test]
-    fn a_replica_that_fails_rests() {
-        let rests: Vec<u64> = (0..7).map(|times| rest(times).as_secs()).collect();
-        assert_eq!(rests, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(rest(u32::MAX), LONGEST_REST);
-
-        let record = Record::default();
-        let down = Problem {
-            text: "r:1 is down".to_owned(),
-            reason: Reason::ConnectionFailed,
-        };
-        record.claim();
-        assert!(record.rests().is_none(), "everybody may try what never failed");
-        record.failed(&down);
-        assert_eq!(
-            record.rests().map(|problem| problem.text),
-            Some(down.text.clone())
-        );
-        let health = record.health("r:1".to_owned(), LONGEST_REST);
-        assert_eq!((health.lag, health.problem), (None, Some(down.text.clone())));
-        if let Some(failure) = &mut record.locked().failure {
-            failure.until = Instant::now();
-        }
-        assert!(record.rests().is_none());
-        record.claim();
-        assert!(record.rests().is_some(), "one tries, the others go on");
-        record.measured(&Lag::Behind(Duration::ZERO), Instant::now());
-        assert!(record.rests().is_none());
-        let health = record.health("r:1".to_owned(), LONGEST_REST);
-        assert_eq!((health.lag, health.problem), (Some(Duration::ZERO), None));
-    }
-
-    #[test]
-    fn states_in_words() {
-        let bound = Duration::from_secs(30);
-        let said = |lag| refusal(&lag, "r:1", bound).map(|problem| problem.text);
-        assert_eq!(said(Lag::Behind(bound)), None);
-        for (milliseconds, words) in [
-            (30_001, "r:1 is 30 s behind"),
-            (125_000, "r:1 is 2 min behind"),
-            (7_300_000, "r:1 is 2 h behind"),
-        ] {
-            let lag = Lag::Behind(Duration::from_millis(milliseconds));
-            assert_eq!(said(lag).as_deref(), Some(words));
-        }
-        assert_eq!(
-            said(Lag::NotAReplica("it is in no recovery".to_owned())).as_deref(),
-            Some("r:1 is no replica: it is in no recovery")
-        );
     }
 }
