@@ -18,11 +18,17 @@ impl Pair {
         let replica = primary.replica();
         primary.database(
             "shop",
-            "CREATE TABLE t (i INT PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3); \
-             CREATE VIEW server AS SELECT @@port AS port",
+            &format!(
+                "CREATE TABLE t (i INT PRIMARY KEY); INSERT INTO t VALUES (1), (2), (3); \
+                 CREATE TABLE server (port INT); INSERT INTO server VALUES ({})",
+                primary.port
+            ),
         );
         let pair = Self { primary, replica };
         pair.caught_up();
+        // Tells which server answers.
+        pair.replica
+            .sql("shop", &format!("UPDATE server SET port = {}", pair.replica.port));
         pair
     }
 

@@ -210,7 +210,7 @@ impl Drop for PostgresServer {
 
 fn binaries() -> PathBuf {
     let complete = |directory: &Path| {
-        ["initdb", "pg_ctl", "postgres"]
+        ["initdb", "pg_basebackup", "pg_ctl", "postgres"]
             .iter()
             .all(|name| directory.join(name).is_file())
     };
@@ -225,7 +225,7 @@ fn binaries() -> PathBuf {
         .find(|directory| complete(directory))
         .unwrap_or_else(|| {
             panic!(
-                "these tests need PostgreSQL's server (initdb, pg_ctl, postgres) in PATH or in \
+                "these tests need PostgreSQL's server (initdb, pg_basebackup, pg_ctl, postgres) in PATH or in \
                  /usr/lib/postgresql/*/bin; on Debian: apt-get install postgresql-15"
             )
         })
