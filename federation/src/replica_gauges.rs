@@ -43,3 +43,45 @@ impl Federation {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lakegate_connectors::ReplicaHealth;
+    use lakegate_store::Key;
+
+    use super::*;
+    use crate::FederationOptions;
+
+    #[test]
+    fn replicas_that_are_there_have_lines() {
+        let federation = Federation::new(FederationOptions::default()).unwrap();
+        assert_eq!(federation.replica_gauges(), "");
+        let key = Key::new("data", "shop");
+        let replica = |address: &str, lag, problem: Option<&str>| ReplicaHealth {
+            address: address.to_owned(),
+            lag,
+            problem: problem.map(str::to_owned),
+        };
+        federation.health_map().set_replicas(
+            &key,
+            vec![
+                replica("a:5432", Some(Duration::from_millis(1500)), None),
+                replica("b:5432", None, Some("b:5432 is down")),
+            ],
+        );
+        let text = federation.replica_gauges();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(
+            lines,
+            [
+                r#"lakegate_data_source_replica_lag_seconds{data_source="data/shop",replica="a:5432"} 1.5"#,
+                r#"lakegate_data_source_replica_readable{data_source="data/shop",replica="a:5432"} 1"#,
+                r#"lakegate_data_source_replica_readable{data_source="data/shop",replica="b:5432"} 0"#,
+            ]
+        );
+        federation.health_map().remove_source(&key);
+        assert_eq!(federation.replica_gauges(), "");
+    }
+}

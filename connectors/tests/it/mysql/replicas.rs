@@ -61,7 +61,7 @@ impl Pair {
 #[tokio::test]
 async fn a_replica_is_read_while_it_is_close() {
     let pair = Pair::start();
-    let lag = |policy: &str| json!({"maxReplicaLag": "2s", "onReplicaLag": policy, "limits": {"statementTimeout": "1m"}});
+    let lag = |policy: &str| json!({"maxReplicaLag": "3s", "onReplicaLag": policy, "limits": {"statementTimeout": "1m"}});
 
     // What it may not ask it does not guess.
     let failing = pair.connector(&lag("Fail")).await;

@@ -38,6 +38,8 @@ impl Cluster {
             .await
             .unwrap();
         let replicas = (0..replicas).map(|_| primary.standby(configuration)).collect();
+        // A standby knows the age of what it replayed itself, not of what it was copied from.
+        admin.batch_execute("CREATE TABLE followed ()").await.unwrap();
         let cluster = Self {
             primary,
             replicas,
@@ -99,7 +101,7 @@ impl Cluster {
         wait_for(
             &replica,
             "SELECT pg_last_wal_receive_lsn() > pg_last_wal_replay_lsn() \
-             AND clock_timestamp() - pg_last_xact_replay_timestamp() > '2 s'",
+             AND clock_timestamp() - pg_last_xact_replay_timestamp() > '4 s'",
         )
         .await;
         replica
@@ -118,7 +120,8 @@ impl Cluster {
 
 async fn wait_for(admin: &Client, condition: &str) {
     for _ in 0..1200 {
-        if admin.query_one(condition, &[]).await.unwrap().get(0) {
+        let holds: Option<bool> = admin.query_one(condition, &[]).await.unwrap().get(0);
+        if holds == Some(true) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -228,7 +231,7 @@ async fn reads_go_to_replicas_alone() {
 #[tokio::test]
 async fn while_every_replica_lags() {
     let cluster = Cluster::start(1, "").await;
-    let lag = |policy: &str, timeout: &str| json!({"maxReplicaLag": "1s", "onReplicaLag": policy, "limits": {"statementTimeout": timeout}});
+    let lag = |policy: &str, timeout: &str| json!({"maxReplicaLag": "3s", "onReplicaLag": policy, "limits": {"statementTimeout": timeout}});
     let failing = cluster.connector(&lag("Fail", "1m")).await;
     let waiting = cluster.connector(&lag("Wait", "1m")).await;
     let impatient = cluster.connector(&lag("Wait", "1s")).await;
@@ -244,7 +247,7 @@ async fn while_every_replica_lags() {
     for session in [&fail, &raw] {
         let error = failure_of(session, "SELECT count(*) FROM t").await;
         for words in [
-            "shop: no replica is within maxReplicaLag (1 s)",
+            "shop: no replica is within maxReplicaLag (3 s)",
             &format!("127.0.0.1:{replica_port} is "),
             " behind",
             "onReplicaLag",
@@ -253,7 +256,7 @@ async fn while_every_replica_lags() {
         }
     }
     let health = failing.replicas().await;
-    assert!(health[0].lag > Some(Duration::from_secs(1)), "{health:?}");
+    assert!(health[0].lag > Some(Duration::from_secs(3)), "{health:?}");
     assert!(health[0].problem.is_some());
     let probed = failing.probe().await.unwrap_err();
     assert_eq!(probed.reason(), Reason::ReplicaLagging);
@@ -346,15 +349,31 @@ async fn replicas_that_fail() {
         stream.next().await.unwrap().unwrap();
         stream
     };
-    let mut stream = begin().await;
-    cluster
-        .admin
-        .batch_execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE; DELETE FROM t WHERE i = 1; COMMIT")
-        .await
-        .unwrap();
-    let error = rest(&mut stream).await;
-    assert!(error.contains("shop: the replica 127.0.0.1:"), "{error}");
-    assert!(error.contains("hot_standby_feedback"), "{error}");
+    let mut told = Vec::new();
+    for attempt in 1..=5 {
+        let mut stream = begin().await;
+        let sql = format!(
+            "BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE; DELETE FROM t WHERE i = {attempt}; COMMIT"
+        );
+        cluster.admin.batch_execute(&sql).await.unwrap();
+        let error = rest(&mut stream).await;
+        assert!(
+            error.contains("shop: ") && error.contains("127.0.0.1:"),
+            "{error}"
+        );
+        told.push(error);
+        // The server may also end the connection, and then says nothing.
+        if told.iter().any(|error| error.contains("hot_standby_feedback")) {
+            break;
+        }
+        cluster.caught_up(0).await;
+    }
+    assert!(
+        told.iter()
+            .any(|error| error.contains("shop: the replica 127.0.0.1:")
+                && error.contains("hot_standby_feedback")),
+        "{told:?}"
+    );
     cluster.caught_up(0).await;
 
     // One that ends in the middle of a query ends the query, too, and serves again when it is back.
