@@ -10,8 +10,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::failure::failure;
 use super::guard::{Guard, Oversized};
 use super::settings::Settings;
+use super::standing::standing;
 use crate::ConnectorError;
-use crate::server::{Driver, Server};
+use crate::server::{Address, Driver, Server, Standing};
 
 pub(super) type Pool = crate::server::Pool<Settings>;
 pub(super) type Lease = crate::server::Lease<Settings>;
@@ -45,6 +46,19 @@ impl Driver for Settings {
 
     fn server(&self) -> &Server {
         &self.server
+    }
+
+    fn at(&self, address: &Address) -> Self {
+        Self {
+            server: self.server.at(address),
+            database: self.database.clone(),
+        }
+    }
+
+    async fn standing(&self, connection: &mut Connection) -> Result<Standing, ConnectorError> {
+        standing(&connection.client)
+            .await
+            .map_err(|error| failure(self, &error))
     }
 
     async fn open(&self) -> Result<Connection, ConnectorError> {

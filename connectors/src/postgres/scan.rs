@@ -17,7 +17,7 @@ use tokio_postgres::CopyOutStream;
 use tokio_postgres::error::SqlState;
 
 use super::decode::{CopyDecoder, DecodeFailure, MAX_VALUE_BYTES, Problem};
-use super::failure::{answer_text, failure, is_connection_lost};
+use super::failure::{answer_text, failure, is_connection_lost, is_recovery_conflict};
 use super::guard::MAX_ROW_BYTES;
 use super::pool::{Lease, Pool};
 use super::render::{Answer, RemoteShape};
@@ -219,7 +219,7 @@ impl Scan {
 
     /// What the server's refusal of this table's statement means.
     fn refused(&self, lease: &Lease, error: &tokio_postgres::Error, elapsed: Duration) -> ConnectorError {
-        let settings = self.pool.driver();
+        let settings = lease.driver();
         if let Some(bytes) = oversized(lease) {
             return self.unreadable(format!(
                 "ValueTooLarge: holds a row of {bytes} bytes, and at most {MAX_ROW_BYTES} are read; leave the \
@@ -244,7 +244,7 @@ impl Scan {
                 table: self.shape.name.clone(),
             };
         }
-        if is_connection_lost(error) {
+        if is_connection_lost(error) || is_recovery_conflict(answer) {
             return failure(settings, error);
         }
         let remedy = if *code == SqlState::INSUFFICIENT_PRIVILEGE {

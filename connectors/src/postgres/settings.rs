@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use lakegate_crds::PostgresSpec;
 
+use crate::ConnectContext;
 use crate::server::{Server, ServerSpec};
-use crate::{ConnectContext, ConnectorError};
 
 /// One PostgreSQL database.
 #[derive(Debug, Clone)]
@@ -23,25 +23,21 @@ impl Deref for Settings {
 }
 
 impl Settings {
-    pub(super) fn new(spec: &PostgresSpec, context: &ConnectContext) -> Result<Self, ConnectorError> {
+    pub(super) fn new(spec: &PostgresSpec, context: &ConnectContext) -> Self {
         let server = ServerSpec {
-            kind: "postgres",
             primary: &spec.primary,
             default_port: PostgresSpec::DEFAULT_PORT,
             replicas: &spec.replicas,
+            max_replica_lag: spec.max_replica_lag.as_ref().map(lakegate_crds::Duration::get),
+            on_replica_lag: spec.on_replica_lag,
             credentials: &spec.credentials,
             tls: spec.tls(),
             limits: spec.limits(),
         };
-        Ok(Self {
-            server: Server::new(server, context)?,
+        Self {
+            server: Server::new(server, context),
             database: spec.database.clone(),
-        })
-    }
-
-    /// `host:port/database`.
-    pub(super) fn endpoint(&self) -> String {
-        format!("{}/{}", self.address(), self.database)
+        }
     }
 
     /// Opens a read-only transaction in which no setting of the server, the

@@ -4,6 +4,7 @@ mod connection;
 mod discovery;
 mod joins;
 mod pushdown;
+mod replicas;
 mod server;
 mod traps;
 mod values;

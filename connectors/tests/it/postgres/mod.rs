@@ -5,6 +5,7 @@ mod discovery;
 mod joins;
 mod keys;
 mod pushdown;
+mod replicas;
 mod server;
 mod sizes;
 mod tpch;
