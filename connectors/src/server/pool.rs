@@ -111,6 +111,11 @@ impl<D: Driver> Pool<D> {
     /// `Busy` when none becomes free in time, or why no connection can be made.
     pub(crate) async fn acquire(self: &Arc<Self>, patience: Duration) -> Result<Lease<D>, ConnectorError> {
         let permit = self.permit(patience).await?;
+        self.lease(permit).await
+    }
+
+    /// An idle connection where there is one, else a new one.
+    async fn lease(self: &Arc<Self>, permit: OwnedSemaphorePermit) -> Result<Lease<D>, ConnectorError> {
         let found = loop {
             let idle = self.locked().pop();
             match idle {
@@ -221,6 +226,22 @@ impl<D: Driver> Lease<D> {
         match &mut self.held {
             Some((connection, _)) => Ok(connection),
             None => Err(released(&self.pool)),
+        }
+    }
+
+    /// Another connection of the same pool, without waiting for one: only if two are
+    /// free, so that one stays for the next query. None is no failure; whoever asks
+    /// goes on with what it has.
+    pub(crate) async fn another(&self) -> Option<Self> {
+        let mut two = Arc::clone(&self.pool.permits).try_acquire_many_owned(2).ok()?;
+        let permit = two.split(1)?;
+        drop(two);
+        match self.pool.lease(permit).await {
+            Ok(lease) => Some(lease),
+            Err(error) => {
+                tracing::debug!(%error, "a scan goes on with fewer connections");
+                None
+            }
         }
     }
 
