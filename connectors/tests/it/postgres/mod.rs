@@ -6,6 +6,7 @@ mod joins;
 mod keys;
 mod pushdown;
 mod server;
+mod shared;
 mod sizes;
 mod tpch;
 mod values;
