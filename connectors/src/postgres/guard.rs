@@ -32,7 +32,7 @@ use super::decode::{COPY_DATA, MESSAGE_HEADER_BYTES};
 pub(super) const MAX_ROW_BYTES: u32 = 128 * 1024 * 1024;
 /// Rows are handed on once they are this many bytes, so that neither end wakes for
 /// a few of them.
-const CHUNK_BYTES: usize = 64 * 1024;
+const CHUNK_BYTES: usize = 128 * 1024;
 /// What is read at most at once while rows are diverted.
 const COPY_BUFFER_BYTES: usize = 2 * CHUNK_BYTES;
 /// The same of anything else: answers are short, and idle connections many.

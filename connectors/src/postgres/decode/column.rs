@@ -18,7 +18,7 @@ use arrow::datatypes::{
 };
 
 use super::numeric::{Decimal, unscaled};
-use super::{BATCH_BYTES, Problem, value_at};
+use super::{BATCH_BYTES, Positions, Problem, value_at};
 use crate::postgres::types::Wire;
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's day zero.
@@ -99,13 +99,13 @@ impl<T: Default + Copy> Values<T> {
     fn append(
         &mut self,
         data: &[u8],
-        positions: &[u32],
+        positions: Positions<'_>,
         decode: impl Fn(&[u8]) -> Result<T, Problem>,
     ) -> Result<(), Problem> {
         self.values.reserve(positions.len());
         // How many of these are in the validity.
         let mut known = 0;
-        for (index, &position) in positions.iter().enumerate() {
+        for (index, position) in positions.iter().enumerate() {
             let value = if let Some(bytes) = value_at(data, position)? {
                 decode(bytes)?
             } else {
@@ -144,10 +144,10 @@ impl Strings {
         }
     }
 
-    fn append(&mut self, data: &[u8], positions: &[u32]) -> Result<(), Problem> {
+    fn append(&mut self, data: &[u8], positions: Positions<'_>) -> Result<(), Problem> {
         self.offsets.reserve(positions.len());
         let mut known = 0;
-        for (index, &position) in positions.iter().enumerate() {
+        for (index, position) in positions.iter().enumerate() {
             if let Some(bytes) = value_at(data, position)? {
                 self.bytes.extend_from_slice(bytes);
             } else {
@@ -218,7 +218,7 @@ impl Column {
 
     /// Appends the values at these positions of `data`, where each begins with its
     /// length. After an error the column is of no more use.
-    pub(super) fn append(&mut self, data: &[u8], positions: &[u32]) -> Result<(), Problem> {
+    pub(super) fn append(&mut self, data: &[u8], positions: Positions<'_>) -> Result<(), Problem> {
         match self {
             Self::Bool(values) => values.append(data, positions, |bytes| match bytes {
                 [0] => Ok(false),
@@ -354,9 +354,9 @@ impl Column {
 }
 
 impl ListColumn {
-    fn append(&mut self, data: &[u8], positions: &[u32]) -> Result<(), Problem> {
+    fn append(&mut self, data: &[u8], positions: Positions<'_>) -> Result<(), Problem> {
         self.positions.clear();
-        for &position in positions {
+        for position in positions.iter() {
             match value_at(data, position)? {
                 Some(bytes) => {
                     self.find_elements(bytes, position)?;
@@ -366,7 +366,7 @@ impl ListColumn {
             }
             self.offsets.push(self.lengths);
         }
-        self.element.append(data, &self.positions)
+        self.element.append(data, Positions::of_values(&self.positions))
     }
 
     /// Layout (`array_send`): int32 dimensions, int32 has-NULLs, element oid,

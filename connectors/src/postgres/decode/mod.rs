@@ -74,8 +74,8 @@ pub(super) enum DecodeFailure {
 pub(super) struct CopyDecoder {
     schema: SchemaRef,
     columns: Vec<Column>,
-    /// Of each column, where values are that were found and not appended.
-    positions: Vec<Vec<u32>>,
+    /// Where values are that were found and not appended, row by row.
+    positions: Vec<u32>,
     rows: usize,
     bytes: usize,
     max_rows: usize,
@@ -94,7 +94,7 @@ impl CopyDecoder {
         Self {
             schema,
             columns: wires.iter().map(Column::new).collect(),
-            positions: vec![Vec::new(); wires.len()],
+            positions: Vec::new(),
             rows: 0,
             bytes: 0,
             max_rows: max_rows.max(1),
@@ -242,14 +242,16 @@ impl CopyDecoder {
 
     /// Finds the values of one row; its end, none if it is not all there.
     fn find_values(&mut self, data: &[u8], start: usize) -> Result<Option<usize>, DecodeFailure> {
+        let found = self.positions.len();
+        self.positions.resize(found + self.columns.len(), 0);
         let mut at = start;
-        for (column, positions) in self.positions.iter_mut().enumerate() {
+        for (column, position) in self.positions[found..].iter_mut().enumerate() {
             let Some(length) = length_at(data, at) else {
                 at = usize::MAX;
                 break;
             };
             // A message is at most 128 MiB long, and so is all that is pending.
-            positions.push(at as u32);
+            *position = at as u32;
             at += LENGTH_BYTES;
             match usize::try_from(length) {
                 Ok(length) if length <= MAX_VALUE_BYTES => at += length,
@@ -264,27 +266,55 @@ impl CopyDecoder {
         if at <= data.len() {
             return Ok(Some(at));
         }
-        for positions in &mut self.positions {
-            // Of whole rows, each of which begins before this one.
-            while positions
-                .last()
-                .is_some_and(|&position| position as usize >= start)
-            {
-                positions.pop();
-            }
-        }
+        self.positions.truncate(found);
         Ok(None)
     }
 
     /// Appends the values that were found in `data`.
     fn append_rows(&mut self, data: &[u8]) -> Result<(), DecodeFailure> {
-        for (column, (values, positions)) in self.columns.iter_mut().zip(&mut self.positions).enumerate() {
+        for (column, values) in self.columns.iter_mut().enumerate() {
+            let positions = Positions {
+                rows: &self.positions,
+                columns: self.schema.fields().len(),
+                column,
+            };
             values
                 .append(data, positions)
                 .map_err(|problem| DecodeFailure::Value { column, problem })?;
-            positions.clear();
         }
+        self.positions.clear();
         Ok(())
+    }
+}
+
+/// Where the values of one column are: of each row, where its value begins with its
+/// length.
+#[derive(Debug, Clone, Copy)]
+struct Positions<'a> {
+    /// Those of all columns, row by row.
+    rows: &'a [u32],
+    columns: usize,
+    column: usize,
+}
+
+impl<'a> Positions<'a> {
+    /// Of one column by itself.
+    fn of_values(rows: &'a [u32]) -> Self {
+        Self {
+            rows,
+            columns: 1,
+            column: 0,
+        }
+    }
+
+    fn len(self) -> usize {
+        self.rows.len() / self.columns
+    }
+
+    fn iter(self) -> impl Iterator<Item = u32> {
+        self.rows
+            .chunks_exact(self.columns)
+            .filter_map(move |row| row.get(self.column).copied())
     }
 }
 
