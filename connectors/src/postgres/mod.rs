@@ -9,6 +9,7 @@
 //! form in its column (an infinite date, NaN in a decimal, 24:00:00, an array
 //! of two dimensions) is an error that names the column, never another value.
 
+mod blocks;
 mod constant;
 mod decode;
 mod discover;
@@ -19,6 +20,7 @@ mod pool;
 mod render;
 mod scan;
 mod settings;
+mod shared;
 mod standing;
 mod types;
 
@@ -160,7 +162,8 @@ impl Connector for PostgresConnector {
             columns,
             joined: Vec::new(),
         };
-        let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape));
+        let blocks = blocks::of(&table.facts);
+        let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape, blocks));
         Ok(Arc::new(RemoteTableProvider::new(
             Arc::new(table.clone()),
             remote,

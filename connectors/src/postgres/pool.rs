@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::channel::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::failure;
-use super::guard::{Guard, Oversized};
+use super::guard::{Guard, Outlet, Oversized};
 use super::settings::Settings;
 use super::standing::standing;
 use crate::ConnectorError;
@@ -29,6 +31,11 @@ impl Connection {
     /// the connection.
     pub(super) fn oversized(&self) -> Option<u32> {
         self.guard.oversized.bytes()
+    }
+
+    /// The rows of the COPY that is sent next, past the driver.
+    pub(super) fn divert(&self) -> mpsc::Receiver<Bytes> {
+        self.guard.outlet.divert()
     }
 }
 
@@ -67,6 +74,7 @@ impl Driver for Settings {
         let guard = Guard {
             tls: self.tls_config().await?.map(MakeRustlsConnect::new),
             oversized: Oversized::default(),
+            outlet: Outlet::default(),
         };
         let negotiation = if guard.tls.is_some() {
             SslNegotiation::Postgres

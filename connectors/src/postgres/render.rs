@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use datafusion::common::ScalarValue;
 
+use super::blocks::Blocks;
 use super::constant::{constant, identifier, literal, quoted};
 use super::types::{RemoteColumn, TextForm, Wire, oid};
 use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
@@ -119,6 +120,15 @@ impl RemoteShape {
 
     /// The query whose rows a scan reads.
     pub(super) fn select(&self, request: &ScanRequest) -> String {
+        self.select_of(request, None)
+    }
+
+    /// The query for those of the rows that are in some blocks of the table.
+    pub(super) fn select_blocks(&self, request: &ScanRequest, blocks: &Blocks) -> String {
+        self.select_of(request, Some(blocks))
+    }
+
+    fn select_of(&self, request: &ScanRequest, blocks: Option<&Blocks>) -> String {
         let qualified = self.is_qualified(request);
         let answers = self.answers(request);
         let mut sql = "SELECT".to_owned();
@@ -166,6 +176,14 @@ impl RemoteShape {
         for (position, predicate) in request.predicates.iter().enumerate() {
             sql.push_str(if position == 0 { " WHERE " } else { " AND " });
             condition(predicate, self, &column, &mut sql);
+        }
+        if let Some(blocks) = blocks {
+            sql.push_str(if request.predicates.is_empty() {
+                " WHERE "
+            } else {
+                " AND "
+            });
+            let _ = write!(sql, "{blocks}");
         }
         if let Some(grouping) = &request.grouping {
             for (position, key) in grouping.keys.iter().enumerate() {

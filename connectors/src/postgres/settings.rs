@@ -1,6 +1,7 @@
 //! Where a database is and how it may be used.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use lakegate_crds::PostgresSpec;
 
@@ -45,13 +46,10 @@ impl Settings {
     /// settings end with the transaction: nothing leaks through a connection
     /// pooler that hands out sessions per transaction.
     pub(super) fn begin(&self) -> String {
-        // The server's limit is an i32; 0 would mean no timeout at all.
-        let timeout = i32::try_from(self.statement_timeout.as_millis())
-            .unwrap_or(i32::MAX)
-            .max(1);
+        let timeout = self.timeout_after(Duration::ZERO);
         format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-             SET LOCAL statement_timeout = {timeout}; \
+             {timeout}; \
              SET LOCAL search_path = pg_catalog, pg_temp; \
              SET LOCAL TimeZone = 'UTC'; \
              SET LOCAL DateStyle = 'ISO, YMD'; \
@@ -60,5 +58,13 @@ impl Settings {
              SET LOCAL bytea_output = 'hex'; \
              SET LOCAL standard_conforming_strings = on"
         )
+    }
+
+    /// The limit of a statement that is part of a work which has taken this long.
+    pub(super) fn timeout_after(&self, elapsed: Duration) -> String {
+        let left = self.statement_timeout.saturating_sub(elapsed);
+        // The server's limit is an i32; 0 would mean no timeout at all.
+        let timeout = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
+        format!("SET LOCAL statement_timeout = {timeout}")
     }
 }

@@ -345,6 +345,22 @@ impl<D: Driver> Lease<D> {
         drop(permit);
     }
 
+    /// Another connection to the same server, without waiting for one: only if two are
+    /// free, so that one stays for the next query. None is no failure; whoever asks
+    /// goes on with what it has.
+    pub(crate) async fn another(&self) -> Option<Self> {
+        let mut two = Arc::clone(&self.pool.permits).try_acquire_many_owned(2).ok()?;
+        let permit = two.split(1)?;
+        drop(two);
+        match self.pool.connect(self.site, permit).await {
+            Ok(lease) => Some(lease),
+            Err(error) => {
+                tracing::debug!(%error, "a scan goes on with fewer connections");
+                None
+            }
+        }
+    }
+
     /// Ends the transaction and hands the connection to the next user.
     pub(crate) fn release(mut self) {
         let Some((mut connection, permit)) = self.held.take() else {

@@ -7,6 +7,7 @@ mod keys;
 mod pushdown;
 mod replicas;
 mod server;
+mod shared;
 mod sizes;
 mod tpch;
 mod values;
