@@ -2,15 +2,13 @@
 
 import contextlib
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import peers
-from processes import memory
+from processes import memory, peak_during
+from served import serving
 from wire import Client
 
 QUESTION = """select a.name as destination, count(*) as departures, avg(f.dep_delay) as mean_delay
@@ -20,22 +18,6 @@ OURS = QUESTION.format(flights='history."default".flights', airports="reference.
 THEIRS = QUESTION.format(flights="flights", airports="airports")
 STREAMED_ROWS = 10_000_000
 STREAM = f"select value as n, value * 2 as m, 'row ' || value as t from generate_series(1, {STREAMED_ROWS}) t(value)"
-
-
-@contextlib.contextmanager
-def serving(binary: str) -> Iterator[tuple[int, int]]:
-    """A serve of the flights in a new state directory: its process and its port."""
-    with tempfile.TemporaryDirectory() as state:
-        port = peers.free_port()
-        process = subprocess.Popen(
-            [binary, "serve", "examples/flights", "--state-dir", state, "--listen", f"127.0.0.1:{port}",
-             "--http", f"127.0.0.1:{peers.free_port()}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            yield process.pid, port
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def ours(port: int) -> Client:
@@ -83,24 +65,6 @@ def drain(query: Callable[[str], tuple[int, int]], sql: str) -> str:
     return f"{size / 1e6 / seconds:.0f} MB/s, {rows / seconds / 1e6:.2f} Mrow/s"
 
 
-def growth(process: int, work: Callable[[], str]) -> tuple[str, float]:
-    """What the work says, and by how many MiB the process's RSS rose at most while it went on."""
-    before = memory(process)["VmRSS"]
-    peak = [before]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], memory(process)["VmRSS"])
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    said = work()
-    done.set()
-    watcher.join()
-    return said, peak[0] - before
-
-
 def report(what: str, values: list[float], unit: str, target: float | None = None) -> None:
     median = statistics.median(values)
     line = f"{what}: median {median:.3g} {unit} (min {min(values):.3g}, max {max(values):.3g}, n={len(values)})"
@@ -113,12 +77,12 @@ def measure(binary: str) -> None:
     starts = []
     for _ in range(5):
         begin = time.perf_counter()
-        with serving(binary) as (_, port):
+        with serving(binary, "examples/flights") as (_, port):
             first_answer(port)
             starts.append(time.perf_counter() - begin)
     report("start to first answered query", starts, "s", 0.5)
 
-    with serving(binary) as (process, port), peers.postgres() as peer_port:
+    with serving(binary, "examples/flights") as (process, port), peers.postgres() as peer_port:
         await_first_run(port)
         time.sleep(5)
         idle = memory(process)
@@ -136,8 +100,8 @@ def measure(binary: str) -> None:
             ("simple, text", client.simple, peer.simple),
             ("extended, binary", client.extended, peer.extended),
         ):
-            speed, rise = growth(process, lambda query=query: drain(query, STREAM))
-            report(f"RSS growth streaming {rows} ({name}; {speed})", [rise], "MiB", 64)
+            speed, before, peak = peak_during(process, lambda query=query: drain(query, STREAM))
+            report(f"RSS growth streaming {rows} ({name}; {speed})", [peak - before], "MiB", 64)
             print(f"  PostgreSQL streams them at {drain(peer_query, STREAM)}", flush=True)
 
 
