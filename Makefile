@@ -53,10 +53,10 @@ bench:         ## measure what README claims (release build)
 	$(CARGO) build --release --locked
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/run.sh
 
-bench-cluster: ## measure the operator over a thousand Exports on a real API server (release build)
-	$(CARGO) build --release --locked
-	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/cluster.sh
-
 bench-relational: ## measure queries over PostgreSQL and MariaDB beside DuckDB and Trino (release build)
 	$(CARGO) build --release --locked
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/relational.sh
+
+bench-cluster: ## measure the operator over a thousand Exports on a real API server (release build)
+	$(CARGO) build --release --locked
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/cluster.sh

@@ -2,8 +2,6 @@
 
 import os
 import pathlib
-import threading
-from collections.abc import Callable
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -24,23 +22,3 @@ def processor_seconds(process: int) -> float:
     fields = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     user, system = int(fields[11]), int(fields[12])
     return (user + system) / TICKS
-
-
-def peak_during(process: int, work: Callable[[], str]) -> tuple[str, float, float]:
-    """What the work says, and the MiB that the process had resident before it and at the most while it went on."""
-    before = memory(process)["VmRSS"]
-    peak = [before]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], memory(process)["VmRSS"])
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        said = work()
-    finally:
-        done.set()
-        watcher.join()
-    return said, before, peak[0]

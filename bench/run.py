@@ -1,13 +1,13 @@
 """Measurements of a release binary, with peers in the same run; see run.sh."""
 
 import contextlib
-import statistics
 import sys
 import time
 from collections.abc import Callable
 
 import peers
-from processes import memory, peak_during
+from measuring import growth, report, warm
+from processes import memory
 from served import serving
 from wire import Client
 
@@ -44,18 +44,6 @@ def await_first_run(port: int) -> None:
             time.sleep(0.1)
 
 
-def warm(ask: Callable[[], object]) -> list[float]:
-    """Milliseconds of each of 20, after 3 that do not count."""
-    for _ in range(3):
-        ask()
-    times = []
-    for _ in range(20):
-        begin = time.perf_counter()
-        ask()
-        times.append((time.perf_counter() - begin) * 1000)
-    return times
-
-
 def drain(query: Callable[[str], tuple[int, int]], sql: str) -> str:
     """Streams the large result; its speed in words."""
     begin = time.perf_counter()
@@ -63,14 +51,6 @@ def drain(query: Callable[[str], tuple[int, int]], sql: str) -> str:
     seconds = time.perf_counter() - begin
     assert rows == STREAMED_ROWS, rows
     return f"{size / 1e6 / seconds:.0f} MB/s, {rows / seconds / 1e6:.2f} Mrow/s"
-
-
-def report(what: str, values: list[float], unit: str, target: float | None = None) -> None:
-    median = statistics.median(values)
-    line = f"{what}: median {median:.3g} {unit} (min {min(values):.3g}, max {max(values):.3g}, n={len(values)})"
-    if target is not None:
-        line += f"; target {target:g} {unit}: {'within' if median <= target else 'OVER'}"
-    print(line, flush=True)
 
 
 def measure(binary: str) -> None:
@@ -100,8 +80,8 @@ def measure(binary: str) -> None:
             ("simple, text", client.simple, peer.simple),
             ("extended, binary", client.extended, peer.extended),
         ):
-            speed, before, peak = peak_during(process, lambda query=query: drain(query, STREAM))
-            report(f"RSS growth streaming {rows} ({name}; {speed})", [peak - before], "MiB", 64)
+            speed, rise = growth(process, lambda query=query: drain(query, STREAM))
+            report(f"RSS growth streaming {rows} ({name}; {speed})", [rise], "MiB", 64)
             print(f"  PostgreSQL streams them at {drain(peer_query, STREAM)}", flush=True)
 
 

@@ -37,7 +37,7 @@ pub(super) struct Answer {
 const MAX_LIST: usize = 1000;
 
 impl Spelling for RemoteShape {
-    fn constant(&self, value: &ScalarValue) -> String {
+    fn constant(&self, _: usize, value: &ScalarValue) -> String {
         constant(value)
     }
 

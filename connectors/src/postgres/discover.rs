@@ -265,7 +265,7 @@ impl ColumnRow {
             element: element.map(|(type_oid, _, domain)| ElementFacts { type_oid, domain }),
             composite: row.is_some_and(|row| row.kind == "c") || type_oid == RECORD,
             // A foreign server compares by rules nobody here knows.
-            bytewise: [oid::TEXT, oid::VARCHAR].contains(&type_oid)
+            bytewise: [oid::TEXT, oid::VARCHAR, oid::BPCHAR].contains(&type_oid)
                 && self.deterministic
                 && server.utf8
                 && kind != TableKind::Foreign,

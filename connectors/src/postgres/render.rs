@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 
 use datafusion::common::ScalarValue;
 
-use super::constant::{constant, identifier, literal};
+use super::constant::{constant, identifier, literal, quoted};
 use super::types::{RemoteColumn, TextForm, Wire, oid};
-use crate::scan::{Comparison, GroupOutput, JoinedTable, Predicate, ScanRequest, Verdict};
+use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
 use crate::server::{Spelling, condition};
 
 /// A table as SQL names it, with its columns in the order of its description.
@@ -32,12 +32,37 @@ pub(super) struct Answer {
 }
 
 impl Spelling for RemoteShape {
-    fn constant(&self, value: &ScalarValue) -> String {
-        constant(value)
+    fn constant(&self, column: usize, value: &ScalarValue) -> String {
+        match (self.columns.get(column).map(|column| &column.wire), value) {
+            // As text it would be compared with the column's text, which has lost its blanks.
+            (Some(Wire::Text(TextForm::Native(oid::BPCHAR))), ScalarValue::Utf8(Some(text))) => {
+                format!("{}::pg_catalog.bpchar", quoted(text))
+            }
+            _ => constant(value),
+        }
     }
 
     fn holds(&self, column: &str) -> String {
         column.to_owned()
+    }
+}
+
+/// The columns of groups, in conditions on them.
+struct Outputs<'a> {
+    shape: &'a RemoteShape,
+    grouping: &'a Grouping,
+}
+
+impl Spelling for Outputs<'_> {
+    fn constant(&self, column: usize, value: &ScalarValue) -> String {
+        match self.grouping.outputs.get(column) {
+            Some(GroupOutput::Key(key)) => self.shape.constant(*key, value),
+            _ => constant(value),
+        }
+    }
+
+    fn holds(&self, column: &str) -> String {
+        self.shape.holds(column)
     }
 }
 
@@ -133,7 +158,15 @@ impl RemoteShape {
             };
             for (position, predicate) in grouping.having.iter().enumerate() {
                 sql.push_str(if position == 0 { " HAVING " } else { " AND " });
-                condition(predicate, self, &output, &mut sql);
+                condition(
+                    predicate,
+                    &Outputs {
+                        shape: self,
+                        grouping,
+                    },
+                    &output,
+                    &mut sql,
+                );
             }
             // Nothing else would say that all rows are one group.
             if grouping.keys.is_empty() && grouping.having.is_empty() && answers.is_empty() {
@@ -277,9 +310,15 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
                 Err("the order of text depends on the collation")
             }
         }
-        Wire::Text(TextForm::Native(oid::BPCHAR)) => {
-            Err("PostgreSQL ignores trailing blanks of character(n)")
-        }
+        Wire::Text(TextForm::Native(oid::BPCHAR)) => match (column.characters, value) {
+            // Every value has as many characters, so that no blanks but the same are ignored.
+            (Some(characters), ScalarValue::Utf8(Some(text)))
+                if comparison.is_equality() && column.bytewise && text.chars().count() == characters =>
+            {
+                Ok(())
+            }
+            _ => Err("PostgreSQL ignores trailing blanks of character(n)"),
+        },
         Wire::Text(_) | Wire::Oid | Wire::List(_) => Err("PostgreSQL compares this type by its own rules"),
     };
     match allowed {

@@ -285,6 +285,8 @@ pub(super) struct RemoteColumn {
     pub cast: String,
     pub composite: bool,
     pub bytewise: bool,
+    /// Of `character(n)`, how many characters each value is padded to.
+    pub characters: Option<usize>,
 }
 
 impl RemoteColumn {
@@ -317,6 +319,13 @@ impl RemoteColumn {
             cast,
             composite: facts.composite,
             bytewise: facts.bytewise,
+            characters: match (facts.type_oid, facts.element) {
+                // The modifier counts its own four bytes.
+                (oid::BPCHAR, None) => usize::try_from(facts.modifier - 4)
+                    .ok()
+                    .filter(|length| *length > 0),
+                _ => None,
+            },
         }
     }
 }

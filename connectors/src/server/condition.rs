@@ -8,8 +8,8 @@ use crate::scan::Predicate;
 
 /// How a dialect spells what is in a condition.
 pub(crate) trait Spelling {
-    /// A constant that the dialect's verdict admits.
-    fn constant(&self, value: &ScalarValue) -> String;
+    /// A constant that the dialect's verdict admits beside the column of this index.
+    fn constant(&self, column: usize, value: &ScalarValue) -> String;
 
     /// That a boolean column, spelt already, holds.
     fn holds(&self, column: &str) -> String;
@@ -40,7 +40,10 @@ pub(crate) fn condition(
             sql.push_str(&spelling.holds(&column(*index)));
             return;
         }
-        Predicate::IsNull { column: index, negated } => {
+        Predicate::IsNull {
+            column: index,
+            negated,
+        } => {
             write!(sql, "({} IS {}NULL)", column(*index), not(*negated))
         }
         Predicate::Compare {
@@ -52,14 +55,17 @@ pub(crate) fn condition(
             "({} {} {})",
             column(*index),
             comparison.sql(),
-            spelling.constant(value)
+            spelling.constant(*index, value)
         ),
         Predicate::In {
             column: index,
             values,
             negated,
         } => {
-            let values: Vec<String> = values.iter().map(|value| spelling.constant(value)).collect();
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| spelling.constant(*index, value))
+                .collect();
             write!(
                 sql,
                 "({} {}IN ({}))",
@@ -78,8 +84,8 @@ pub(crate) fn condition(
             "({} {}BETWEEN {} AND {})",
             column(*index),
             not(*negated),
-            spelling.constant(low),
-            spelling.constant(high)
+            spelling.constant(*index, low),
+            spelling.constant(*index, high)
         ),
     };
 }
