@@ -146,7 +146,7 @@ class Bench:
 
     def dashboard(self) -> None:
         """Many panels at once, each a session of its own, while the stores tell who is connected."""
-        begins = [datetime.date(1992 + quarter // 8, quarter % 8 + 1, 1) for quarter in range(PANELS)]
+        begins = [datetime.date(1992 + number // 8, number % 8 + 1, 1) for number in range(PANELS)]
         panels = [{"begin": begin, "end": begin + datetime.timedelta(days=90)} for begin in begins]
         for values in panels:
             self.timed(questions.PANEL, self.postgres, **values)

@@ -1,7 +1,9 @@
 """TPC-H in the stores: every table in PostgreSQL, and the customers and orders in MariaDB too."""
 
 import contextlib
+import os
 import pathlib
+import shutil
 import sys
 import tempfile
 
@@ -10,6 +12,7 @@ import psycopg2
 
 import peers
 
+CACHE = pathlib.Path(os.environ.get("LAKEGATE_CACHE") or pathlib.Path.home() / ".cache/lakegate") / "tpch"
 # The standard's columns: identifiers are integers, of orders those that need not fit in 32 bits.
 COLUMNS = {
     "region": "r_regionkey int not null primary key, r_name char(25) not null, r_comment varchar(152)",
@@ -55,47 +58,56 @@ def extension(name: str) -> str:
     raise RuntimeError(f"DuckDB's extension {name} {duckdb.__version__} is not installed")
 
 
-def generate(scale: float, directory: pathlib.Path) -> None:
-    """Writes the tables as the standard's own generator makes them, a CSV file each."""
-    with duckdb.connect() as database:
-        database.load_extension(extension("tpch"))
-        database.execute(f"call dbgen(sf = {scale})")
-        for table in COLUMNS:
-            database.execute(f"copy {table} to '{directory / table}.csv' (header false)")
+def files(scale: float) -> pathlib.Path:
+    """The folder with the tables as the standard's own generator makes them, a CSV file each; made once and kept."""
+    folder = CACHE / f"{scale:g}"
+    if folder.exists():
+        return folder
+    CACHE.mkdir(parents=True, exist_ok=True)
+    making = pathlib.Path(tempfile.mkdtemp(dir=CACHE))
+    try:
+        with duckdb.connect() as database:
+            database.load_extension(extension("tpch"))
+            database.execute(f"call dbgen(sf = {scale})")
+            for table in COLUMNS:
+                database.execute(f"copy {table} to '{making / table}.csv' (header false)")
+        making.rename(folder)
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return folder
 
 
 def load(scale: float, postgres: int, mariadb_socket: str) -> None:
     """Fills both servers, with indexes and statistics."""
-    # Files of the directory are read by servers' clients alone, so it may stay private.
-    with tempfile.TemporaryDirectory(prefix="lakegate-bench-") as directory:
-        generate(scale, pathlib.Path(directory))
-        load_postgres(postgres, pathlib.Path(directory))
-        load_mariadb(mariadb_socket, pathlib.Path(directory))
+    folder = files(scale)
+    load_postgres(postgres, folder)
+    load_mariadb(mariadb_socket, folder)
 
 
-def load_postgres(port: int, directory: pathlib.Path) -> None:
+def load_postgres(port: int, folder: pathlib.Path) -> None:
     with contextlib.closing(psycopg2.connect(host="127.0.0.1", port=port, user="postgres")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             for table, columns in COLUMNS.items():
                 cursor.execute(f"create table {table} ({columns})")
-                with (directory / f"{table}.csv").open(encoding="utf-8") as rows:
+                with (folder / f"{table}.csv").open(encoding="utf-8") as rows:
                     cursor.copy_expert(f"copy {table} from stdin (format csv)", rows)
                 for key in INDEXES.get(table, []):
                     cursor.execute(f"create index on {table} ({key})")
             cursor.execute(f"create role {USER} login password '{PASSWORD}'")
             cursor.execute(f"grant select on all tables in schema public to {USER}")
-            cursor.execute("vacuum analyze")
+            cursor.execute("vacuum (freeze, analyze)")
+            # What was just written must not be written out while something is measured.
             cursor.execute("checkpoint")
 
 
-def load_mariadb(socket_file: str, directory: pathlib.Path) -> None:
+def load_mariadb(socket_file: str, folder: pathlib.Path) -> None:
     peers.mariadb(socket_file, "create database tpch character set utf8mb4")
     for table in IN_MARIADB:
         peers.mariadb(
             socket_file,
             f"create table {table} ({COLUMNS[table]}); "
-            f"load data local infile '{directory / table}.csv' into table {table} character set utf8mb4 "
+            f"load data local infile '{folder / table}.csv' into table {table} character set utf8mb4 "
             "fields terminated by ',' optionally enclosed by '\"' escaped by '';",
             "tpch")
         for key in INDEXES[table]:
