@@ -187,11 +187,11 @@ def trino(home: pathlib.Path, java: str, directory: pathlib.Path, postgres: int,
     port = peers.free_port()
     etc = directory / "etc"
     (etc / "catalog").mkdir(parents=True)
-    # Its start loads what it finds, and it has a hundred connectors.
+    # Its start loads whatever is there, a hundred plugins. PostgreSQL's knows the types of the geospatial one.
     plugins = directory / "plugin"
     plugins.mkdir()
-    for connector in ("postgresql", "mariadb"):
-        (plugins / connector).symlink_to(home / "plugin" / connector)
+    for plugin in ("postgresql", "mariadb", "geospatial"):
+        (plugins / plugin).symlink_to(home / "plugin" / plugin)
     (etc / "config.properties").write_text(
         f"coordinator=true\nnode-scheduler.include-coordinator=true\nhttp-server.http.port={port}\n"
         f"discovery.uri=http://127.0.0.1:{port}\n")
