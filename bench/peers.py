@@ -1,6 +1,7 @@
 """The peers: PostgreSQL with the example's rows loaded, and DuckDB over the example's own files."""
 
 import contextlib
+import getpass
 import glob
 import os
 import pathlib
@@ -9,6 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 
 import duckdb
@@ -53,6 +55,48 @@ def empty_postgres() -> Iterator[int]:
             run(f"{binaries}/pg_ctl", "-w", "-D", data, "-m", "fast", "stop")
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def empty_mariadb() -> Iterator[tuple[int, str]]:
+    """A throw-away server with default settings; yields its port and the socket of its administrator."""
+    # Debian keeps the server out of the path of those who are not root.
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    with tempfile.TemporaryDirectory(prefix="lakegate-bench-") as directory:
+        user = getpass.getuser()
+        data, socket_file, port = f"{directory}/data", f"{directory}/socket", free_port()
+        subprocess.run(
+            ["mariadb-install-db", "--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal",
+             f"--datadir={data}", f"--user={user}"], check=True, stdout=subprocess.DEVNULL)
+        server = subprocess.Popen(
+            [shutil.which("mariadbd", path=path), "--no-defaults", f"--datadir={data}", f"--socket={socket_file}",
+             f"--pid-file={directory}/pid", f"--user={user}", f"--port={port}", "--bind-address=127.0.0.1",
+             "--skip-name-resolve", "--local-infile=ON"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            await_mariadb(server, socket_file)
+            yield port, socket_file
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def mariadb(socket_file: str, sql: str, database: str = "") -> str:
+    """Runs statements as the administrator; the answer in tab-separated lines."""
+    command = ["mariadb", "--no-defaults", "--local-infile=1", "--batch", "--skip-column-names", "-u", "root",
+               f"--socket={socket_file}", "--default-character-set=utf8mb4", *([database] if database else [])]
+    return subprocess.run(command, input=sql, check=True, capture_output=True, text=True).stdout
+
+
+def await_mariadb(server: subprocess.Popen, socket_file: str) -> None:
+    for _ in range(1200):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            mariadb(socket_file, "select 1")
+            return
+        if server.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError("MariaDB did not come up")
 
 
 @contextlib.contextmanager

@@ -1,9 +1,9 @@
-"""Queries over relational stores, with peers in the same run; see relational.sh."""
+"""Queries over PostgreSQL and MariaDB, asked of Lakegate and of its peers in one run; see relational.sh."""
 
+import collections
+import concurrent.futures
 import contextlib
 import datetime
-import decimal
-import math
 import os
 import pathlib
 import statistics
@@ -14,264 +14,253 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-import psycopg2
-
+import engines
 import peers
+import questions
 import tpch
-import trino
-from measuring import growth, report, warm
-from processes import memory, processor_seconds
+from engines import DuckDb, Engine, Lakegate, Postgres
+from measuring import growth
+from processes import memory
+from questions import Question, check
+from table import Table
 from wire import Client
 
-SCALE = os.environ.get("LAKEGATE_BENCH_SCALE", "1")
-RUNS = 5
+SCALE = float(os.environ.get("LAKEGATE_BENCH_SCALE", "1"))
+ROUNDS = 5
+# How often a question that takes milliseconds is asked.
+ASKED = 200
+UNCOUNTED = 5
+# And one for which a peer may read a whole table.
+FEW = 10
+PANELS = 50
+# The default of a DataSource's limits.maxConnections.
 CONNECTIONS = 4
-OURS = {table: f"shop.public.{table}" for table in tpch.TABLES}
-ACROSS = OURS | {table: f"crm.tpch.{table}" for table in tpch.IN_MARIADB}
-THEIRS = {table: table for table in tpch.TABLES}
-IN_DUCKDB = {table: f"pg.public.{table}" for table in tpch.TABLES}
-DUCKDB_ACROSS = IN_DUCKDB | {table: f"my.{table}" for table in tpch.IN_MARIADB}
-
-Answer = list[tuple[object, ...]]
-Ask = Callable[[str], Answer]
 
 
-class Peer:
-    """Somebody who answers queries, and the process that works for it, if that is the client's side of a store."""
+class Bench:
+    def __init__(self, postgres: Postgres, gateway: tuple[int, int], duckdb: DuckDb):
+        self.postgres, self.duckdb = postgres, duckdb
+        self.process, self.port = gateway
+        self.lakegate = Lakegate(self.process, self.port)
+        self.raw = Lakegate(self.process, self.port, "set lakegate.pushdown = off")
+        self.table = Table(self.lakegate.name)
+        # PostgreSQL's answers, which every other is compared with.
+        self.right: dict[str, engines.Rows] = {}
 
-    def __init__(self, name: str, ask: Ask, local: dict[str, str], across: dict[str, str] | None, process: int | None):
-        self.name, self.ask, self.local, self.across, self.process = name, ask, local, across, process
+    def explain(self) -> None:
+        for question in questions.ANALYTIC:
+            print(f"\n{question.title}:\n{self.lakegate.explain(question.of(self.lakegate))}", flush=True)
+        print(flush=True)
 
+    def timed(self, question: Question, who: Engine, **values: object) -> tuple[float, float]:
+        """Asks once: seconds that passed, and of a core that it used. The answer is right, or the run is void."""
+        sql = question.of(who, **values)
+        used, begin = who.processor() if who.process else 0.0, time.perf_counter()
+        rows = who.ask(sql)
+        passed = time.perf_counter() - begin
+        used = who.processor() - used if who.process else 0.0
+        key = f"{question.title} {values}"
+        check(who, question, self.right.setdefault(key, rows), rows)
+        return passed, used
 
-def source(name: str, spec: str) -> str:
-    return f"""apiVersion: lakegate.dev/v1alpha1
-kind: DataSource
-metadata: {{name: {name}}}
-spec:
-{spec}
-    tls: {{mode: Disable}}
-    limits: {{maxConnections: {CONNECTIONS}}}
-"""
+    def rounds(self, question: Question, who: list[Engine]) -> tuple[dict[str, float], dict[str, float]]:
+        """Medians by name of seconds that passed and of a core, after one that does not count; they take turns.
+        PostgreSQL must have been asked first."""
+        taken = collections.defaultdict(list)
+        for number in range(ROUNDS + 1):
+            for engine in who:
+                one = self.timed(question, engine)
+                if number:
+                    taken[engine.name].append(one)
+        wall = {name: statistics.median(passed for passed, _ in all_of) for name, all_of in taken.items()}
+        core = {name: statistics.median(used for _, used in all_of) for name, all_of in taken.items()}
+        return wall, core
 
+    def analytic(self, who: list[Engine]) -> None:
+        for question in questions.ANALYTIC:
+            wall, _ = self.rounds(question, who)
+            self.table.add(question.title, "s", wall)
+            if self.lakegate not in who:
+                continue
+            if question is questions.Q1:
+                self.table.judge(question.title, 1.1 * wall[self.postgres.name], "1.1 × PostgreSQL")
+            else:
+                self.table.judge(question.title, wall[self.duckdb.name], "DuckDB")
 
-@contextlib.contextmanager
-def serving(binary: str, postgres: int, mariadb: int) -> Iterator[tuple[int, int]]:
-    """A serve of both stores; its process and its port."""
-    with tempfile.TemporaryDirectory() as directory:
-        folder = pathlib.Path(directory, "manifests")
-        folder.mkdir()
-        (folder / "shop.yaml").write_text(source("shop", f"""  postgres:
-    database: postgres
-    primary: {{host: 127.0.0.1, port: {postgres}}}
-    credentials: {{secretRef: {{name: shop}}}}"""))
-        (folder / "crm.yaml").write_text(source("crm", f"""  mysql:
-    database: tpch
-    primary: {{host: 127.0.0.1, port: {mariadb}}}
-    credentials: {{secretRef: {{name: crm}}}}"""))
-        secrets = {"SHOP_USERNAME": "postgres", "SHOP_PASSWORD": "", "CRM_USERNAME": "lakegate", "CRM_PASSWORD": ""}
-        port = peers.free_port()
-        process = subprocess.Popen(
-            [binary, "serve", str(folder), "--state-dir", f"{directory}/state", "--listen", f"127.0.0.1:{port}",
-             "--http", f"127.0.0.1:{peers.free_port()}"],
-            env=os.environ | {f"LAKEGATE_SECRET_{name}": value for name, value in secrets.items()},
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            yield process.pid, port
-        finally:
-            process.terminate()
-            process.wait()
+    def scan(self, who: list[Engine]) -> None:
+        wall, core = self.rounds(questions.SCAN, [self.raw if it is self.lakegate else it for it in who])
+        core.pop(self.postgres.name, None)
+        title, client = "full scan of lineitem, each column decoded here", "  processor of the client meanwhile"
+        self.table.add(title, "s", wall)
+        if self.lakegate in who:
+            self.table.judge(title, wall[self.duckdb.name], "DuckDB")
+        self.table.add(client, "s", core)
+        if self.lakegate in who:
+            self.table.judge(client, 0.8 * core[self.duckdb.name], "0.8 × DuckDB")
 
+    def point(self, question: Question, who: list[Engine], target: float, values: list[dict]) -> None:
+        """Milliseconds of the median of many."""
+        taken = collections.defaultdict(list)
+        # The first do not count: sessions, pools and caches are warm when it is measured.
+        warming = values[:UNCOUNTED]
+        for number, named in enumerate(warming + values):
+            for engine in who:
+                passed, _ = self.timed(question, engine, **named)
+                if number >= len(warming):
+                    taken[engine.name].append(passed * 1000)
+        title = f"{question.title}, p50 of {len(values)}"
+        self.table.add(title, "ms", {name: statistics.median(times) for name, times in taken.items()})
+        if self.lakegate in who:
+            self.table.judge(title, target)
 
-def asking(port: int, database: str, settings: str = "") -> Ask:
-    """Asks over the Postgres protocol."""
-    connection = psycopg2.connect(host="127.0.0.1", port=port, user="postgres", dbname=database)
-    connection.autocommit = True
-    cursor = connection.cursor()
-    if settings:
-        cursor.execute(settings)
+    def quick(self, who: list[Engine]) -> None:
+        self.point(questions.ONE, who, 1, [{}] * ASKED)
+        self.point(questions.POINT, who, 5, [{"key": key} for key in self.keys("o_orderkey from orders", ASKED)])
+        three = "o_custkey from orders group by o_custkey having count(*) = 3"
+        self.point(questions.THREE, who, 50, [{"customer_key": key} for key in self.keys(three, FEW)])
 
-    def ask(sql: str) -> Answer:
-        cursor.execute(sql)
-        return cursor.fetchall()
+    def keys(self, what: str, count: int) -> list[int]:
+        """A selection that is the same in each run, and in no order that a store keeps."""
+        sql = f"select key from (select {what}) t(key) order by md5(key::text) limit {count}"
+        return [key for key, in self.postgres.ask(sql)]
 
-    return ask
-
-
-def await_stores(port: int) -> None:
-    """Until both stores were looked at."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            asking(port, "lakegate")("select 1 from shop.public.region, crm.tpch.customer limit 1")
-            return
-        except psycopg2.Error:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-def same(left: object, right: object) -> bool:
-    """Whether two values are one: averages are floats with some, and padding is a matter of the client."""
-    if isinstance(left, float) or isinstance(right, float):
-        return math.isclose(float(left), float(right), rel_tol=1e-9)
-    if isinstance(left, str) and isinstance(right, decimal.Decimal):
-        # JSON has no exact numbers
-        left = decimal.Decimal(left)
-    if isinstance(left, str) and isinstance(right, str):
-        return left.rstrip() == right.rstrip()
-    if isinstance(left, decimal.Decimal) or isinstance(right, decimal.Decimal):
-        # averages have as many digits behind the point as their engine computes
-        return abs(decimal.Decimal(left) - decimal.Decimal(right)) < decimal.Decimal("1e-9")
-    if isinstance(left, datetime.date) or isinstance(right, datetime.date):
-        return str(left) == str(right)
-    return left == right
-
-
-def check(peer: str, what: str, answer: Answer, expected: Answer) -> None:
-    alike = len(answer) == len(expected) and all(
-        len(left) == len(right) and all(map(same, left, right)) for left, right in zip(answer, expected, strict=True))
-    if not alike:
-        raise SystemExit(f"{peer} answers {what} otherwise than PostgreSQL: {answer[:3]} for {expected[:3]}")
-
-
-def timed(peer: Peer, sql: str, what: str, expected: Answer) -> tuple[float, float]:
-    """Seconds: the median of five runs after one, and of the processor in the peer's process."""
-    check(peer.name, what, peer.ask(sql), expected)
-    times, processor = [], []
-    for _ in range(RUNS):
-        before = processor_seconds(peer.process) if peer.process else 0.0
-        begin = time.perf_counter()
-        answer = peer.ask(sql)
-        times.append(time.perf_counter() - begin)
-        processor.append((processor_seconds(peer.process) if peer.process else 0.0) - before)
-        check(peer.name, what, answer, expected)
-    return statistics.median(times), statistics.median(processor)
-
-
-def verdict(ours: float, theirs: float, factor: float) -> str:
-    return f"{ours / theirs:.2f} x, target {factor:g} x: {'within' if ours <= theirs * factor else 'OVER'}"
-
-
-def compare(what: str, sql: str, all_peers: list[Peer], expected: Answer, target: tuple[str, float] | None,
-            across: bool = False, processor: float | None = None) -> None:
-    """One line a peer; the target is a peer's name and a factor of its time."""
-    figures = {}
-    for peer in all_peers:
-        tables = peer.across if across else peer.local
-        if tables is None:
-            continue
-        wall, used = figures[peer.name] = timed(peer, sql.format(**tables), what, expected)
-        busy = f", {used:.2f} s of processor" if peer.process else ""
-        print(f"{what}: {peer.name} {wall * 1000:.0f} ms{busy}", flush=True)
-    if target:
-        name, factor = target
-        print(f"  beside {name}: {verdict(figures['Lakegate'][0], figures[name][0], factor)}", flush=True)
-        if processor:
-            ratio = verdict(figures["Lakegate"][1], figures[name][1], processor)
-            print(f"  processor beside {name}: {ratio}", flush=True)
-
-
-def dashboard(port: int, postgres: Ask, sql: str) -> int:
-    """Fifty queries at once; the most connections that the store saw."""
-    most = [0]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.01):
-            (count,), = postgres("select count(*) from pg_stat_activity where application_name ilike 'lakegate%' and backend_type = 'client backend'")
-            most[0] = max(most[0], count)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    failures = []
-
-    def query() -> None:
-        try:
-            asking(port, "lakegate")(sql)
-        except psycopg2.Error as error:
-            failures.append(str(error))
-
-    clients = [threading.Thread(target=query) for _ in range(50)]
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
-    done.set()
-    watcher.join()
-    if failures:
-        raise SystemExit(f"{len(failures)} of 50 queries failed: {failures[0]}")
-    return most[0]
-
-
-def duckdb_peer(postgres: int, mariadb: int) -> Peer:
-    connection = tpch.extended("postgres_scanner", "mysql_scanner")
-    connection.execute(f"set threads = {os.cpu_count()}")
-    connection.execute(f"attach 'host=127.0.0.1 port={postgres} user=postgres dbname=postgres' as pg (type postgres, read_only)")
-    connection.execute(f"attach 'host=127.0.0.1 port={mariadb} user=lakegate database=tpch' as my (type mysql, read_only)")
-    return Peer("DuckDB", lambda sql: connection.execute(sql).fetchall(), IN_DUCKDB, DUCKDB_ACROSS, os.getpid())
-
-
-def explain(port: int) -> None:
-    ask = asking(port, "lakegate")
-    for name, sql in (("q1", tpch.Q1.format(**OURS)), ("q6", tpch.Q6.format(**OURS)), ("top-N", tpch.TOP.format(**OURS)),
-                      ("q3 across stores", tpch.Q3.format(**ACROSS))):
-        print(f"EXPLAIN of {name}:")
-        for row in ask(f"explain {sql}"):
-            print("  " + " ".join(map(str, row)).replace("\n", "\n  "))
-
-
-def measure(binary: str) -> None:
-    folder = tpch.files(SCALE)
-    with contextlib.ExitStack() as stack:
-        postgres_port = stack.enter_context(peers.empty_postgres())
-        tpch.fill_postgres(postgres_port, folder)
-        mariadb_port = stack.enter_context(tpch.mariadb(folder))
-        process, port = stack.enter_context(serving(binary, postgres_port, mariadb_port))
-        await_stores(port)
-        explain(port)
-
-        postgres = asking(postgres_port, "postgres")
-        ours = Peer("Lakegate", asking(port, "lakegate"), OURS, ACROSS, process)
-        raw = Peer("Lakegate", asking(port, "lakegate", "set lakegate.pushdown = off"), OURS, ACROSS, process)
-        itself = Peer("PostgreSQL", postgres, THEIRS, None, None)
-        duck = duckdb_peer(postgres_port, mariadb_port)
-        peer_list = [itself, duck]
-        peer_list += stack.enter_context(trino.serving(postgres_port, mariadb_port, OURS, ACROSS, Peer))
-
-        def expected(sql: str) -> Answer:
-            return postgres(sql.format(**THEIRS))
-
-        for what, sql, target, across in (
-            ("q1", tpch.Q1, ("PostgreSQL", 1.1), False),
-            ("q6", tpch.Q6, ("DuckDB", 1), False),
-            ("top-N", tpch.TOP, ("DuckDB", 1), False),
-            ("q3 across stores", tpch.Q3, ("DuckDB", 1), True),
+    def stream(self) -> None:
+        """The whole table to a client that reads and forgets it."""
+        rows = self.postgres.ask("select count(*) from lineitem")[0][0]
+        everything = f"select * from {engines.POSTGRES}.lineitem"
+        client = Client(self.port, "bench", "lakegate")
+        for title, read in (
+            ("simple, text", lambda: client.simple(everything)),
+            ("extended, binary", lambda: client.extended(everything)),
+            ("COPY", lambda: self.copy(everything)),
         ):
-            compare(what, sql, [ours, *peer_list], expected(sql), target, across)
-        compare("full scan, decoded and summed by the engine", tpch.SCAN, [raw, *peer_list], expected(tpch.SCAN),
-                ("DuckDB", 1), processor=0.8)
+            before = memory(self.process)["VmRSS"]
+            said, rise = growth(self.process, lambda read=read: speed(rows, read))
+            title = f"resident at the most, streaming {rows:,} rows ({title}: {said}; {before:.0f} MiB before)"
+            self.table.add(title, "MiB", {self.lakegate.name: before + rise})
+            self.table.judge(title, 200)
+        client.close()
 
-        client = Client(port, "bench", "lakegate")
-        report("point lookup, warm pool", warm(lambda: client.simple(tpch.POINT.format(key=7, **OURS))), "ms", 5)
-        three = tpch.THREE_KEYS.format(**(OURS | {"customer": ACROSS["customer"]}))
-        check("Lakegate", "three keys", ours.ask(three), expected(tpch.THREE_KEYS))
-        report("join across stores on three keys", warm(lambda: client.simple(three)), "ms", 50)
-        report("select 1", warm(lambda: client.simple("select 1")), "ms", 1)
-        most = dashboard(port, postgres, tpch.Q6.format(**OURS))
-        print(f"50 queries at once: at most {most} connections to the store; maxConnections {CONNECTIONS}: "
-              f"{'held' if most <= CONNECTIONS else 'OVER'}", flush=True)
+    def copy(self, sql: str) -> tuple[int, int]:
+        sink = Sink()
+        self.lakegate.cursor.copy_expert(f"copy ({sql}) to stdout", sink)
+        return sink.lines, sink.size
 
-        with serving(binary, postgres_port, mariadb_port) as (process, port):
-            await_stores(port)
-            client = Client(port, "bench", "lakegate")
-            begin = time.perf_counter()
-            rows = []
-            _, rise = growth(process, lambda: rows.append(client.simple(f"select * from {OURS['lineitem']}")) or "")
-            seconds = time.perf_counter() - begin
-            (count, size), = rows
-            print(f"select * from lineitem: {count:,} rows in {seconds:.1f} s, {size / 1e6 / seconds:.0f} MB/s, "
-                  f"growth {rise:.0f} MiB", flush=True)
-            report("RSS at most while it streams", [memory(process)["VmHWM"]], "MiB", 200)
+    def dashboard(self) -> None:
+        """Many panels at once, each a session of its own, while the stores tell who is connected."""
+        begins = [datetime.date(1992 + number // 8, number % 8 + 1, 1) for number in range(PANELS)]
+        panels = [{"begin": begin, "end": begin + datetime.timedelta(days=90)} for begin in begins]
+        for values in panels:
+            self.timed(questions.PANEL, self.postgres, **values)
+
+        def panel(values: dict) -> None:
+            with contextlib.closing(Lakegate(self.process, self.port)) as session:
+                self.timed(questions.PANEL, session, **values)
+
+        begin = time.perf_counter()
+        with self.connections() as seen, concurrent.futures.ThreadPoolExecutor(PANELS) as pool:
+            list(pool.map(panel, panels))
+            passed = time.perf_counter() - begin
+        title = f"connections of the store at the most, {PANELS} panels at once ({passed:.1f} s, all answered)"
+        self.table.add(title, "", {self.lakegate.name: float(max(seen))})
+        self.table.judge(title, CONNECTIONS)
+
+    @contextlib.contextmanager
+    def connections(self) -> Iterator[list[int]]:
+        """How many of the gateway PostgreSQL counts, again and again. DuckDB has the same user, and is away meanwhile."""
+        self.duckdb.close()
+        seen, done = [0], threading.Event()
+
+        def watch() -> None:
+            with contextlib.closing(Postgres(self.postgres.port)) as session:
+                while not done.is_set():
+                    sql = f"select count(*) from pg_stat_activity where usename = '{tpch.USER}'"
+                    seen.append(session.ask(sql)[0][0])
+                    time.sleep(0.005)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield seen
+        finally:
+            done.set()
+            watcher.join()
+
+    def measure(self) -> None:
+        self.explain()
+        who = [self.postgres, self.lakegate, self.duckdb]
+        self.analytic(who)
+        self.scan(who)
+        self.quick(who)
+        self.stream()
+        self.dashboard()
+
+    def measure_alone(self, other: Engine) -> None:
+        """A peer that would take time from the others while it idles."""
+        self.analytic([other])
+        self.scan([other])
+        self.quick([other])
 
 
-measure(sys.argv[1])
+class Sink:
+    """Counts what COPY writes into it."""
+
+    def __init__(self) -> None:
+        self.lines = self.size = 0
+
+    def write(self, chunk: bytes) -> int:
+        self.lines += chunk.count(b"\n")
+        self.size += len(chunk)
+        return len(chunk)
+
+
+def speed(rows: int, read: Callable[[], tuple[int, int]]) -> str:
+    """Reads all the rows; how fast, in words."""
+    begin = time.perf_counter()
+    found, size = read()
+    seconds = time.perf_counter() - begin
+    if found != rows:
+        raise questions.Wrong(f"{found} rows were streamed, not {rows}")
+    return f"{size / 1e6 / seconds:.0f} MB/s, {rows / seconds / 1e6:.2f} Mrow/s"
+
+
+def bring_trino() -> tuple[pathlib.Path, str] | None:
+    """Where it is and its Java; None, and said why, if there is none."""
+    if os.environ.get("LAKEGATE_BENCH_TRINO") == "off":
+        print("without Trino: LAKEGATE_BENCH_TRINO is off")
+        return None
+    brought = subprocess.run(["bash", "bench/trino.sh"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if brought.returncode:
+        print(f"without Trino: {brought.stderr.strip()}")
+        return None
+    java, home = brought.stdout.split()
+    return pathlib.Path(home), java
+
+
+def main(binary: str) -> int:
+    trino = bring_trino()
+    with (
+        peers.empty_postgres() as postgres, peers.empty_mariadb() as (mariadb, mariadb_socket),
+        tempfile.TemporaryDirectory(prefix="lakegate-bench-") as scratch,
+    ):
+        begin = time.perf_counter()
+        tpch.load(SCALE, postgres, mariadb_socket)
+        print(f"TPC-H at scale {SCALE:g} made and loaded in {time.perf_counter() - begin:.0f} s; "
+              f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+        with engines.lakegate(binary, pathlib.Path(scratch), postgres, mariadb) as gateway:
+            bench = Bench(Postgres(postgres), gateway, DuckDb(postgres, mariadb))
+            bench.measure()
+        if trino:
+            with engines.trino(*trino, pathlib.Path(scratch) / "trino", postgres, mariadb) as peer:
+                bench.measure_alone(peer)
+    print(f"\n{bench.table}\n\nload average at the end {os.getloadavg()[0]:.1f}")
+    missed = bench.table.missed()
+    if missed:
+        print("missed:", *missed, sep="\n  ")
+    return len(missed)
+
+
+try:
+    sys.exit(min(1, main(sys.argv[1])))
+except questions.Wrong as wrong:
+    sys.exit(f"the run is void: {wrong}")

@@ -1,15 +1,14 @@
 """Measurements of a release binary, with peers in the same run; see run.sh."""
 
 import contextlib
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import peers
 from measuring import growth, report, warm
 from processes import memory
+from served import serving
 from wire import Client
 
 QUESTION = """select a.name as destination, count(*) as departures, avg(f.dep_delay) as mean_delay
@@ -19,22 +18,6 @@ OURS = QUESTION.format(flights='history."default".flights', airports="reference.
 THEIRS = QUESTION.format(flights="flights", airports="airports")
 STREAMED_ROWS = 10_000_000
 STREAM = f"select value as n, value * 2 as m, 'row ' || value as t from generate_series(1, {STREAMED_ROWS}) t(value)"
-
-
-@contextlib.contextmanager
-def serving(binary: str) -> Iterator[tuple[int, int]]:
-    """A serve of the flights in a new state directory: its process and its port."""
-    with tempfile.TemporaryDirectory() as state:
-        port = peers.free_port()
-        process = subprocess.Popen(
-            [binary, "serve", "examples/flights", "--state-dir", state, "--listen", f"127.0.0.1:{port}",
-             "--http", f"127.0.0.1:{peers.free_port()}"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            yield process.pid, port
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def ours(port: int) -> Client:
@@ -74,12 +57,12 @@ def measure(binary: str) -> None:
     starts = []
     for _ in range(5):
         begin = time.perf_counter()
-        with serving(binary) as (_, port):
+        with serving(binary, "examples/flights") as (_, port):
             first_answer(port)
             starts.append(time.perf_counter() - begin)
     report("start to first answered query", starts, "s", 0.5)
 
-    with serving(binary) as (process, port), peers.postgres() as peer_port:
+    with serving(binary, "examples/flights") as (process, port), peers.postgres() as peer_port:
         await_first_run(port)
         time.sleep(5)
         idle = memory(process)
