@@ -517,8 +517,9 @@ mod tests {
             assert_eq!(shape.verdict(&predicate), Verdict::Exact, "{predicate:?}");
         }
         let local = [
-            compare(1, Comparison::Less, text("a")),
+            compare(1, Comparison::Less, text("a\0")),
             compare(1, Comparison::Equal, text("a\0")),
+            compare(2, Comparison::Less, text("a")),
             compare(2, Comparison::Equal, text("a")),
             compare(4, Comparison::Equal, text("a")),
             compare(7, Comparison::Equal, text("a")),
