@@ -48,7 +48,6 @@ full: test cluster ## everything: release build, licences and advisories, long f
 	$(CARGO) test --locked -p lakegate-store --test it -- --ignored kubernetes::scale
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/run.sh
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/cluster.sh
-	LAKEGATE_BINARY=$(TARGET)/release/lakegate LAKEGATE_BENCH_TRINO=off bash bench/relational.sh
 
 bench:         ## measure what README claims (release build)
 	$(CARGO) build --release --locked
