@@ -40,7 +40,10 @@ pub(crate) fn condition(
             sql.push_str(&spelling.holds(&column(*index)));
             return;
         }
-        Predicate::IsNull { column: index, negated } => {
+        Predicate::IsNull {
+            column: index,
+            negated,
+        } => {
             write!(sql, "({} IS {}NULL)", column(*index), not(*negated))
         }
         Predicate::Compare {

@@ -40,6 +40,7 @@ pub(crate) const BOOL: Kind = Kind::Type(&types::BOOL);
 pub(crate) const BYTEA: Kind = Kind::Type(&types::BYTEA);
 pub(crate) const DATE: Kind = Kind::Type(&types::DATE);
 pub(crate) const FLOAT8: Kind = Kind::Type(&types::FLOAT8);
+pub(crate) const GEOMETRY: Kind = Kind::Type(&types::GEOMETRY);
 pub(crate) const INT2: Kind = Kind::Type(&types::INT2);
 pub(crate) const INT4: Kind = Kind::Type(&types::INT4);
 pub(crate) const INT8: Kind = Kind::Type(&types::INT8);
