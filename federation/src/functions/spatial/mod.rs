@@ -5,6 +5,8 @@ mod measure;
 mod relate;
 mod write;
 
+use geo::{Coord, CoordsIter};
+
 use super::scaffold::{Call, Function};
 use crate::error::FederationError;
 use crate::spatial::Geometry;
@@ -13,10 +15,23 @@ use crate::values::read::value_error;
 /// Two geometries of one reference system.
 ///
 /// # Errors
-/// 22023 where the systems differ: coordinates of two are not comparable.
+/// 22023 where the systems differ, for coordinates of two are not comparable, and where a coordinate is not finite.
 fn pair(call: &Call<'_>, row: usize, name: &str) -> Result<(Geometry, Geometry), FederationError> {
     let (left, right) = (call.geometry(0, row)?, call.geometry(1, row)?);
     same_srid(name, &left, &right)?;
+    for geometry in [&left, &right] {
+        // the algorithms order coordinates, which NaN and infinity upset
+        let finite = |coord: Coord<f64>| coord.x.is_finite() && coord.y.is_finite();
+        if !geometry.is_empty() && !geometry.shape.coords_iter().all(finite) {
+            return Err(value_error(
+                "22023",
+                format!(
+                    "{name}: a {} has coordinates that are not finite",
+                    geometry.kind()
+                ),
+            ));
+        }
+    }
     Ok((left, right))
 }
 
