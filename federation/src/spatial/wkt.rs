@@ -217,9 +217,10 @@ pub(crate) fn number(out: &mut String, value: f64, digits: usize) {
         match shortest.split_once('.') {
             Some((_, places)) if places.len() > digits => {
                 let rounded = format!("{value:.digits$}");
-                let rounded = match rounded.contains('.') {
-                    true => rounded.trim_end_matches('0').trim_end_matches('.'),
-                    false => &rounded,
+                let rounded = if rounded.contains('.') {
+                    rounded.trim_end_matches('0').trim_end_matches('.')
+                } else {
+                    &rounded
                 };
                 out.write_str(if rounded == "-0" { "0" } else { rounded })
             }
