@@ -3,7 +3,7 @@ CARGO ?= cargo
 PREPARE := bash tests/prepare.sh
 TARGET := $${CARGO_TARGET_DIR:-target}
 
-.PHONY: help build release test lint full crds bench bench-cluster fmt cluster
+.PHONY: help build release test lint full crds bench bench-cluster bench-relational fmt cluster
 
 help:          ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ full: test cluster ## everything: release build, licences and advisories, long f
 bench:         ## measure what README claims (release build)
 	$(CARGO) build --release --locked
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/run.sh
+
+bench-relational: ## measure queries over PostgreSQL and MariaDB beside their peers (release build)
+	$(CARGO) build --release --locked
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/relational.sh
 
 bench-cluster: ## measure the operator over a thousand Exports on a real API server (release build)
 	$(CARGO) build --release --locked

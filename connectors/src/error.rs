@@ -81,6 +81,25 @@ pub enum ConnectorError {
         seconds: u64,
     },
 
+    /// Every replica is too far behind or cannot be asked, and the primary may not be read instead.
+    #[error("{catalog}: {message}")]
+    NoReplica {
+        catalog: String,
+        /// Each replica's state, and what to do.
+        message: String,
+        reason: Reason,
+    },
+
+    #[error(
+        "{catalog}: the replica {endpoint} stopped the statement: {message}; try again, and if it happens often, set \
+         hot_standby_feedback = on or raise max_standby_streaming_delay on the replica"
+    )]
+    RecoveryConflict {
+        catalog: String,
+        endpoint: String,
+        message: String,
+    },
+
     #[error(
         "{catalog}: all {connections} connections to {endpoint} stayed busy for {seconds} s; raise \
          limits.maxConnections of the DataSource or run fewer queries at once"
@@ -179,15 +198,17 @@ impl ConnectorError {
             Self::AccessDenied { .. } => Reason::AccessDenied,
             Self::TlsFailed { .. } => Reason::TlsFailed,
             Self::Bucket { source, .. } => source.reason().unwrap_or(Reason::DiscoveryFailed),
+            Self::NoReplica { reason, .. } => *reason,
             Self::TimedOut { .. } | Self::StatementTimeout { .. } | Self::Busy { .. } => Reason::Timeout,
             Self::FileMissing { .. } | Self::DirectoryMissing { .. } => Reason::PathNotFound,
             Self::TableMissing { .. } => Reason::TableNotFound,
             Self::FileUnreadable { .. } | Self::NotADatabase { .. } | Self::Unreachable { .. } => {
                 Reason::ConnectionFailed
             }
-            Self::Store { .. } | Self::ValueRefused(_) | Self::TableUnreadable { .. } => {
-                Reason::DiscoveryFailed
-            }
+            Self::Store { .. }
+            | Self::RecoveryConflict { .. }
+            | Self::ValueRefused(_)
+            | Self::TableUnreadable { .. } => Reason::DiscoveryFailed,
         }
     }
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -64,6 +65,17 @@ impl fmt::Debug for ConnectContext {
 pub struct Probe {
     /// As the store prints it, without its name: `15.20`.
     pub server_version: Option<String>,
+}
+
+/// How a replica of a store was when it was last asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplicaHealth {
+    /// `host:port`.
+    pub address: String,
+    /// How far it is behind; None where that is not known.
+    pub lag: Option<Duration>,
+    /// Why it is not read; names the replica. None: it may be read.
+    pub problem: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,6 +132,15 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// The tables that `discovery` admits. One table that cannot be described
     /// does not hide the others, and a column of an unknown type becomes text.
     async fn discover(&self) -> Result<Vec<TableDescription>, ConnectorError>;
+
+    /// How each replica is; empty for a store without any. Cheap, so that it can be asked often.
+    async fn replicas(&self) -> Vec<ReplicaHealth> {
+        Vec::new()
+    }
+
+    /// Makes all further reads go to one server, the next that is read, or fail: for an export, whose parts must not
+    /// come from replicas of different ages.
+    fn pin(&self) {}
 
     /// A table as a query reads it. Its schema is `table.columns`.
     async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError>;

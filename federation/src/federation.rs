@@ -40,7 +40,7 @@ pub struct Federation {
     extensions: RwLock<Vec<Arc<dyn SchemaExtension>>>,
     log: Arc<QueryLog>,
     next_session: AtomicU64,
-    health: Health,
+    health: Arc<Health>,
     store: RwLock<Option<Arc<dyn ResourceStore>>>,
     /// For each kept catalog, where to ask for a look at its store now.
     looks: Mutex<BTreeMap<String, mpsc::Sender<oneshot::Sender<()>>>>,
@@ -83,7 +83,7 @@ impl Federation {
             extensions: RwLock::default(),
             log: Arc::default(),
             next_session: AtomicU64::new(1),
-            health: Health::default(),
+            health: Arc::default(),
             store: RwLock::default(),
             looks: Mutex::default(),
             catalog_changes: watch::Sender::new(0),
@@ -228,6 +228,7 @@ impl Federation {
     pub(crate) fn system_tables(&self) -> SystemTables {
         SystemTables {
             log: Arc::clone(&self.log),
+            health: Arc::clone(&self.health),
             store: self.store.read().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use lakegate_connectors::ReplicaHealth;
 use lakegate_crds::conditions::Reason;
 use lakegate_store::Key;
 use tokio::sync::watch;
@@ -20,6 +21,8 @@ pub struct SourceHealth {
     /// No retry will help until the spec or a Secret changes.
     pub terminal: bool,
     pub server_version: Option<String>,
+    /// No replica may be read, and the primary is read instead, as the spec says.
+    pub reads_primary: bool,
     /// The tables served now; the last good ones while the source is down.
     pub tables: u64,
     /// Another number when a table or column appears, changes or goes; the same in every process that sees the same.
@@ -55,6 +58,8 @@ pub struct ViewHealth {
 #[derive(Debug)]
 pub(crate) struct Health {
     sources: Mutex<BTreeMap<Key, SourceHealth>>,
+    /// Of sources that have any. They differ every time they are asked, which is no change of the source's health.
+    replicas: Mutex<BTreeMap<Key, Vec<ReplicaHealth>>>,
     views: Mutex<BTreeMap<Key, ViewHealth>>,
     changes: watch::Sender<u64>,
 }
@@ -63,6 +68,7 @@ impl Default for Health {
     fn default() -> Self {
         Self {
             sources: Mutex::default(),
+            replicas: Mutex::default(),
             views: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -103,7 +109,21 @@ impl Health {
         }
     }
 
+    pub(crate) fn set_replicas(&self, key: &Key, replicas: Vec<ReplicaHealth>) {
+        let mut all = lock(&self.replicas);
+        if replicas.is_empty() {
+            all.remove(key);
+        } else {
+            all.insert(key.clone(), replicas);
+        }
+    }
+
+    pub(crate) fn replicas(&self) -> BTreeMap<Key, Vec<ReplicaHealth>> {
+        lock(&self.replicas).clone()
+    }
+
     pub(crate) fn remove_source(&self, key: &Key) {
+        lock(&self.replicas).remove(key);
         if lock(&self.sources).remove(key).is_some() {
             self.changed();
         }

@@ -155,6 +155,8 @@ impl Federation {
     ) -> Result<(), SourceError> {
         let catalog = spec.catalog_name(name);
         let source = open_source(spec, &catalog, context).await?;
+        // All that a run reads is from one server, and so of one age.
+        source.pin();
         self.attach_source(&catalog, name, source).await
     }
 

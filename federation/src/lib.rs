@@ -21,6 +21,7 @@ mod parameters;
 mod planner;
 mod query_log;
 mod remote;
+mod replica_gauges;
 mod resolve;
 mod runtime;
 mod session;

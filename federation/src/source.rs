@@ -11,7 +11,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use futures::{StreamExt, TryStreamExt};
-use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, TableKind};
+use lakegate_connectors::{
+    ConnectContext, Connector, ConnectorError, ReplicaHealth, TableDescription, TableKind,
+};
 use lakegate_crds::DataSourceSpec;
 use lakegate_crds::conditions::Reason;
 use lakegate_lake::{Lake, LakeContext, LakeError, LakeTable, Patience};
@@ -86,6 +88,14 @@ pub trait CatalogSource: fmt::Debug + Send + Sync {
 
     /// Every relation it admits to.
     async fn discover(&self) -> Result<Vec<DiscoveredTable>, SourceError>;
+
+    /// How each replica of the store is; empty without any.
+    async fn replicas(&self) -> Vec<ReplicaHealth> {
+        Vec::new()
+    }
+
+    /// Makes all further reads go to one server of the store, or fail.
+    fn pin(&self) {}
 
     /// A provider for a discovered relation.
     async fn open(&self, table: &DiscoveredTable) -> Result<Arc<dyn TableProvider>, DataFusionError>;
@@ -170,6 +180,14 @@ impl CatalogSource for ConnectorSource {
 
     async fn discover(&self) -> Result<Vec<DiscoveredTable>, SourceError> {
         Ok(self.0.discover().await?.into_iter().map(described).collect())
+    }
+
+    async fn replicas(&self) -> Vec<ReplicaHealth> {
+        self.0.replicas().await
+    }
+
+    fn pin(&self) {
+        self.0.pin();
     }
 
     async fn open(&self, table: &DiscoveredTable) -> Result<Arc<dyn TableProvider>, DataFusionError> {

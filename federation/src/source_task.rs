@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lakegate_crds::DataSource;
 use lakegate_crds::conditions::Reason;
+use lakegate_crds::{DataSource, OnReplicaLag};
 use lakegate_store::Key;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,6 +19,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_mins(1);
 /// Longest time one look at a store may take.
 const LOOK: Duration = Duration::from_mins(2);
+/// Between two looks at the replicas of a source.
+const SURVEY: Duration = Duration::from_secs(15);
 /// Someone who waits for the next look.
 type Waiter = oneshot::Sender<()>;
 
@@ -88,12 +90,30 @@ impl Task {
                 // it may have given up
                 let _ = waiter.send(());
             }
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                request = requests.recv() => match request {
-                    Some(waiter) => waiters.push(waiter),
-                    None => return,
-                },
+            let due = tokio::time::Instant::now() + wait;
+            loop {
+                let lost = match &served {
+                    Some(served) => self.survey(served.source.as_ref(), source.is_some()).await,
+                    None => false,
+                };
+                if lost {
+                    break;
+                }
+                let next = due.min(tokio::time::Instant::now() + SURVEY);
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => {
+                        if next == due {
+                            break;
+                        }
+                    }
+                    request = requests.recv() => match request {
+                        Some(waiter) => {
+                            waiters.push(waiter);
+                            break;
+                        }
+                        None => return,
+                    },
+                }
             }
             while let Ok(waiter) = requests.try_recv() {
                 waiters.push(waiter);
@@ -124,6 +144,27 @@ impl Task {
         Ok((source, version, tables))
     }
 
+    /// Asks how the replicas are. True when none can be read any more, though the last look went well, and the primary
+    /// may not be read instead: the next look says so.
+    async fn survey(&self, source: &dyn CatalogSource, is_well: bool) -> bool {
+        let replicas = source.replicas().await;
+        let all_refused = !replicas.is_empty() && replicas.iter().all(|replica| replica.problem.is_some());
+        let health = self.federation.health_map();
+        health.set_replicas(&self.key, replicas);
+        let reads_primary = all_refused && self.uses_primary();
+        health.update_source(&self.key, |health| health.reads_primary = reads_primary);
+        is_well && all_refused && !reads_primary
+    }
+
+    fn uses_primary(&self) -> bool {
+        let spec = &self.object.spec;
+        let policies = [
+            spec.postgres.as_ref().and_then(|spec| spec.on_replica_lag),
+            spec.mysql.as_ref().and_then(|spec| spec.on_replica_lag),
+        ];
+        policies.contains(&Some(OnReplicaLag::UsePrimary))
+    }
+
     fn succeed(&self, next: &Arc<Served>, old: Option<&Arc<Served>>, version: Option<String>) {
         let changed = old.is_none_or(|old| !old.shows_same(next));
         let new_source = old.is_none_or(|old| !Arc::ptr_eq(&old.source, &next.source));
@@ -144,6 +185,7 @@ impl Task {
                 message: None,
                 terminal: false,
                 server_version: version,
+                reads_primary: health.reads_primary,
                 tables: next.table_count(),
                 catalog_revision: if changed {
                     next.revision()

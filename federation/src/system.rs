@@ -20,6 +20,7 @@ use lakegate_crds::{DataSource, Export, ExportRun, LakegateResource, RetentionPo
 use lakegate_store::{Entry, ResourceStore, StoreOf};
 
 use crate::error::{Cause, FederationError};
+use crate::health::Health;
 use crate::query_log::QueryLog;
 use crate::system_schema::{TABLES, Which};
 use crate::unserved::first_problem;
@@ -96,6 +97,7 @@ macro_rules! cells {
 #[derive(Clone)]
 pub(crate) struct SystemTables {
     pub(crate) log: Arc<QueryLog>,
+    pub(crate) health: Arc<Health>,
     /// None in a process without one (a worker): tables of resources are then empty.
     pub(crate) store: Option<Arc<dyn ResourceStore>>,
 }
@@ -111,8 +113,10 @@ impl SystemTables {
     }
 
     async fn rows(&self, which: Which) -> Result<Vec<Vec<Cell>>, FederationError> {
-        if which == Which::Queries {
-            return Ok(self.queries(Timestamp::now()));
+        match which {
+            Which::Queries => return Ok(self.queries(Timestamp::now())),
+            Which::Replicas => return Ok(self.replicas()),
+            _ => {}
         }
         let Some(store) = &self.store else {
             return Ok(Vec::new());
@@ -145,9 +149,28 @@ impl SystemTables {
                 };
                 notices.into_iter().map(row).collect()
             }
-            Which::Queries => Vec::new(),
+            Which::Queries | Which::Replicas => Vec::new(),
         };
         Ok(rows)
+    }
+
+    fn replicas(&self) -> Vec<Vec<Cell>> {
+        let sources = self.health.replicas().into_iter();
+        sources
+            .flat_map(|(source, replicas)| {
+                replicas.into_iter().map(move |replica| {
+                    let mut row = cells![
+                        source.namespace.as_str(),
+                        source.name.as_str(),
+                        replica.address,
+                        Some(replica.problem.is_none()),
+                    ];
+                    row.push(Cell::Float(replica.lag.map(|lag| lag.as_secs_f64())));
+                    row.extend(cells![replica.problem]);
+                    row
+                })
+            })
+            .collect()
     }
 
     fn queries(&self, now: Timestamp) -> Vec<Vec<Cell>> {

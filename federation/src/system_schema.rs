@@ -9,6 +9,7 @@ use crate::metadata::{RelationKind, TableMetadata, columns_of};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Which {
     DataSources,
+    Replicas,
     Exports,
     ExportRuns,
     RetentionPolicies,
@@ -62,6 +63,19 @@ pub(crate) static TABLES: LazyLock<Vec<Definition>> = LazyLock::new(|| {
                 ("description", 's'),
                 ("created", 't'),
                 ("rejected_edit", 's'),
+            ]),
+        },
+        Definition {
+            which: Which::Replicas,
+            name: "replicas",
+            comment: "Every replica of a DataSource, as this process last found it.",
+            schema: schema_of(&[
+                ("namespace", 's'),
+                ("data_source", 's'),
+                ("replica", 's'),
+                ("readable", 'b'),
+                ("lag_seconds", 'f'),
+                ("problem", 's'),
             ]),
         },
         Definition {

@@ -342,6 +342,9 @@ fn readable_as(data_type: &DataType, chosen: PgType) -> bool {
 
 /// The Postgres type of an Arrow type on its own.
 pub fn of_data_type(data_type: &DataType) -> PgType {
+    if *data_type == FREE_NUMERIC {
+        return PgType::scalar(&NUMERIC);
+    }
     match data_type {
         DataType::Boolean => PgType::scalar(&BOOL),
         DataType::Int8 | DataType::UInt8 | DataType::Int16 => PgType::scalar(&INT2),
@@ -350,7 +353,6 @@ pub fn of_data_type(data_type: &DataType) -> PgType {
         DataType::UInt64 => numeric(20, 0),
         DataType::Float16 | DataType::Float32 => PgType::scalar(&FLOAT4),
         DataType::Float64 => PgType::scalar(&FLOAT8),
-        free if *free == FREE_NUMERIC => PgType::scalar(&NUMERIC),
         DataType::Decimal32(precision, scale)
         | DataType::Decimal64(precision, scale)
         | DataType::Decimal128(precision, scale)

@@ -33,7 +33,12 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     })
     .await?;
     metrics::gauge!("lakegate_gateway_max_connections").set(options.max_connections as f64);
-    let http = HttpState::new(move || metrics.render());
+    let state_dir = options.cluster.state_dir.clone();
+    let federation = process::federation(options.query_memory, &state_dir)?;
+    let http = HttpState::new({
+        let federation = Arc::clone(&federation);
+        move || metrics.render() + &federation.replica_gauges()
+    });
     // Alive, and not ready, however long the API server takes.
     gateway.start_http(http.clone());
     let shutdown = CancellationToken::new();
@@ -43,8 +48,6 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
         () = stop.wait() => return Ok(ExitCode::SUCCESS),
     };
     let resources: Arc<dyn ResourceStore> = Arc::<KubernetesStore>::clone(&store);
-    let state_dir = options.cluster.state_dir.clone();
-    let federation = process::federation(options.query_memory, &state_dir)?;
     let catalogs = tokio::spawn(Arc::clone(&federation).run_catalogs(
         Arc::clone(&resources),
         state_dir,

@@ -48,9 +48,14 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
     let shutdown = CancellationToken::new();
     // Nobody decides here yet, so there is nothing to tell about the resources.
     let gauges: Arc<OnceLock<OperatorHandle>> = Arc::default();
+    let state_dir = options.cluster.state_dir.clone();
+    let federation = process::federation(QUERY_MEMORY_MIB, &state_dir)?;
     let http = HttpState::new({
-        let gauges = Arc::clone(&gauges);
-        move || metrics.render() + &gauges.get().map(OperatorHandle::gauges).unwrap_or_default()
+        let (gauges, federation) = (Arc::clone(&gauges), Arc::clone(&federation));
+        move || {
+            let resources = gauges.get().map(OperatorHandle::gauges).unwrap_or_default();
+            metrics.render() + &resources + &federation.replica_gauges()
+        }
     });
     set_leader(false);
     let serving = process::serve_http(options.cluster.http, http.clone(), shutdown.clone()).await?;
@@ -64,8 +69,6 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
         () = stop.wait() => return Ok(ExitCode::SUCCESS),
     };
     let resources: Arc<dyn ResourceStore> = Arc::<KubernetesStore>::clone(&store);
-    let state_dir = options.cluster.state_dir.clone();
-    let federation = process::federation(QUERY_MEMORY_MIB, &state_dir)?;
     let catalogs = tokio::spawn(Arc::clone(&federation).run_catalogs(
         Arc::clone(&resources),
         state_dir.clone(),

@@ -52,7 +52,10 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
         worker,
     );
     let gauges = operator.handle();
-    let http = HttpState::new(move || metrics.render() + &gauges.gauges());
+    let http = HttpState::new({
+        let federation = Arc::clone(&federation);
+        move || metrics.render() + &gauges.gauges() + &federation.replica_gauges()
+    });
 
     let shutdown = CancellationToken::new();
     let banner = banner(&options, &gateway, resources.as_ref()).await?;

@@ -13,6 +13,8 @@ pub(super) mod code {
     pub const TABLE_ACCESS_DENIED: u16 = 1142;
     pub const COLUMN_ACCESS_DENIED: u16 = 1143;
     pub const NO_SUCH_TABLE: u16 = 1146;
+    /// The statement needs a privilege that is not one of tables.
+    pub const PRIVILEGE_MISSING: u16 = 1227;
     pub const QUERY_INTERRUPTED: u16 = 1317;
     pub const VIEW_INVALID: u16 = 1356;
     /// The table was altered after the transaction's snapshot.
@@ -26,7 +28,7 @@ const ACCESS: [u16; 9] = [
     code::DB_ACCESS_DENIED,
     code::ACCESS_DENIED,
     1130,
-    1227,
+    code::PRIVILEGE_MISSING,
     1698,
     1820,
     1862,

@@ -19,6 +19,7 @@ mod pool;
 mod render;
 mod scan;
 mod settings;
+mod standing;
 mod types;
 mod wire;
 
@@ -35,7 +36,7 @@ use self::scan::MysqlTable;
 use self::settings::{BEGIN, Settings};
 use self::types::{ColumnFacts, RemoteColumn};
 use crate::scan::RemoteTableProvider;
-use crate::{ConnectContext, Connector, ConnectorError, Probe, SourceKind, TableDescription};
+use crate::{ConnectContext, Connector, ConnectorError, Probe, ReplicaHealth, SourceKind, TableDescription};
 
 /// One MySQL or MariaDB server, or one database of it.
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl MysqlConnector {
         discovery: DiscoverySpec,
         context: &ConnectContext,
     ) -> Result<Self, ConnectorError> {
-        let settings = Settings::new(spec, context)?;
+        let settings = Settings::new(spec, context);
         Ok(Self {
             pool: Arc::new(Pool::new(settings)?),
             discovery,
@@ -63,7 +64,7 @@ impl MysqlConnector {
     /// replaced once.
     async fn begin(&self) -> Result<Lease, ConnectorError> {
         let patience = self.pool.patience_of_discovery();
-        let mut lease = self.pool.acquire(patience).await?;
+        let mut lease = self.pool.acquire_to_discover().await?;
         loop {
             match lease.connection_mut()?.client.run(BEGIN).await {
                 Ok(()) => return Ok(lease),
@@ -71,7 +72,7 @@ impl MysqlConnector {
                     drop(lease);
                     lease = self.pool.acquire_fresh(patience).await?;
                 }
-                Err(error) => return Err(failure(self.pool.driver(), &error)),
+                Err(error) => return Err(failure(lease.driver(), &error)),
             }
         }
     }
@@ -84,7 +85,11 @@ impl Connector for MysqlConnector {
     }
 
     fn endpoint(&self) -> String {
-        self.pool.driver().endpoint()
+        let addresses = self.pool.addresses();
+        match &self.pool.driver().database {
+            Some(database) => format!("{addresses}/{database}"),
+            None => addresses,
+        }
     }
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {
@@ -101,9 +106,17 @@ impl Connector for MysqlConnector {
         let settings = self.pool.driver();
         let tables = discover::tables(lease.connection_mut()?, settings, &self.discovery)
             .await
-            .map_err(|error| failure(settings, &error))?;
+            .map_err(|error| failure(lease.driver(), &error))?;
         lease.release();
         Ok(tables)
+    }
+
+    async fn replicas(&self) -> Vec<ReplicaHealth> {
+        self.pool.survey().await
+    }
+
+    fn pin(&self) {
+        self.pool.pin();
     }
 
     async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError> {

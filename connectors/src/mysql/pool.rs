@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::failure::failure;
 use super::settings::{Settings, Version};
+use super::standing::standing;
 use super::wire::{Client, Statement, Target, WireError};
 use crate::ConnectorError;
-use crate::server::{Driver, Server};
+use crate::server::{Address, Driver, Server, Standing};
 
 pub(super) type Pool = crate::server::Pool<Settings>;
 pub(super) type Lease = crate::server::Lease<Settings>;
@@ -44,6 +45,20 @@ impl Driver for Settings {
 
     fn server(&self) -> &Server {
         &self.server
+    }
+
+    fn at(&self, address: &Address) -> Self {
+        Self {
+            server: self.server.at(address),
+            ..self.clone()
+        }
+    }
+
+    async fn standing(&self, connection: &mut Connection) -> Result<Standing, ConnectorError> {
+        let Connection { client, version, .. } = connection;
+        standing(client, version)
+            .await
+            .map_err(|error| failure(self, &error))
     }
 
     async fn open(&self) -> Result<Connection, ConnectorError> {

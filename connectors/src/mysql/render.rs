@@ -37,8 +37,12 @@ pub(super) struct Answer {
 const MAX_LIST: usize = 1000;
 
 impl Spelling for RemoteShape {
-    fn constant(&self, value: &ScalarValue) -> String {
+    fn constant(&self, _: usize, value: &ScalarValue) -> String {
         constant(value)
+    }
+
+    fn ordered(&self, _: usize, name: String) -> String {
+        name
     }
 
     fn holds(&self, column: &str) -> String {
@@ -219,6 +223,14 @@ impl RemoteShape {
                     (false, _) => Verdict::Exact,
                     (true, true) => Verdict::inexact(ZERO_DATE),
                     (true, false) => Verdict::unsupported(ZERO_DATE),
+                };
+            }
+            Predicate::Like { pattern, .. } => {
+                return match column.text {
+                    TextRule::Exact(repertoire) if column.wire == Wire::Text && repertoire.holds(pattern) => {
+                        Verdict::Exact
+                    }
+                    _ => Verdict::unsupported("the column's collation or type has its own rules for LIKE"),
                 };
             }
             Predicate::IsTrue { .. } => {

@@ -207,7 +207,7 @@ impl Scan {
                     lease = self.pool.acquire(patience).await?;
                 }
                 Err(Refusal::Server(error)) => {
-                    let meaning = self.refused(&error, started.elapsed());
+                    let meaning = self.refused(&lease, &error, started.elapsed());
                     if !is_connection_lost(&error) {
                         lease.release();
                     }
@@ -280,8 +280,8 @@ impl Scan {
     }
 
     /// What the server's refusal of this table's statement means.
-    fn refused(&self, error: &WireError, elapsed: Duration) -> ConnectorError {
-        let settings = self.pool.driver();
+    fn refused(&self, lease: &Lease, error: &WireError, elapsed: Duration) -> ConnectorError {
+        let settings = lease.driver();
         let WireError::Server { code, .. } = error else {
             return match error {
                 WireError::TooLarge { bytes } => self.unreadable(format!(
@@ -425,10 +425,12 @@ impl Reading {
                     };
                     match received {
                         Ok(bytes) => self.scan.metrics.bytes.add(bytes),
-                        Err(error) => return Err(self.scan.refused(&error, self.started.elapsed())),
+                        Err(error) => {
+                            return Err(self.scan.refused(&self.lease, &error, self.started.elapsed()));
+                        }
                     }
                 }
-                Err(error) => return Err(self.scan.refused(&error, self.started.elapsed())),
+                Err(error) => return Err(self.scan.refused(&self.lease, &error, self.started.elapsed())),
             }
         }
         self.scan.metrics.rows.add(self.decoder.rows());

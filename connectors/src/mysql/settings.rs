@@ -6,8 +6,8 @@ use std::time::Duration;
 use lakegate_crds::{MysqlSpec, ZeroDates};
 
 use super::wire::Client;
+use crate::ConnectContext;
 use crate::server::{Server, ServerSpec};
-use crate::{ConnectContext, ConnectorError};
 
 /// Beyond the statement timeout the server is not waited for: it ends the
 /// statement itself, or it is gone.
@@ -31,28 +31,21 @@ impl Deref for Settings {
 }
 
 impl Settings {
-    pub(super) fn new(spec: &MysqlSpec, context: &ConnectContext) -> Result<Self, ConnectorError> {
+    pub(super) fn new(spec: &MysqlSpec, context: &ConnectContext) -> Self {
         let server = ServerSpec {
-            kind: "mysql",
             primary: &spec.primary,
             default_port: MysqlSpec::DEFAULT_PORT,
             replicas: &spec.replicas,
+            max_replica_lag: spec.max_replica_lag.as_ref().map(lakegate_crds::Duration::get),
+            on_replica_lag: spec.on_replica_lag,
             credentials: &spec.credentials,
             tls: spec.tls(),
             limits: spec.limits(),
         };
-        Ok(Self {
-            server: Server::new(server, context)?,
+        Self {
+            server: Server::new(server, context),
             database: spec.database.clone(),
             zero_dates: spec.zero_dates(),
-        })
-    }
-
-    /// `host:port`, with the database if there is only one.
-    pub(super) fn endpoint(&self) -> String {
-        match &self.database {
-            Some(database) => format!("{}/{database}", self.address()),
-            None => self.address(),
         }
     }
 
@@ -144,6 +137,15 @@ impl Version {
             Flavor::MySql => (5, 7),
         };
         (self.major, self.minor) >= oldest
+    }
+
+    /// What tells how a replica is. MySQL 8.4 knows only the newer words.
+    pub(super) fn replica_status(&self) -> &'static str {
+        match self.flavor {
+            Flavor::MariaDb => "SHOW ALL SLAVES STATUS",
+            Flavor::MySql if (self.major, self.minor) < (8, 1) => "SHOW SLAVE STATUS",
+            Flavor::MySql => "SHOW REPLICA STATUS",
+        }
     }
 
     /// Whether coordinates of the earth come latitude first unless asked

@@ -13,7 +13,7 @@ pub(super) fn identifier(name: &str) -> String {
 
 /// Text as a constant; `standard_conforming_strings` is pinned on, so only the
 /// quote is special.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 

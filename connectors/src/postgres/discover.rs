@@ -8,6 +8,7 @@ use lakegate_crds::DiscoverySpec;
 use tokio_postgres::Client;
 use tokio_postgres::error::Error;
 
+use super::blocks;
 use super::types::{ColumnFacts, ElementFacts, RemoteColumn, oid};
 use crate::{ColumnDetails, PG_TYPE_METADATA, TableDescription, TableKind};
 
@@ -15,6 +16,8 @@ use crate::{ColumnDetails, PG_TYPE_METADATA, TableDescription, TableKind};
 pub(super) const OLDEST_VERSION: i32 = 120_000;
 /// Since 14 a table never analysed has -1 rows, before it had 0.
 const UNKNOWN_ROWS_ARE_NEGATIVE: i32 = 140_000;
+/// Since 14 a range of ctid is read without the rest of the table.
+const RANGES_OF_BLOCKS: i32 = 140_000;
 
 /// Relations people query; `$1`-less so that it is one constant text.
 const VISIBLE: &str = "c.relkind IN ('r', 'p', 'v', 'm', 'f') \
@@ -62,8 +65,10 @@ pub(super) async fn tables(
         .query(
             &format!(
                 "SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
-                        c.reltuples::float8, obj_description(c.oid, 'pg_class') \
+                        c.reltuples::float8, obj_description(c.oid, 'pg_class'), c.relpages, \
+                        NOT c.relhassubclass AND coalesce(m.amname = 'heap', false) \
                  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 LEFT JOIN pg_am m ON m.oid = c.relam \
                  WHERE {VISIBLE} ORDER BY n.nspname, c.relname"
             ),
             &[],
@@ -97,6 +102,8 @@ pub(super) async fn tables(
             .into_iter()
             .map(|column| column.describe(&types, kind, server, &mut known_facts))
             .unzip::<_, _, Vec<_>, Vec<_>>();
+        let blocks = u32::try_from(row.try_get::<_, i32>(6)?).unwrap_or_default();
+        let heap = kind == TableKind::Table && row.try_get(7)? && server.version_number >= RANGES_OF_BLOCKS;
         tables.push(TableDescription {
             schema,
             name,
@@ -107,7 +114,11 @@ pub(super) async fn tables(
             // A float estimate of a count: saturates, and is never negative here.
             rows: (known && kind != TableKind::View).then_some(estimate as u64),
             primary_key: keys.remove(&table).unwrap_or_default(),
-            facts: BTreeMap::new(),
+            facts: if heap {
+                blocks::facts(blocks)
+            } else {
+                BTreeMap::new()
+            },
         });
     }
     Ok(tables)
@@ -265,7 +276,7 @@ impl ColumnRow {
             element: element.map(|(type_oid, _, domain)| ElementFacts { type_oid, domain }),
             composite: row.is_some_and(|row| row.kind == "c") || type_oid == RECORD,
             // A foreign server compares by rules nobody here knows.
-            bytewise: [oid::TEXT, oid::VARCHAR].contains(&type_oid)
+            bytewise: [oid::TEXT, oid::VARCHAR, oid::BPCHAR].contains(&type_oid)
                 && self.deterministic
                 && server.utf8
                 && kind != TableKind::Foreign,

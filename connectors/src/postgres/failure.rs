@@ -13,9 +13,18 @@ pub(super) fn failure(settings: &Settings, error: &tokio_postgres::Error) -> Con
     let catalog = settings.catalog.clone();
     let endpoint = settings.address();
     if let Some(answer) = error.as_db_error() {
-        let message = answer_text(answer);
+        let mut message = answer_text(answer);
         let code = answer.code();
-        return if is_access(code) {
+        if is_shutdown(code) {
+            message.push_str("; it was stopped or restarted, so try again");
+        }
+        return if is_recovery_conflict(answer) {
+            ConnectorError::RecoveryConflict {
+                catalog,
+                endpoint,
+                message,
+            }
+        } else if is_access(code) {
             ConnectorError::AccessDenied {
                 catalog,
                 endpoint,
@@ -71,6 +80,16 @@ pub(super) fn answer_text(answer: &DbError) -> String {
     format!("{} (SQLSTATE {})", answer.message(), answer.code().code())
 }
 
+/// Whether a standby stopped a statement that stood in the way of what it had to replay. A transaction that only reads
+/// its snapshot fails so for no other reason.
+pub(super) fn is_recovery_conflict(answer: &DbError) -> bool {
+    [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+    ]
+    .contains(answer.code())
+}
+
 fn is_access(code: &SqlState) -> bool {
     [
         SqlState::INVALID_PASSWORD,
@@ -80,16 +99,20 @@ fn is_access(code: &SqlState) -> bool {
     .contains(code)
 }
 
+/// The server, or this connection alone, was ended by its administrator.
+fn is_shutdown(code: &SqlState) -> bool {
+    [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN].contains(code)
+}
+
 /// The server is going, coming or full.
 fn is_unavailable(code: &SqlState) -> bool {
-    [
-        SqlState::ADMIN_SHUTDOWN,
-        SqlState::CRASH_SHUTDOWN,
-        SqlState::CANNOT_CONNECT_NOW,
-        SqlState::TOO_MANY_CONNECTIONS,
-        SqlState::DATABASE_DROPPED,
-    ]
-    .contains(code)
+    is_shutdown(code)
+        || [
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::TOO_MANY_CONNECTIONS,
+            SqlState::DATABASE_DROPPED,
+        ]
+        .contains(code)
         || code.code().starts_with("08")
 }
 

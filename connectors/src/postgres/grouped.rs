@@ -28,6 +28,10 @@ impl RemoteShape {
             if let Some(reason) = refusal {
                 return Err(reason);
             }
+            let characters = |shape: &Self, column: usize| shape.columns.get(column)?.characters;
+            if characters(self, *left) != characters(other, *right) {
+                return Err("PostgreSQL ignores trailing blanks of character(n)");
+            }
         }
         let mut shape = self.clone();
         shape.joined.push(JoinedTable {
@@ -70,6 +74,15 @@ impl RemoteShape {
         match &self.columns.get(column)?.wire {
             Wire::Float4 | Wire::Float8 => {
                 Some("zero has two forms, which are different here and one in PostgreSQL")
+            }
+            // Padded to one length, different values differ in more than blanks.
+            Wire::Text(TextForm::Native(oid::BPCHAR))
+                if self
+                    .columns
+                    .get(column)
+                    .is_some_and(|column| column.bytewise && column.characters.is_some()) =>
+            {
+                None
             }
             Wire::Text(_) => self
                 .order_refusal(column)

@@ -1,24 +1,47 @@
-//! The byte stream below the protocol: TLS or plain, and a limit on messages.
+//! The byte stream below the protocol: TLS or plain, a limit on messages, and a way
+//! past the driver for rows.
 //!
 //! The protocol's codec buffers a whole message, up to 1 GiB, before anything
 //! above it sees a byte. So the length in each message's header is looked at
 //! here, and a row beyond [`MAX_ROW_BYTES`] ends the connection instead of the
 //! process.
+//!
+//! A COPY sends each row as a message of its own, and the driver would take each
+//! apart, count references to it and pass it between two tasks. So while somebody
+//! [diverts](Outlet::divert) them, these messages do not reach the driver: they are
+//! handed on as they were read, many at a time. The driver sees the COPY begin and
+//! end, or fail.
 
 use std::io;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes, BytesMut};
+use futures::channel::mpsc;
 use futures::future::{BoxFuture, FutureExt};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::decode::{COPY_DATA, MESSAGE_HEADER_BYTES};
+
 /// A row larger than this is refused: two values of the largest allowed size.
 pub(super) const MAX_ROW_BYTES: u32 = 128 * 1024 * 1024;
+/// Rows are handed on once they are this many bytes, so that neither end wakes for
+/// a few of them.
+const CHUNK_BYTES: usize = 128 * 1024;
+/// What is read at most at once while rows are diverted.
+const COPY_BUFFER_BYTES: usize = 2 * CHUNK_BYTES;
+/// The same of anything else: answers are short, and idle connections many.
+const BUFFER_BYTES: usize = 8 * 1024;
+/// Less room than this is not worth a system call.
+const LEAST_ROOM: usize = 4 * 1024;
+
+const COPY_DONE: u8 = b'c';
+const ERROR_RESPONSE: u8 = b'E';
 
 type Handshake = <MakeRustlsConnect as MakeTlsConnect<Socket>>::TlsConnect;
 type Encrypted = <Handshake as TlsConnect<Socket>>::Stream;
@@ -33,6 +56,50 @@ impl Oversized {
     }
 }
 
+/// Where the rows of a connection's COPY go, if not to the driver.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Outlet(Arc<Mutex<Option<mpsc::Sender<Bytes>>>>);
+
+impl Outlet {
+    /// The rows of the COPY that is sent next: whole messages with their headers, in
+    /// chunks. Ends when the COPY does or the connection, and the driver says which.
+    pub(super) fn divert(&self) -> mpsc::Receiver<Bytes> {
+        // Two chunks: one slot, and one more as the channel's sender has its own.
+        let (sender, receiver) = mpsc::channel(1);
+        *self.locked() = Some(sender);
+        receiver
+    }
+
+    fn is_open(&self) -> bool {
+        self.locked().is_some()
+    }
+
+    fn close(&self) {
+        *self.locked() = None;
+    }
+
+    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut *self.locked() {
+            // Nobody wants the rows any more: they are read and dropped.
+            Some(sender) => sender.poll_ready(context).map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// To be called when ready.
+    fn send(&self, rows: Bytes) {
+        if let Some(sender) = &mut *self.locked() {
+            // As above.
+            let _ = sender.start_send(rows);
+        }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Bytes>>> {
+        // A sender is whole whatever panicked beside it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Makes guarded streams. Without `tls` they are plain: the driver then believes
 /// to speak TLS from the first byte on, which is how a stream of ours gets below
 /// it without one extra byte on the wire.
@@ -40,6 +107,7 @@ impl Oversized {
 pub(super) struct Guard {
     pub tls: Option<MakeRustlsConnect>,
     pub oversized: Oversized,
+    pub outlet: Outlet,
 }
 
 impl MakeTlsConnect<Socket> for Guard {
@@ -58,6 +126,7 @@ impl MakeTlsConnect<Socket> for Guard {
         Ok(GuardConnect {
             handshake,
             oversized: self.oversized.clone(),
+            outlet: self.outlet.clone(),
         })
     }
 }
@@ -65,6 +134,7 @@ impl MakeTlsConnect<Socket> for Guard {
 pub(super) struct GuardConnect {
     handshake: Option<Handshake>,
     oversized: Oversized,
+    outlet: Outlet,
 }
 
 impl TlsConnect<Socket> for GuardConnect {
@@ -80,8 +150,9 @@ impl TlsConnect<Socket> for GuardConnect {
             };
             Ok(Guarded {
                 inner,
-                messages: Messages::default(),
+                incoming: Incoming::default(),
                 oversized: self.oversized,
+                outlet: self.outlet,
             })
         }
         .boxed()
@@ -93,11 +164,31 @@ enum Inner {
     Encrypted(Box<Encrypted>),
 }
 
+impl AsyncRead for Inner {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Encrypted(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+        }
+    }
+}
+
 /// What the driver reads from.
 pub(super) struct Guarded {
     inner: Inner,
-    messages: Messages,
+    incoming: Incoming,
     oversized: Oversized,
+    outlet: Outlet,
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.outlet.close();
+    }
 }
 
 impl TlsStream for Guarded {
@@ -113,21 +204,42 @@ impl AsyncRead for Guarded {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
+        driver: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(match &mut self.inner {
-            Inner::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Inner::Encrypted(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
-        })?;
-        if let Err(bytes) = self.messages.pass(&buffer.filled()[before..]) {
-            self.oversized.0.store(bytes, Ordering::Release);
-            return Poll::Ready(Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("the server sends a message of {bytes} bytes"),
-            )));
+        let guarded = &mut *self;
+        loop {
+            let diverting = guarded.outlet.is_open();
+            match guarded.incoming.next(diverting) {
+                Ok(Next::Rows(length)) => {
+                    ready!(guarded.outlet.poll_ready(context));
+                    guarded.outlet.send(guarded.incoming.take_rows(length));
+                    continue;
+                }
+                Ok(Next::Driver(length)) => {
+                    guarded.incoming.give(length.min(driver.remaining()), driver);
+                    return Poll::Ready(Ok(()));
+                }
+                // Every row before it was handed on.
+                Ok(Next::EndOfRows) => {
+                    guarded.outlet.close();
+                    continue;
+                }
+                Ok(Next::Unread) => {}
+                Err(bytes) => {
+                    guarded.oversized.0.store(bytes, Ordering::Release);
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("the server sends a message of {bytes} bytes"),
+                    )));
+                }
+            }
+            guarded.incoming.make_room(diverting);
+            let read = pin!(guarded.inner.read_buf(&mut guarded.incoming.buffer)).poll(context);
+            if ready!(read)? == 0 {
+                // The end of the connection, which the driver is told by no bytes.
+                return Poll::Ready(Ok(()));
+            }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -158,44 +270,118 @@ impl AsyncWrite for Guarded {
     }
 }
 
-/// Follows the messages in a stream of bytes: each is a type byte, an int32
-/// length that counts itself, and a body.
-#[derive(Debug, Default)]
-struct Messages {
-    header: [u8; 5],
-    /// How much of `header` has arrived.
-    arrived: usize,
-    /// How much of the body has not.
-    body: u32,
+/// What comes next of what was read.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// This many bytes of whole rows.
+    Rows(usize),
+    /// This many bytes for the driver.
+    Driver(usize),
+    /// The message that ends a COPY, for better or worse.
+    EndOfRows,
+    /// Nothing before more is read.
+    Unread,
 }
 
-impl Messages {
-    /// Takes bytes in order; the length of a message that is too long.
-    fn pass(&mut self, mut bytes: &[u8]) -> Result<(), u32> {
-        while !bytes.is_empty() {
-            if self.body > 0 {
-                let skipped = bytes.len().min(self.body as usize);
-                // No more than `body`, so it fits.
-                self.body -= skipped as u32;
-                bytes = &bytes[skipped..];
-                continue;
-            }
-            let taken = bytes.len().min(self.header.len() - self.arrived);
-            self.header[self.arrived..self.arrived + taken].copy_from_slice(&bytes[..taken]);
-            self.arrived += taken;
-            bytes = &bytes[taken..];
-            if self.arrived == self.header.len() {
-                self.arrived = 0;
-                let [_, length @ ..] = self.header;
-                let length = u32::from_be_bytes(length);
-                if length > MAX_ROW_BYTES {
-                    return Err(length);
+/// What was read and not handed on. Follows its messages: each is a type byte, an
+/// int32 length that counts itself, and a body.
+#[derive(Debug, Default)]
+struct Incoming {
+    buffer: BytesMut,
+    /// How many bytes at the start of the buffer are whole rows.
+    rows: usize,
+    /// How many bytes from the start of the buffer on, read or not, are messages for
+    /// the driver.
+    driver: usize,
+    /// How many bytes of the row at the end of the buffer have not arrived.
+    lacking: usize,
+}
+
+impl Incoming {
+    /// # Errors
+    /// The length of a message that is too long.
+    fn next(&mut self, diverting: bool) -> Result<Next, u32> {
+        if self.driver == 0 {
+            self.lacking = 0;
+            while let Some((tag, length)) = self.message_at(self.rows)? {
+                if tag == COPY_DATA && diverting {
+                    let arrived = self.buffer.len() - self.rows;
+                    if arrived < length {
+                        self.lacking = length - arrived;
+                        break;
+                    }
+                    self.rows += length;
+                    continue;
                 }
-                // A length below 4 is malformed, which the codec will say.
-                self.body = length.saturating_sub(4);
+                if self.rows > 0 {
+                    return Ok(Next::Rows(self.rows));
+                }
+                if diverting && matches!(tag, COPY_DONE | ERROR_RESPONSE) {
+                    return Ok(Next::EndOfRows);
+                }
+                self.driver = length;
+                break;
             }
         }
-        Ok(())
+        Ok(if self.driver > 0 {
+            match self.driver.min(self.buffer.len()) {
+                0 => Next::Unread,
+                length => Next::Driver(length),
+            }
+        } else if self.rows >= CHUNK_BYTES || self.rows > 0 && self.room() < LEAST_ROOM {
+            Next::Rows(self.rows)
+        } else {
+            Next::Unread
+        })
+    }
+
+    /// The type and whole length of the message that begins there, none if its header
+    /// has not arrived.
+    fn message_at(&self, at: usize) -> Result<Option<(u8, usize)>, u32> {
+        let Some(&[tag, a, b, c, d]) = self.buffer.get(at..at + MESSAGE_HEADER_BYTES) else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if length > MAX_ROW_BYTES {
+            return Err(length);
+        }
+        // A length below 4 is malformed, which the driver will say.
+        Ok(Some((tag, 1 + length.max(4) as usize)))
+    }
+
+    fn take_rows(&mut self, length: usize) -> Bytes {
+        self.rows -= length;
+        self.buffer.split_to(length).freeze()
+    }
+
+    fn give(&mut self, length: usize, driver: &mut ReadBuf<'_>) {
+        driver.put_slice(&self.buffer[..length]);
+        self.buffer.advance(length);
+        self.driver -= length;
+    }
+
+    fn room(&self) -> usize {
+        self.buffer.capacity() - self.buffer.len()
+    }
+
+    /// Makes the buffer ready to be read into. What was handed on shares its memory,
+    /// so more room is a new buffer, which begins with what is left.
+    fn make_room(&mut self, diverting: bool) {
+        let least = if diverting {
+            COPY_BUFFER_BYTES
+        } else {
+            BUFFER_BYTES
+        };
+        let left = self.buffer.len();
+        let oversize = !diverting && left == 0 && self.room() > BUFFER_BYTES;
+        if self.room() >= LEAST_ROOM && !oversize {
+            return;
+        }
+        // A long row grows the buffer by doubling it, and never beyond its end.
+        let room = least.max(self.lacking.min(left));
+        let mut buffer = BytesMut::with_capacity(left + room);
+        buffer.extend_from_slice(&self.buffer);
+        self.buffer = buffer;
     }
 }
 
@@ -204,11 +390,39 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn message(body: usize) -> Vec<u8> {
-        let mut bytes = vec![b'd'];
+    fn message(tag: u8, body: usize) -> Vec<u8> {
+        let mut bytes = vec![tag];
         bytes.extend((body as u32 + 4).to_be_bytes());
         bytes.resize(bytes.len() + body, 0xFF);
         bytes
+    }
+
+    /// Reads everything in these cuts: the rows, what the driver got, and whether the
+    /// rows were ended before it got the end.
+    fn follow(bytes: &[u8], cuts: Vec<usize>, diverting: bool) -> Result<(Vec<u8>, Vec<u8>, bool), u32> {
+        let mut incoming = Incoming::default();
+        let (mut rows, mut driver, mut ended) = (Vec::new(), Vec::new(), false);
+        let mut cuts = cuts.into_iter();
+        let mut rest = bytes;
+        loop {
+            match incoming.next(diverting && !ended)? {
+                Next::Rows(length) => rows.extend(incoming.take_rows(length)),
+                Next::EndOfRows => ended = true,
+                Next::Driver(length) => {
+                    let mut space = vec![0; length.min(7)];
+                    let mut buffer = ReadBuf::new(&mut space);
+                    incoming.give(length.min(7), &mut buffer);
+                    driver.extend_from_slice(buffer.filled());
+                }
+                Next::Unread if rest.is_empty() => return Ok((rows, driver, ended)),
+                Next::Unread => {
+                    let (now, later) = rest.split_at(cuts.next().unwrap_or(rest.len()).min(rest.len()));
+                    incoming.make_room(diverting);
+                    incoming.buffer.extend_from_slice(now);
+                    rest = later;
+                }
+            }
+        }
     }
 
     proptest! {
@@ -219,21 +433,46 @@ mod tests {
             bodies in proptest::collection::vec(0_usize..40, 0..10),
             cuts in proptest::collection::vec(1_usize..9, 0..100),
             long in MAX_ROW_BYTES + 1..,
+            diverting in any::<bool>(),
         ) {
-            let mut bytes: Vec<u8> = bodies.into_iter().flat_map(message).collect();
+            let mut bytes: Vec<u8> = bodies.into_iter().flat_map(|body| message(b'd', body)).collect();
+            prop_assert!(follow(&bytes, cuts.clone(), diverting).is_ok());
             bytes.push(b'd');
             bytes.extend(long.to_be_bytes());
-            let mut messages = Messages::default();
-            let mut cuts = cuts.into_iter();
-            let mut rest = bytes.as_slice();
-            let mut found = None;
-            while !rest.is_empty() {
-                prop_assert_eq!(found, None);
-                let (now, later) = rest.split_at(cuts.next().unwrap_or(rest.len()).min(rest.len()));
-                found = messages.pass(now).err();
-                rest = later;
-            }
-            prop_assert_eq!(found, Some(long));
+            prop_assert_eq!(follow(&bytes, cuts, diverting), Err(long));
         }
+
+        /// However the stream is cut, rows and everything else go their ways in order.
+        #[test]
+        fn rows_are_diverted(
+            before in proptest::collection::vec(0_usize..40, 0..4),
+            rows in proptest::collection::vec((0_usize..40, any::<bool>()), 0..20),
+            after in proptest::collection::vec(0_usize..40, 0..4),
+            failed in any::<bool>(),
+            cuts in proptest::collection::vec(1_usize..60, 0..100),
+        ) {
+            let (mut all, mut expected_rows, mut expected_driver) = (Vec::new(), Vec::new(), Vec::new());
+            let mut add = |tag: u8, body: usize| {
+                let message = message(tag, body);
+                all.extend_from_slice(&message);
+                if tag == b'd' { expected_rows.extend(message) } else { expected_driver.extend(message) }
+            };
+            for body in before { add(b'H', body); }
+            for (body, notice) in rows { add(if notice { b'N' } else { b'd' }, body); }
+            add(if failed { b'E' } else { b'c' }, 3);
+            for body in after { add(b'C', body); }
+            prop_assert_eq!(
+                follow(&all, cuts.clone(), true),
+                Ok((expected_rows, expected_driver, true))
+            );
+            prop_assert_eq!(follow(&all, cuts, false), Ok((Vec::new(), all, false)));
+        }
+    }
+
+    #[test]
+    fn a_long_row_waits_for_its_end() {
+        let bytes = [message(b'd', 1_000_000), message(b'd', 10), message(b'c', 0)].concat();
+        let (rows, _, _) = follow(&bytes, vec![4096; 300], true).unwrap();
+        assert_eq!(rows.len(), bytes.len() - 5);
     }
 }

@@ -9,6 +9,7 @@
 //! form in its column (an infinite date, NaN in a decimal, 24:00:00, an array
 //! of two dimensions) is an error that names the column, never another value.
 
+mod blocks;
 mod constant;
 mod decode;
 mod discover;
@@ -19,6 +20,8 @@ mod pool;
 mod render;
 mod scan;
 mod settings;
+mod shared;
+mod standing;
 mod types;
 
 use std::sync::Arc;
@@ -35,7 +38,7 @@ use self::scan::PostgresTable;
 use self::settings::Settings;
 use self::types::{ColumnFacts, RemoteColumn};
 use crate::scan::RemoteTableProvider;
-use crate::{ConnectContext, Connector, ConnectorError, Probe, SourceKind, TableDescription};
+use crate::{ConnectContext, Connector, ConnectorError, Probe, ReplicaHealth, SourceKind, TableDescription};
 
 /// One PostgreSQL database.
 #[derive(Debug)]
@@ -52,7 +55,7 @@ impl PostgresConnector {
         discovery: DiscoverySpec,
         context: &ConnectContext,
     ) -> Result<Self, ConnectorError> {
-        let settings = Settings::new(spec, context)?;
+        let settings = Settings::new(spec, context);
         Ok(Self {
             pool: Arc::new(Pool::new(settings)?),
             discovery,
@@ -62,10 +65,10 @@ impl PostgresConnector {
     /// A connection inside a transaction of pinned settings, and its server. A
     /// connection that died while idle is replaced once.
     async fn begin(&self) -> Result<(Lease, Server), ConnectorError> {
-        let settings = self.pool.driver();
         let patience = self.pool.patience_of_discovery();
-        let mut lease = self.pool.acquire(patience).await?;
+        let mut lease = self.pool.acquire_to_discover().await?;
         loop {
+            let settings = lease.driver();
             let client = &lease.connection()?.client;
             let begun = match client.batch_execute(&settings.begin()).await {
                 Ok(()) => discover::server(client).await,
@@ -73,9 +76,10 @@ impl PostgresConnector {
             };
             match begun {
                 Ok(server) if server.version_number < OLDEST_VERSION => {
+                    let catalog = settings.catalog.clone();
                     lease.release();
                     return Err(ConnectorError::Store {
-                        catalog: settings.catalog.clone(),
+                        catalog,
                         message: format!("PostgreSQL {} is not supported; 12 or newer is", server.version),
                         source: None,
                     });
@@ -98,7 +102,7 @@ impl Connector for PostgresConnector {
     }
 
     fn endpoint(&self) -> String {
-        self.pool.driver().endpoint()
+        format!("{}/{}", self.pool.addresses(), self.pool.driver().database)
     }
 
     async fn probe(&self) -> Result<Probe, ConnectorError> {
@@ -113,9 +117,17 @@ impl Connector for PostgresConnector {
         let (lease, server) = self.begin().await?;
         let tables = discover::tables(&lease.connection()?.client, &server, &self.discovery)
             .await
-            .map_err(|error| failure(self.pool.driver(), &error))?;
+            .map_err(|error| failure(lease.driver(), &error))?;
         lease.release();
         Ok(tables)
+    }
+
+    async fn replicas(&self) -> Vec<ReplicaHealth> {
+        self.pool.survey().await
+    }
+
+    fn pin(&self) {
+        self.pool.pin();
     }
 
     async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError> {
@@ -150,7 +162,8 @@ impl Connector for PostgresConnector {
             columns,
             joined: Vec::new(),
         };
-        let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape));
+        let blocks = blocks::of(&table.facts);
+        let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape, blocks));
         Ok(Arc::new(RemoteTableProvider::new(
             Arc::new(table.clone()),
             remote,

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::channel::mpsc;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::failure;
-use super::guard::{Guard, Oversized};
+use super::guard::{Guard, Outlet, Oversized};
 use super::settings::Settings;
+use super::standing::standing;
 use crate::ConnectorError;
-use crate::server::{Driver, Server};
+use crate::server::{Address, Driver, Server, Standing};
 
 pub(super) type Pool = crate::server::Pool<Settings>;
 pub(super) type Lease = crate::server::Lease<Settings>;
@@ -28,6 +31,11 @@ impl Connection {
     /// the connection.
     pub(super) fn oversized(&self) -> Option<u32> {
         self.guard.oversized.bytes()
+    }
+
+    /// The rows of the COPY that is sent next, past the driver.
+    pub(super) fn divert(&self) -> mpsc::Receiver<Bytes> {
+        self.guard.outlet.divert()
     }
 }
 
@@ -47,12 +55,26 @@ impl Driver for Settings {
         &self.server
     }
 
+    fn at(&self, address: &Address) -> Self {
+        Self {
+            server: self.server.at(address),
+            database: self.database.clone(),
+        }
+    }
+
+    async fn standing(&self, connection: &mut Connection) -> Result<Standing, ConnectorError> {
+        standing(&connection.client)
+            .await
+            .map_err(|error| failure(self, &error))
+    }
+
     async fn open(&self) -> Result<Connection, ConnectorError> {
         let username = self.secret(&self.username).await?;
         let password = self.secret(&self.password).await?;
         let guard = Guard {
             tls: self.tls_config().await?.map(MakeRustlsConnect::new),
             oversized: Oversized::default(),
+            outlet: Outlet::default(),
         };
         let negotiation = if guard.tls.is_some() {
             SslNegotiation::Postgres

@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 
 use datafusion::common::ScalarValue;
 
-use super::constant::{constant, identifier, literal};
+use super::blocks::Blocks;
+use super::constant::{constant, identifier, literal, quoted};
 use super::types::{RemoteColumn, TextForm, Wire, oid};
-use crate::scan::{Comparison, GroupOutput, JoinedTable, Predicate, ScanRequest, Verdict};
+use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
 use crate::server::{Spelling, condition};
 
 /// A table as SQL names it, with its columns in the order of its description.
@@ -32,12 +33,58 @@ pub(super) struct Answer {
 }
 
 impl Spelling for RemoteShape {
-    fn constant(&self, value: &ScalarValue) -> String {
-        constant(value)
+    fn constant(&self, column: usize, value: &ScalarValue) -> String {
+        match (self.columns.get(column).map(|column| &column.wire), value) {
+            // As text it would be compared with the column's text, which has lost its blanks.
+            (Some(Wire::Text(TextForm::Native(oid::BPCHAR))), ScalarValue::Utf8(Some(text))) => {
+                format!("{}::pg_catalog.bpchar", quoted(text))
+            }
+            (Some(Wire::Text(TextForm::Uuid)), ScalarValue::Utf8(Some(text))) => {
+                format!("{}::pg_catalog.uuid", quoted(text))
+            }
+            _ => constant(value),
+        }
+    }
+
+    fn ordered(&self, column: usize, name: String) -> String {
+        match self.columns.get(column).map(|column| &column.wire) {
+            Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
+            _ => name,
+        }
     }
 
     fn holds(&self, column: &str) -> String {
         column.to_owned()
+    }
+}
+
+/// The columns of groups, in conditions on them.
+struct Outputs<'a> {
+    shape: &'a RemoteShape,
+    grouping: &'a Grouping,
+}
+
+impl Spelling for Outputs<'_> {
+    fn constant(&self, column: usize, value: &ScalarValue) -> String {
+        match self.grouping.outputs.get(column) {
+            Some(GroupOutput::Key(key)) => self.shape.constant(*key, value),
+            _ => constant(value),
+        }
+    }
+
+    fn ordered(&self, column: usize, name: String) -> String {
+        match self.grouping.outputs.get(column) {
+            Some(GroupOutput::Key(key)) => self.shape.ordered(*key, name),
+            Some(GroupOutput::Aggregate(call)) => match self.shape.aggregate_wire(call) {
+                Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
+                _ => name,
+            },
+            None => name,
+        }
+    }
+
+    fn holds(&self, column: &str) -> String {
+        self.shape.holds(column)
     }
 }
 
@@ -73,6 +120,15 @@ impl RemoteShape {
 
     /// The query whose rows a scan reads.
     pub(super) fn select(&self, request: &ScanRequest) -> String {
+        self.select_of(request, None)
+    }
+
+    /// The query for those of the rows that are in some blocks of the table.
+    pub(super) fn select_blocks(&self, request: &ScanRequest, blocks: &Blocks) -> String {
+        self.select_of(request, Some(blocks))
+    }
+
+    fn select_of(&self, request: &ScanRequest, blocks: Option<&Blocks>) -> String {
         let qualified = self.is_qualified(request);
         let answers = self.answers(request);
         let mut sql = "SELECT".to_owned();
@@ -121,6 +177,14 @@ impl RemoteShape {
             sql.push_str(if position == 0 { " WHERE " } else { " AND " });
             condition(predicate, self, &column, &mut sql);
         }
+        if let Some(blocks) = blocks {
+            sql.push_str(if request.predicates.is_empty() {
+                " WHERE "
+            } else {
+                " AND "
+            });
+            let _ = write!(sql, "{blocks}");
+        }
         if let Some(grouping) = &request.grouping {
             for (position, key) in grouping.keys.iter().enumerate() {
                 sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
@@ -133,7 +197,15 @@ impl RemoteShape {
             };
             for (position, predicate) in grouping.having.iter().enumerate() {
                 sql.push_str(if position == 0 { " HAVING " } else { " AND " });
-                condition(predicate, self, &output, &mut sql);
+                condition(
+                    predicate,
+                    &Outputs {
+                        shape: self,
+                        grouping,
+                    },
+                    &output,
+                    &mut sql,
+                );
             }
             // Nothing else would say that all rows are one group.
             if grouping.keys.is_empty() && grouping.having.is_empty() && answers.is_empty() {
@@ -222,6 +294,21 @@ impl RemoteShape {
                 Some(column) if !column.composite => None,
                 _ => Some("a row of NULLs is itself NULL in PostgreSQL"),
             },
+            Predicate::Like {
+                column: index,
+                pattern,
+                ..
+            } => {
+                let column = column(index)?;
+                match &column.wire {
+                    Wire::Text(TextForm::Native(oid::TEXT | oid::VARCHAR)) if column.bytewise => {
+                        literal(&ScalarValue::Utf8(Some(pattern.clone())))
+                            .is_none()
+                            .then_some(NO_FORM)
+                    }
+                    _ => Some("PostgreSQL has its own rules for LIKE on this type or collation"),
+                }
+            }
             Predicate::IsTrue { column: index } => match column(index)?.wire {
                 Wire::Bool => None,
                 _ => Some("not a boolean column"),
@@ -269,17 +356,23 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
         Wire::Bool | Wire::Bytea if comparison.is_equality() => Ok(()),
         Wire::Bool | Wire::Bytea => Err("only equality of this type is sent"),
         Wire::Text(TextForm::Native(oid::TEXT | oid::VARCHAR)) => {
-            if !column.bytewise {
-                Err("the column's collation, encoding or origin may call different texts equal")
-            } else if comparison.is_equality() {
+            if column.bytewise {
                 Ok(())
             } else {
-                Err("the order of text depends on the collation")
+                Err("the column's collation, encoding or origin may call different texts equal")
             }
         }
-        Wire::Text(TextForm::Native(oid::BPCHAR)) => {
-            Err("PostgreSQL ignores trailing blanks of character(n)")
-        }
+        // Sent as a uuid, which has one form as text.
+        Wire::Text(TextForm::Uuid) if comparison.is_equality() && is_uuid(value) => Ok(()),
+        Wire::Text(TextForm::Native(oid::BPCHAR)) => match (column.characters, value) {
+            // Every value has as many characters, so that no blanks but the same are ignored.
+            (Some(characters), ScalarValue::Utf8(Some(text)))
+                if comparison.is_equality() && column.bytewise && text.chars().count() == characters =>
+            {
+                Ok(())
+            }
+            _ => Err("PostgreSQL ignores trailing blanks of character(n)"),
+        },
         Wire::Text(_) | Wire::Oid | Wire::List(_) => Err("PostgreSQL compares this type by its own rules"),
     };
     match allowed {
@@ -299,6 +392,18 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
             },
         },
     }
+}
+
+/// Whether the constant is a uuid as the column's text has it.
+fn is_uuid(value: &ScalarValue) -> bool {
+    let ScalarValue::Utf8(Some(text)) = value else {
+        return false;
+    };
+    text.len() == 36
+        && text.bytes().enumerate().all(|(position, byte)| match position {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
 }
 
 fn plain(float: f64) -> bool {

@@ -8,21 +8,26 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::{StreamExt, stream, try_join};
+use datafusion::physical_plan::stream::{RecordBatchReceiverStream, RecordBatchStreamAdapter};
+use futures::channel::mpsc;
+use futures::future::join_all;
+use futures::{StreamExt, TryStreamExt, stream, try_join};
 use tokio::time::Instant;
-use tokio_postgres::CopyOutStream;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{CopyOutStream, Statement};
 
+use super::blocks::{self, Blocks, Ranges};
 use super::decode::{CopyDecoder, DecodeFailure, MAX_VALUE_BYTES, Problem};
-use super::failure::{answer_text, failure, is_connection_lost};
+use super::failure::{answer_text, failure, is_connection_lost, is_recovery_conflict};
 use super::guard::MAX_ROW_BYTES;
-use super::pool::{Lease, Pool};
+use super::pool::{Connection, Lease, Pool};
 use super::render::{Answer, RemoteShape};
+use super::shared::{self, Snapshot};
 use crate::scan::{
-    Asked, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, StoreJoin, Verdict,
+    Asked, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Shared, StoreJoin, Verdict,
 };
 use crate::{ConnectorError, RefusedValue};
 
@@ -31,13 +36,16 @@ use crate::{ConnectorError, RefusedValue};
 pub(super) struct PostgresTable {
     pool: Arc<Pool>,
     shape: Arc<RemoteShape>,
+    /// Of a table that can be read by ranges of its blocks: about how many it has.
+    blocks: Option<u32>,
 }
 
 impl PostgresTable {
-    pub(super) fn new(pool: Arc<Pool>, shape: RemoteShape) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, shape: RemoteShape, blocks: Option<u32>) -> Self {
         Self {
             pool,
             shape: Arc::new(shape),
+            blocks,
         }
     }
 }
@@ -67,11 +75,21 @@ impl RemoteTable for PostgresTable {
         Ok(Arc::new(Self {
             pool: Arc::clone(&self.pool),
             shape: Arc::new(self.shape.joined(&other.shape, join)?),
+            blocks: None,
         }))
     }
 
     fn render(&self, request: &ScanRequest) -> String {
         RemoteShape::copy(&self.shape.select(request))
+    }
+
+    fn shared(&self, request: &ScanRequest, readers: usize) -> Option<Shared> {
+        if request.grouping.is_some() || !request.order.is_empty() || request.limit.is_some() {
+            return None;
+        }
+        // One connection stays free for the next query.
+        let readers = readers.min(self.pool.driver().max_connections - 1);
+        blocks::shared(self.blocks?, readers)
     }
 
     fn execute(
@@ -85,7 +103,7 @@ impl RemoteTable for PostgresTable {
                 "a column was asked for that the table does not have".to_owned(),
             ));
         }
-        let scan = Scan {
+        let scan = Arc::new(Scan {
             pool: Arc::clone(&self.pool),
             shape: Arc::clone(&self.shape),
             select: self.shape.select(&request),
@@ -93,11 +111,12 @@ impl RemoteTable for PostgresTable {
             columns,
             batch_rows: context.batch_size,
             metrics: context.metrics,
-        };
-        let schema = SchemaRef::clone(&scan.schema);
-        let batches = stream::try_unfold(State::Start(scan), |state| async move {
-            state.next().await.map_err(DataFusionError::from)
+            request,
         });
+        let schema = SchemaRef::clone(&scan.schema);
+        let batches = stream::once(scan.start(context.shared))
+            .map_err(DataFusionError::from)
+            .try_flatten();
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches)))
     }
 }
@@ -106,6 +125,7 @@ impl RemoteTable for PostgresTable {
 struct Scan {
     pool: Arc<Pool>,
     shape: Arc<RemoteShape>,
+    request: ScanRequest,
     select: String,
     schema: SchemaRef,
     columns: Vec<Answer>,
@@ -113,72 +133,61 @@ struct Scan {
     metrics: RemoteMetrics,
 }
 
-/// A scan under way. Dropped at any point, it drops its [`Lease`], which stops
-/// the statement in the server.
-struct Reading {
-    scan: Scan,
-    lease: Lease,
-    /// None once the server has sent everything.
-    copy: Option<Pin<Box<CopyOutStream>>>,
-    decoder: CopyDecoder,
-    started: Instant,
-}
-
-enum State {
-    Start(Scan),
-    Reading(Box<Reading>),
-}
-
-impl State {
-    async fn next(self) -> Result<Option<(RecordBatch, Self)>, ConnectorError> {
-        match self {
-            Self::Start(scan) => {
-                let mut reading = Box::new(scan.start().await?);
-                reading.next_batch().await.map(|batch| reading.after(batch))
-            }
-            Self::Reading(mut reading) => reading.next_batch().await.map(|batch| reading.after(batch)),
-        }
-    }
+/// How a transaction of a scan goes on.
+enum Begun {
+    Reading(Copying),
+    /// Nothing is read yet, as several readers will.
+    Shared(Snapshot),
 }
 
 impl Scan {
     /// Sends the request. A connection that died while idle is replaced once;
     /// nothing was read yet, so nothing is read twice.
-    async fn start(self) -> Result<Reading, ConnectorError> {
+    async fn start(
+        self: Arc<Self>,
+        mut shared: Option<Shared>,
+    ) -> Result<SendableRecordBatchStream, ConnectorError> {
         let time = self.metrics.time.clone();
         let _timer = time.timer();
         let patience = self.pool.patience_of_a_query();
         let mut lease = self.pool.acquire(patience).await?;
         loop {
             let started = Instant::now();
-            let outcome = self.send(&lease).await;
-            match outcome {
-                Ok(copy) => {
-                    let wires: Vec<_> = self.columns.iter().map(|column| column.wire.clone()).collect();
-                    let decoder = CopyDecoder::new(SchemaRef::clone(&self.schema), &wires, self.batch_rows)
-                        .map_err(|problem| self.undecodable(problem))?;
-                    return Ok(Reading {
-                        lease,
-                        copy: Some(Box::pin(copy)),
-                        decoder,
-                        started,
-                        scan: self,
-                    });
+            let outcome = self.send(&lease, shared.is_some()).await;
+            match (outcome, &shared) {
+                (Ok(Begun::Shared(snapshot)), Some(shared)) => {
+                    return self.share(lease, &snapshot, shared.readers, started).await;
                 }
-                Err(Refusal::Server(error))
+                (Ok(Begun::Reading(copying)), _) => {
+                    if let Some(readers) = &self.metrics.readers {
+                        readers.add(1);
+                    }
+                    return Ok(Reading::new(self, lease, Some(copying), None, started).into_stream());
+                }
+                (Ok(Begun::Shared(_)), None) => {
+                    return Err(self.unreadable("a snapshot was exported that nobody asked for".to_owned()));
+                }
+                (Err(Refusal::Server(error)), _)
                     if lease.reused && oversized(&lease).is_none() && is_connection_lost(&error) =>
                 {
                     drop(lease);
                     lease = self.pool.acquire_fresh(patience).await?;
                 }
-                Err(Refusal::Server(error)) => {
+                // Not every server that speaks the protocol exports snapshots, and not to
+                // everybody. If that was not the cause, the error comes again.
+                (Err(Refusal::Server(error)), Some(_)) if !is_connection_lost(&error) => {
+                    lease.release();
+                    shared = None;
+                    lease = self.pool.acquire(patience).await?;
+                }
+                (Err(Refusal::Server(error)), _) => {
                     let meaning = self.refused(&lease, &error, started.elapsed());
                     if !is_connection_lost(&error) {
                         lease.release();
                     }
                     return Err(meaning);
                 }
-                Err(Refusal::Known(error)) => {
+                (Err(Refusal::Known(error)), _) => {
                     lease.release();
                     return Err(error);
                 }
@@ -187,39 +196,141 @@ impl Scan {
     }
 
     /// Two round trips: transaction, check and preparation, then the COPY.
-    async fn send(&self, lease: &Lease) -> Result<CopyOutStream, Refusal> {
-        let client = &lease.connection().map_err(Refusal::Known)?.client;
+    async fn send(&self, lease: &Lease, share: bool) -> Result<Begun, Refusal> {
+        let connection = lease.connection().map_err(Refusal::Known)?;
+        let client = &connection.client;
         let begin = self.pool.driver().begin();
         let copy = RemoteShape::copy(&self.select);
-        let ((), select, copy) = try_join!(
+        let snapshot = async {
+            if share {
+                shared::export(client, &self.shape.schema, &self.shape.name, &self.select).await
+            } else {
+                Ok(None)
+            }
+        };
+        let ((), select, copy, snapshot) = try_join!(
             client.batch_execute(&begin),
             client.prepare(&self.select),
             client.prepare(&copy),
+            snapshot,
         )
         .map_err(Refusal::Server)?;
-        // Values arrive without their types, so the types are compared first. The
-        // transaction's lock keeps them from changing until the last row.
+        self.check(&select).map_err(Refusal::Known)?;
+        match snapshot {
+            Some(snapshot) => Ok(Begun::Shared(snapshot)),
+            None => Copying::start(connection, &copy)
+                .await
+                .map(Begun::Reading)
+                .map_err(Refusal::Server),
+        }
+    }
+
+    /// Values arrive without their types, so the types are compared first. The
+    /// transaction's lock keeps them from changing until the last row.
+    fn check(&self, select: &Statement) -> Result<(), ConnectorError> {
         if select.columns().len() != self.columns.len() {
-            return Err(Refusal::Known(self.unreadable(
-                "the server answers with another number of columns".to_owned(),
-            )));
+            return Err(self.unreadable("the server answers with another number of columns".to_owned()));
         }
         for (column, answered) in self.columns.iter().zip(select.columns()) {
             if answered.type_().oid() != column.wire.oid() {
-                return Err(Refusal::Known(self.unreadable(format!(
+                return Err(self.unreadable(format!(
                     "column \"{}\" has become {} since it was discovered; it is looked at again \
                      at the next discovery",
                     column.name,
                     answered.type_()
-                ))));
+                )));
             }
         }
-        client.copy_out(&copy).await.map_err(Refusal::Server)
+        Ok(())
+    }
+
+    /// Reads by as many connections as are free. All have begun, with the snapshot and
+    /// their lock on the table, before the first of them ends.
+    async fn share(
+        self: Arc<Self>,
+        lease: Lease,
+        snapshot: &Snapshot,
+        readers: usize,
+        started: Instant,
+    ) -> Result<SendableRecordBatchStream, ConnectorError> {
+        let others = (1..readers).map(|_| self.join(&lease, snapshot));
+        let others: Vec<Lease> = join_all(others).await.into_iter().flatten().collect();
+        if let Some(readers) = &self.metrics.readers {
+            readers.add(1 + others.len());
+        }
+        let ranges = Arc::new(Ranges::new(snapshot.blocks, 1 + others.len()));
+        let mut answer = RecordBatchReceiverStream::builder(SchemaRef::clone(&self.schema), 1 + others.len());
+        for lease in std::iter::once(lease).chain(others) {
+            let ranges = Some(Arc::clone(&ranges));
+            let mut batches = Reading::new(Arc::clone(&self), lease, None, ranges, started).into_stream();
+            let sender = answer.tx();
+            answer.spawn(async move {
+                while let Some(batch) = batches.try_next().await? {
+                    if sender.send(Ok(batch)).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            });
+        }
+        // One reader's failure fails the scan, and dropping it stops the others.
+        Ok(answer.build())
+    }
+
+    /// Another connection that sees the same snapshot, if there is one.
+    async fn join(&self, first: &Lease, snapshot: &Snapshot) -> Option<Lease> {
+        let lease = first.another().await?;
+        let begun = async {
+            let client = &lease.connection().ok()?.client;
+            let begin = self.pool.driver().begin();
+            let begun = try_join!(
+                shared::import(client, &begin, snapshot),
+                client.prepare(&self.select),
+            );
+            match begun {
+                Ok((same_server, select)) => Some(same_server && self.check(&select).is_ok()),
+                Err(error) => {
+                    tracing::debug!(%error, "a scan goes on with fewer connections");
+                    None
+                }
+            }
+        };
+        if begun.await == Some(true) {
+            return Some(lease);
+        }
+        lease.release();
+        None
+    }
+
+    /// Reads a range of blocks. The statements of a scan together take no longer than
+    /// one may.
+    async fn copy_blocks(
+        &self,
+        lease: &Lease,
+        blocks: &Blocks,
+        started: Instant,
+    ) -> Result<Copying, ConnectorError> {
+        let connection = lease.connection()?;
+        // Whatever the server prefers otherwise: without, each range reads the table.
+        let settings = format!(
+            "{}; SET LOCAL enable_tidscan = on",
+            self.pool.driver().timeout_after(started.elapsed())
+        );
+        let copy = RemoteShape::copy(&self.shape.select_blocks(&self.request, blocks));
+        let prepared = try_join!(
+            connection.client.batch_execute(&settings),
+            connection.client.prepare(&copy),
+        );
+        let copying = match prepared {
+            Ok(((), copy)) => Copying::start(connection, &copy).await,
+            Err(error) => Err(error),
+        };
+        copying.map_err(|error| self.refused(lease, &error, started.elapsed()))
     }
 
     /// What the server's refusal of this table's statement means.
     fn refused(&self, lease: &Lease, error: &tokio_postgres::Error, elapsed: Duration) -> ConnectorError {
-        let settings = self.pool.driver();
+        let settings = lease.driver();
         if let Some(bytes) = oversized(lease) {
             return self.unreadable(format!(
                 "ValueTooLarge: holds a row of {bytes} bytes, and at most {MAX_ROW_BYTES} are read; leave the \
@@ -244,7 +355,7 @@ impl Scan {
                 table: self.shape.name.clone(),
             };
         }
-        if is_connection_lost(error) {
+        if is_connection_lost(error) || is_recovery_conflict(answer) {
             return failure(settings, error);
         }
         let remedy = if *code == SqlState::INSUFFICIENT_PRIVILEGE {
@@ -303,47 +414,111 @@ enum Refusal {
     Known(ConnectorError),
 }
 
+/// A COPY under way.
+struct Copying {
+    /// Its rows, which go past the driver.
+    rows: mpsc::Receiver<Bytes>,
+    /// What the driver sees of it: its end.
+    driver: Pin<Box<CopyOutStream>>,
+}
+
+impl Copying {
+    async fn start(connection: &Connection, copy: &Statement) -> Result<Self, tokio_postgres::Error> {
+        let rows = connection.divert();
+        let driver = connection.client.copy_out(copy).await?;
+        Ok(Self {
+            rows,
+            driver: Box::pin(driver),
+        })
+    }
+}
+
+/// One reader of a scan under way. Dropped at any point, it drops its [`Lease`],
+/// which stops the statement in the server.
+struct Reading {
+    scan: Arc<Scan>,
+    lease: Lease,
+    /// None once the server has sent everything, or before it is asked.
+    copying: Option<Copying>,
+    /// What remains to be asked for, where several readers share a scan.
+    ranges: Option<Arc<Ranges>>,
+    decoder: CopyDecoder,
+    started: Instant,
+}
+
 impl Reading {
-    /// The state after a batch, or after the end.
-    fn after(self: Box<Self>, batch: Option<RecordBatch>) -> Option<(RecordBatch, State)> {
-        if let Some(batch) = batch {
-            return Some((batch, State::Reading(self)));
+    fn new(
+        scan: Arc<Scan>,
+        lease: Lease,
+        copying: Option<Copying>,
+        ranges: Option<Arc<Ranges>>,
+        started: Instant,
+    ) -> Self {
+        let wires: Vec<_> = scan.columns.iter().map(|column| column.wire.clone()).collect();
+        let decoder = CopyDecoder::new(SchemaRef::clone(&scan.schema), &wires, scan.batch_rows);
+        Self {
+            scan,
+            lease,
+            copying,
+            ranges,
+            decoder,
+            started,
         }
-        // The transaction ends behind the caller's back: it has its rows.
-        self.lease.release();
-        None
+    }
+
+    fn into_stream(self) -> SendableRecordBatchStream {
+        let schema = SchemaRef::clone(&self.scan.schema);
+        let batches = stream::try_unfold(Box::new(self), |mut reading| async move {
+            let Some(batch) = reading.next_batch().await? else {
+                // The transaction ends behind the caller's back: it has its rows.
+                reading.lease.release();
+                return Ok(None);
+            };
+            Ok(Some((batch, reading)))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(
+            schema,
+            batches.map_err(|error: ConnectorError| DataFusionError::from(error)),
+        ))
     }
 
     async fn next_batch(&mut self) -> Result<Option<RecordBatch>, ConnectorError> {
-        let Some(copy) = &mut self.copy else {
-            return Ok(None);
-        };
         loop {
-            let received = {
-                let _timer = self.scan.metrics.time.timer();
-                copy.next().await
+            if self
+                .decoder
+                .fill()
+                .map_err(|problem| self.scan.undecodable(problem))?
+            {
+                return self.take();
+            }
+            let time = self.scan.metrics.time.clone();
+            let _timer = time.timer();
+            let Some(copying) = &mut self.copying else {
+                let Some(blocks) = self.ranges.as_ref().and_then(|ranges| ranges.take()) else {
+                    return self.take();
+                };
+                let copying = self.scan.copy_blocks(&self.lease, &blocks, self.started).await?;
+                self.copying = Some(copying);
+                continue;
             };
-            let full = match received {
-                Some(Ok(chunk)) => {
-                    self.scan.metrics.bytes.add(chunk.len());
-                    self.decoder
-                        .push(chunk)
-                        .map_err(|problem| self.scan.undecodable(problem))?
-                }
+            if let Some(rows) = copying.rows.next().await {
+                self.scan.metrics.bytes.add(rows.len());
+                self.decoder.push(rows);
+                continue;
+            }
+            match copying.driver.next().await {
+                None => self
+                    .decoder
+                    .end()
+                    .map_err(|problem| self.scan.undecodable(problem))?,
                 Some(Err(error)) => {
                     return Err(self.scan.refused(&self.lease, &error, self.started.elapsed()));
                 }
-                None => {
-                    self.decoder
-                        .check_complete()
-                        .map_err(|problem| self.scan.undecodable(problem))?;
-                    self.copy = None;
-                    return self.take();
+                Some(Ok(_)) => {
+                    return Err(self.scan.unreadable("rows came after the end of COPY".to_owned()));
                 }
-            };
-            if full {
-                return self.take();
             }
+            self.copying = None;
         }
     }
 

@@ -1,11 +1,12 @@
 //! Where a database is and how it may be used.
 
 use std::ops::Deref;
+use std::time::Duration;
 
 use lakegate_crds::PostgresSpec;
 
+use crate::ConnectContext;
 use crate::server::{Server, ServerSpec};
-use crate::{ConnectContext, ConnectorError};
 
 /// One PostgreSQL database.
 #[derive(Debug, Clone)]
@@ -23,25 +24,21 @@ impl Deref for Settings {
 }
 
 impl Settings {
-    pub(super) fn new(spec: &PostgresSpec, context: &ConnectContext) -> Result<Self, ConnectorError> {
+    pub(super) fn new(spec: &PostgresSpec, context: &ConnectContext) -> Self {
         let server = ServerSpec {
-            kind: "postgres",
             primary: &spec.primary,
             default_port: PostgresSpec::DEFAULT_PORT,
             replicas: &spec.replicas,
+            max_replica_lag: spec.max_replica_lag.as_ref().map(lakegate_crds::Duration::get),
+            on_replica_lag: spec.on_replica_lag,
             credentials: &spec.credentials,
             tls: spec.tls(),
             limits: spec.limits(),
         };
-        Ok(Self {
-            server: Server::new(server, context)?,
+        Self {
+            server: Server::new(server, context),
             database: spec.database.clone(),
-        })
-    }
-
-    /// `host:port/database`.
-    pub(super) fn endpoint(&self) -> String {
-        format!("{}/{}", self.address(), self.database)
+        }
     }
 
     /// Opens a read-only transaction in which no setting of the server, the
@@ -49,13 +46,10 @@ impl Settings {
     /// settings end with the transaction: nothing leaks through a connection
     /// pooler that hands out sessions per transaction.
     pub(super) fn begin(&self) -> String {
-        // The server's limit is an i32; 0 would mean no timeout at all.
-        let timeout = i32::try_from(self.statement_timeout.as_millis())
-            .unwrap_or(i32::MAX)
-            .max(1);
+        let timeout = self.timeout_after(Duration::ZERO);
         format!(
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
-             SET LOCAL statement_timeout = {timeout}; \
+             {timeout}; \
              SET LOCAL search_path = pg_catalog, pg_temp; \
              SET LOCAL TimeZone = 'UTC'; \
              SET LOCAL DateStyle = 'ISO, YMD'; \
@@ -64,5 +58,13 @@ impl Settings {
              SET LOCAL bytea_output = 'hex'; \
              SET LOCAL standard_conforming_strings = on"
         )
+    }
+
+    /// The limit of a statement that is part of a work which has taken this long.
+    pub(super) fn timeout_after(&self, elapsed: Duration) -> String {
+        let left = self.statement_timeout.saturating_sub(elapsed);
+        // The server's limit is an i32; 0 would mean no timeout at all.
+        let timeout = i32::try_from(left.as_millis()).unwrap_or(i32::MAX).max(1);
+        format!("SET LOCAL statement_timeout = {timeout}")
     }
 }

@@ -64,6 +64,8 @@ pub(super) enum TextForm {
     Native(u32),
     /// Cast to text by the server.
     Cast,
+    /// A uuid, cast to text by the server.
+    Uuid,
     /// `money` prints in the server's locale: through numeric it does not.
     Money,
 }
@@ -102,7 +104,7 @@ impl Wire {
             Self::Float8 => oid::FLOAT8,
             Self::Numeric128 { .. } | Self::Numeric256 { .. } => oid::NUMERIC,
             Self::Text(TextForm::Native(native)) => *native,
-            Self::Text(TextForm::Cast | TextForm::Money) => oid::TEXT,
+            Self::Text(TextForm::Cast | TextForm::Uuid | TextForm::Money) => oid::TEXT,
             Self::Bytea => oid::BYTEA,
             Self::Date => oid::DATE,
             Self::Timestamp => oid::TIMESTAMP,
@@ -149,6 +151,7 @@ impl Wire {
             oid::NUMERIC => Self::numeric(modifier),
             oid::TEXT | oid::VARCHAR | oid::BPCHAR | oid::NAME => Self::Text(TextForm::Native(type_oid)),
             oid::MONEY => Self::Text(TextForm::Money),
+            oid::UUID => Self::Text(TextForm::Uuid),
             oid::BYTEA => Self::Bytea,
             oid::DATE => Self::Date,
             oid::TIMESTAMP => Self::Timestamp,
@@ -285,6 +288,8 @@ pub(super) struct RemoteColumn {
     pub cast: String,
     pub composite: bool,
     pub bytewise: bool,
+    /// Of `character(n)`, how many characters each value is padded to.
+    pub characters: Option<usize>,
 }
 
 impl RemoteColumn {
@@ -317,6 +322,13 @@ impl RemoteColumn {
             cast,
             composite: facts.composite,
             bytewise: facts.bytewise,
+            characters: match (facts.type_oid, facts.element) {
+                // The modifier counts its own four bytes.
+                (oid::BPCHAR, None) => usize::try_from(facts.modifier - 4)
+                    .ok()
+                    .filter(|length| *length > 0),
+                _ => None,
+            },
         }
     }
 }

@@ -83,6 +83,13 @@ fn kept(predicate: &Predicate) -> f64 {
             let inside = BOUNDED * BOUNDED;
             if *negated { 1.0 - inside } else { inside }
         }
+        Predicate::Like { negated, .. } => {
+            if *negated {
+                1.0 - BOUNDED * BOUNDED
+            } else {
+                BOUNDED * BOUNDED
+            }
+        }
         Predicate::IsNull { negated, .. } => {
             if *negated {
                 1.0 - EQUAL

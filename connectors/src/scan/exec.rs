@@ -32,7 +32,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::dynamic::{takes_keys, with_keys};
 use super::estimate::estimated_rows;
-use super::{RemoteMetrics, RemoteTable, ScanContext, ScanRequest};
+use super::{RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Shared};
 
 /// A filter, order or aggregate that is evaluated here, with the reason: shown in
 /// `EXPLAIN`.
@@ -66,6 +66,8 @@ pub struct RemoteScanExec {
     offered: Vec<Arc<dyn PhysicalExpr>>,
     /// Those of them that are keys of a join, which this scan waits for.
     awaited: Vec<Arc<DynamicFilterPhysicalExpr>>,
+    /// How many connections may share the scan: what computes on its rows, too.
+    readers: usize,
     /// The request as it went out, where keys were added to it.
     sent: Arc<OnceLock<String>>,
 }
@@ -76,6 +78,7 @@ impl RemoteScanExec {
         request: ScanRequest,
         filters: Vec<Local>,
         notes: Vec<Local>,
+        readers: usize,
     ) -> Self {
         let schema = request.schema();
         let properties = PlanProperties::new(
@@ -97,6 +100,7 @@ impl RemoteScanExec {
             metrics: ExecutionPlanMetricsSet::new(),
             offered: Vec::new(),
             awaited: Vec::new(),
+            readers,
             sent: Arc::default(),
         }
     }
@@ -149,6 +153,10 @@ impl RemoteScanExec {
         self.remote.render(&self.request)
     }
 
+    fn shared(&self) -> Option<Shared> {
+        self.remote.shared(&self.request, self.readers)
+    }
+
     /// The structured request.
     pub fn request(&self) -> &ScanRequest {
         &self.request
@@ -170,6 +178,13 @@ impl DisplayAs for RemoteScanExec {
             self.remote.source(),
             self.sent().map_or_else(|| self.rendered(), str::to_owned)
         )?;
+        if let Some(shared) = self.shared() {
+            write!(
+                f,
+                "{separator}readers={} (each a part at a time: {})",
+                shared.readers, shared.part
+            )?;
+        }
         if self.sent().is_none() && !self.awaited.is_empty() {
             let filters = self.awaited.iter().flat_map(|filter| filter.children());
             let columns: Vec<String> = filters.map(ToString::to_string).collect();
@@ -267,16 +282,21 @@ impl ExecutionPlan for RemoteScanExec {
                 "a remote scan has one partition, {partition} was asked for"
             )));
         }
+        let shared = self.shared();
         let metrics = RemoteMetrics {
             rows: MetricBuilder::new(&self.metrics).counter("remote_rows", partition),
             bytes: MetricBuilder::new(&self.metrics).counter("remote_bytes", partition),
             time: MetricBuilder::new(&self.metrics).subset_time("remote_time", partition),
+            readers: shared
+                .as_ref()
+                .map(|_| MetricBuilder::new(&self.metrics).counter("remote_readers", partition)),
         };
         let batch_size = context.session_config().batch_size();
         let context = ScanContext {
             task: context,
             metrics,
             batch_size,
+            shared,
         };
         let stream = if self.awaited.is_empty() {
             self.remote.execute(self.request.clone(), context)?

@@ -112,8 +112,10 @@ pub struct RemoteMetrics {
     pub rows: Count,
     /// Bytes received, where the protocol tells; else the decoded size.
     pub bytes: Count,
-    /// Time spent waiting for the store.
+    /// Time spent waiting for the store, added up over the readers of a scan.
     pub time: Time,
+    /// How many connections read side by side; none if the scan was not planned so.
+    pub readers: Option<Count>,
 }
 
 /// What [`RemoteTable::execute`] gets besides the request.
@@ -123,6 +125,18 @@ pub struct ScanContext {
     pub metrics: RemoteMetrics,
     /// Rows a batch should have at most.
     pub batch_size: usize,
+    /// How the scan was planned to be shared.
+    pub shared: Option<Shared>,
+}
+
+/// How a scan is shared among several connections, each reading a part of the table
+/// at a time. Together they read one snapshot of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// At most this many connections, which are taken if they are free at once.
+    pub readers: usize,
+    /// The condition that is added for one part, for people.
+    pub part: &'static str,
 }
 
 /// One table of a store, able to answer a [`ScanRequest`].
@@ -153,6 +167,13 @@ pub trait RemoteTable: Any + Debug + Send + Sync + 'static {
 
     /// The exact request that [`Self::execute`] sends, with its constants.
     fn render(&self, request: &ScanRequest) -> String;
+
+    /// How up to this many readers share a request; none where one reads it all, which
+    /// they also may where it turns out to be better. Pure: no I/O.
+    fn shared(&self, request: &ScanRequest, readers: usize) -> Option<Shared> {
+        let _ = (request, readers);
+        None
+    }
 
     /// Starts the request. Columns of the batches match `request.schema()` by
     /// position and type; an empty projection yields batches with only a row

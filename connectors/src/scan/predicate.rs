@@ -5,7 +5,7 @@
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::{Column, ScalarValue};
-use datafusion::logical_expr::expr::{Between, BinaryExpr, InList};
+use datafusion::logical_expr::expr::{Between, BinaryExpr, InList, Like};
 use datafusion::logical_expr::{Expr, Operator};
 
 use super::Verdict;
@@ -92,6 +92,12 @@ pub enum Predicate {
         column: usize,
         negated: bool,
     },
+    /// `column LIKE 'a%_'`, where `%` and `_` are all that is special: a pattern with a backslash stays local.
+    Like {
+        column: usize,
+        pattern: String,
+        negated: bool,
+    },
     /// A boolean column that is itself the condition.
     IsTrue {
         column: usize,
@@ -176,6 +182,25 @@ impl Predicate {
                     negated: *negated,
                 })
             }
+            Expr::Like(Like {
+                negated,
+                expr,
+                pattern,
+                escape_char: None,
+                case_insensitive: false,
+            }) => {
+                let name = as_column(expr).ok_or_else(not_simple)?;
+                let (column, data_type) = resolve(name)?;
+                match literal(pattern, &data_type)? {
+                    // The escape character is another in each store.
+                    ScalarValue::Utf8(Some(pattern)) if !pattern.contains('\\') => Ok(Self::Like {
+                        column,
+                        pattern,
+                        negated: *negated,
+                    }),
+                    _ => Err("a pattern with a backslash is local".to_owned()),
+                }
+            }
             Expr::Column(column) => {
                 let (column, data_type) = resolve(column)?;
                 if data_type == DataType::Boolean {
@@ -230,6 +255,7 @@ impl Predicate {
             | Self::In { column, .. }
             | Self::Between { column, .. }
             | Self::IsNull { column, .. }
+            | Self::Like { column, .. }
             | Self::IsTrue { column } => vec![*column],
         }
     }
@@ -331,6 +357,7 @@ mod tests {
             col("name").in_list(vec![lit("a"), lit("b")], true),
             col("id").between(lit(1_i64), lit(2_i64)),
             col("name").is_null().or(col("flag")),
+            col("name").not_like(lit("a%")),
             !(col("flag").and(col("id").not_eq(lit(3_i64)))),
         ];
         for expr in yes {
@@ -343,7 +370,9 @@ mod tests {
             col("name").in_list(vec![lit("a"), lit(ScalarValue::Utf8(None))], true),
             col("name").in_list(vec![], false),
             (col("id") + lit(1_i64)).eq(lit(1_i64)),
-            col("name").like(lit("a%")),
+            col("name").ilike(lit("a%")),
+            col("name").like(lit("a\\_%")),
+            col("id").like(lit("1%")),
             col("nothing").is_null(),
             col("name"),
         ];

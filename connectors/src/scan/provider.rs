@@ -106,7 +106,7 @@ impl TableProvider for RemoteTableProvider {
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
@@ -149,6 +149,7 @@ impl TableProvider for RemoteTableProvider {
             request,
             local,
             self.notes.clone(),
+            state.config().target_partitions(),
         )))
     }
 

@@ -204,6 +204,15 @@ impl Predicate {
                 column: column + first,
                 negated,
             },
+            Self::Like {
+                column,
+                pattern,
+                negated,
+            } => Self::Like {
+                column: column + first,
+                pattern,
+                negated,
+            },
             Self::IsTrue { column } => Self::IsTrue {
                 column: column + first,
             },

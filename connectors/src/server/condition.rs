@@ -8,8 +8,11 @@ use crate::scan::Predicate;
 
 /// How a dialect spells what is in a condition.
 pub(crate) trait Spelling {
-    /// A constant that the dialect's verdict admits.
-    fn constant(&self, value: &ScalarValue) -> String;
+    /// A constant that the dialect's verdict admits beside the column of this index.
+    fn constant(&self, column: usize, value: &ScalarValue) -> String;
+
+    /// A column where it is not only compared for equality, spelt already.
+    fn ordered(&self, column: usize, name: String) -> String;
 
     /// That a boolean column, spelt already, holds.
     fn holds(&self, column: &str) -> String;
@@ -53,16 +56,34 @@ pub(crate) fn condition(
         } => write!(
             sql,
             "({} {} {})",
-            column(*index),
+            if comparison.is_equality() {
+                column(*index)
+            } else {
+                spelling.ordered(*index, column(*index))
+            },
             comparison.sql(),
-            spelling.constant(value)
+            spelling.constant(*index, value)
+        ),
+        Predicate::Like {
+            column: index,
+            pattern,
+            negated,
+        } => write!(
+            sql,
+            "({} {}LIKE {})",
+            spelling.ordered(*index, column(*index)),
+            not(*negated),
+            spelling.constant(*index, &ScalarValue::Utf8(Some(pattern.clone())))
         ),
         Predicate::In {
             column: index,
             values,
             negated,
         } => {
-            let values: Vec<String> = values.iter().map(|value| spelling.constant(value)).collect();
+            let values: Vec<String> = values
+                .iter()
+                .map(|value| spelling.constant(*index, value))
+                .collect();
             write!(
                 sql,
                 "({} {}IN ({}))",
@@ -79,10 +100,10 @@ pub(crate) fn condition(
         } => write!(
             sql,
             "({} {}BETWEEN {} AND {})",
-            column(*index),
+            spelling.ordered(*index, column(*index)),
             not(*negated),
-            spelling.constant(low),
-            spelling.constant(high)
+            spelling.constant(*index, low),
+            spelling.constant(*index, high)
         ),
     };
 }

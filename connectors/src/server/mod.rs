@@ -2,7 +2,9 @@
 //! and how many connections it grants.
 
 mod condition;
+mod lag;
 mod pool;
+mod replicas;
 mod tls;
 
 use std::fmt;
@@ -10,14 +12,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakegate_crds::{
-    ConnectionLimits, Credentials, Endpoint, PrimaryEndpoint, SecretKeyReference, TlsMode, TlsSpec,
+    ConnectionLimits, Credentials, Endpoint, OnReplicaLag, PrimaryEndpoint, SecretKeyReference, TlsMode,
+    TlsSpec,
 };
 use lakegate_store::{SecretError, SecretValue, Secrets};
 
 pub(crate) use condition::{Spelling, condition};
+pub(crate) use lag::{Lag, Standing};
 pub(crate) use pool::{Driver, Lease, Pool};
 
 use crate::{ConnectContext, ConnectorError};
+
+/// How far a replica may be behind when nothing else is said.
+const DEFAULT_MAX_REPLICA_LAG: Duration = Duration::from_secs(30);
 
 /// One database server, with references to its secrets, never their values.
 #[derive(Clone)]
@@ -32,16 +39,27 @@ pub(crate) struct Server {
     pub authority: Option<SecretKeyReference>,
     pub max_connections: usize,
     pub statement_timeout: Duration,
+    /// What is read instead of the primary.
+    pub replicas: Arc<[Address]>,
+    pub max_replica_lag: Duration,
+    pub on_replica_lag: OnReplicaLag,
     secrets: Arc<dyn Secrets>,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    host: String,
+    port: u16,
 }
 
 /// What the spec of a kind of store says about its server.
 pub(crate) struct ServerSpec<'a> {
-    /// The field of `spec` that configures this kind.
-    pub kind: &'static str,
     pub primary: &'a PrimaryEndpoint,
     pub default_port: u16,
     pub replicas: &'a [Endpoint],
+    pub max_replica_lag: Option<Duration>,
+    pub on_replica_lag: Option<OnReplicaLag>,
     pub credentials: &'a Credentials,
     pub tls: TlsSpec,
     pub limits: ConnectionLimits,
@@ -60,21 +78,17 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    pub(crate) fn new(spec: ServerSpec<'_>, context: &ConnectContext) -> Result<Self, ConnectorError> {
-        if !spec.replicas.is_empty() {
-            // Reading the primary instead would be the one thing the user of
-            // replicas asked not to happen.
-            return Err(ConnectorError::NotImplemented {
-                catalog: context.catalog.clone(),
-                field: format!("spec.{}.replicas", spec.kind),
-            });
-        }
+    pub(crate) fn new(spec: ServerSpec<'_>, context: &ConnectContext) -> Self {
         let secret = &spec.credentials.secret_ref;
         let key = |key: &str| SecretKeyReference {
             name: secret.name.clone(),
             key: key.to_owned(),
         };
-        Ok(Self {
+        let replica = |endpoint: &Endpoint| Address {
+            host: endpoint.host.clone(),
+            port: endpoint.port.unwrap_or(spec.default_port),
+        };
+        Self {
             catalog: context.catalog.clone(),
             namespace: context.namespace.clone(),
             host: spec.primary.host.clone(),
@@ -85,8 +99,20 @@ impl Server {
             authority: spec.tls.ca_secret_ref,
             max_connections: spec.limits.max_connections().max(1) as usize,
             statement_timeout: spec.limits.statement_timeout(),
+            replicas: spec.replicas.iter().map(replica).collect(),
+            max_replica_lag: spec.max_replica_lag.unwrap_or(DEFAULT_MAX_REPLICA_LAG),
+            on_replica_lag: spec.on_replica_lag.unwrap_or_default(),
             secrets: Arc::clone(&context.secrets),
-        })
+        }
+    }
+
+    /// The same user with the same settings on another server.
+    pub(crate) fn at(&self, address: &Address) -> Self {
+        Self {
+            host: address.host.clone(),
+            port: address.port,
+            ..self.clone()
+        }
     }
 
     /// `host:port`, as errors name the server.

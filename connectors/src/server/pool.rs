@@ -1,6 +1,7 @@
-//! A few connections to one server, never more than `limits.maxConnections`.
+//! A few connections to the servers of one source, never more than `limits.maxConnections` to all of them together.
 
 use std::fmt;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,11 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::Server;
+use super::lag::{Measured, Record};
+use super::replicas::Pin;
+use super::{Address, Server, Standing};
 use crate::ConnectorError;
 
 /// Connecting, TLS and authentication together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// A query's wait for a free connection ends at the statement timeout, or here.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// A connection unused for longer is closed instead of used again: routers and
@@ -27,6 +30,15 @@ pub(crate) trait Driver: fmt::Debug + Send + Sync + 'static {
     type Connection: Send + Sync + 'static;
 
     fn server(&self) -> &Server;
+
+    /// The same for another server of the source.
+    fn at(&self, address: &Address) -> Self;
+
+    /// Asks a replica how far it is behind. The connection is in no transaction, before and after.
+    fn standing(
+        &self,
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Standing, ConnectorError>> + Send;
 
     /// Connects, encrypts, authenticates. Bounded in time by the caller.
     fn open(&self) -> impl Future<Output = Result<Self::Connection, ConnectorError>> + Send;
@@ -45,25 +57,41 @@ pub(crate) trait Driver: fmt::Debug + Send + Sync + 'static {
 }
 
 struct Idle<C> {
+    site: usize,
     connection: C,
+    measured: Option<Measured>,
     since: Instant,
 }
 
-/// Connections in use hold a permit and idle ones were in use before, so both
-/// together never exceed the permits.
+/// One server of the source.
+pub(super) struct Site<D> {
+    pub driver: D,
+    /// What became of it lately; of a replica only.
+    pub record: Record,
+}
+
+/// The place of the primary among the sites; replicas follow it.
+pub(super) const PRIMARY: usize = 0;
+
+/// Connections in use hold a permit, and one is opened only while those in use and the idle ones together stay within
+/// the permits.
 pub(crate) struct Pool<D: Driver> {
-    driver: D,
+    pub(super) sites: Vec<Site<D>>,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Idle<D::Connection>>>,
     /// Connections live on the runtime that made the pool, so that a query on a
     /// busy or ending runtime does not stall or kill them.
     runtime: Handle,
+    /// Counts choices, so that replicas take turns.
+    pub(super) turn: AtomicUsize,
+    pub(super) pin: Mutex<Pin>,
 }
 
 impl<D: Driver> fmt::Debug for Pool<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("driver", &self.driver)
+            .field("driver", self.driver())
+            .field("replicas", &self.server().replicas)
             .field("free", &self.permits.available_permits())
             .finish_non_exhaustive()
     }
@@ -71,6 +99,7 @@ impl<D: Driver> fmt::Debug for Pool<D> {
 
 impl<D: Driver> Pool<D> {
     /// Must be called within the Tokio runtime that will carry the connections.
+    /// `driver` is the primary's.
     pub(crate) fn new(driver: D) -> Result<Self, ConnectorError> {
         let server = driver.server();
         let runtime = Handle::try_current().map_err(|error| ConnectorError::Store {
@@ -78,20 +107,43 @@ impl<D: Driver> Pool<D> {
             message: "connections need a Tokio runtime".to_owned(),
             source: Some(Box::new(error)),
         })?;
-        Ok(Self {
-            permits: Arc::new(Semaphore::new(server.max_connections)),
-            idle: Mutex::new(Vec::new()),
+        let permits = Arc::new(Semaphore::new(server.max_connections));
+        let replicas = server.replicas.iter().map(|address| driver.at(address));
+        let replicas: Vec<D> = replicas.collect();
+        let site = |driver| Site {
             driver,
+            record: Record::default(),
+        };
+        Ok(Self {
+            sites: std::iter::once(driver).chain(replicas).map(site).collect(),
+            permits,
+            idle: Mutex::new(Vec::new()),
             runtime,
+            turn: AtomicUsize::new(0),
+            pin: Mutex::new(Pin::Free),
         })
     }
 
+    /// The primary's: catalog, limits and settings are the same for all servers.
     pub(crate) fn driver(&self) -> &D {
-        &self.driver
+        &self.sites[PRIMARY].driver
     }
 
     pub(crate) fn server(&self) -> &Server {
-        self.driver.server()
+        self.driver().server()
+    }
+
+    /// `host:port` of what is read: the replicas, else the primary.
+    pub(crate) fn addresses(&self) -> String {
+        let replicas = self.sites.get(PRIMARY + 1..).unwrap_or_default();
+        if replicas.is_empty() {
+            return self.server().address();
+        }
+        let addresses: Vec<String> = replicas
+            .iter()
+            .map(|site| site.driver.server().address())
+            .collect();
+        addresses.join(",")
     }
 
     /// How long a query waits for a connection.
@@ -105,51 +157,80 @@ impl<D: Driver> Pool<D> {
         self.server().statement_timeout
     }
 
-    /// A connection of its own for the caller; an idle one where there is one.
-    ///
-    /// # Errors
-    /// `Busy` when none becomes free in time, or why no connection can be made.
-    pub(crate) async fn acquire(self: &Arc<Self>, patience: Duration) -> Result<Lease<D>, ConnectorError> {
-        let permit = self.permit(patience).await?;
+    /// A connection to one server, which the permit is for; an idle one where there is one.
+    pub(super) async fn connect(
+        self: &Arc<Self>,
+        site: usize,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Lease<D>, ConnectorError> {
         let found = loop {
-            let idle = self.locked().pop();
+            let idle = {
+                let mut all = self.locked();
+                let newest = all.iter().rposition(|idle| idle.site == site);
+                newest.map(|at| all.remove(at))
+            };
             match idle {
                 Some(idle) if D::is_closed(&idle.connection) => {}
                 Some(idle) if idle.since.elapsed() > LONGEST_IDLE => close::<D>(idle.connection).await,
-                Some(idle) => break Some(idle.connection),
-                None => break None,
+                found => break found,
             }
         };
         let reused = found.is_some();
-        let connection = match found {
-            Some(connection) => connection,
-            None => self.open().await?,
+        let (connection, measured) = match found {
+            Some(idle) => (idle.connection, idle.measured),
+            None => {
+                self.make_room().await;
+                (self.open(site).await?, None)
+            }
         };
         Ok(Lease {
             pool: Arc::clone(self),
+            site,
             held: Some((connection, permit)),
+            measured,
             reused,
         })
     }
 
-    /// Like [`Self::acquire`], for use after an idle connection turned out to be
-    /// dead: the other idle ones are as old and are closed first.
-    pub(crate) async fn acquire_fresh(
-        self: &Arc<Self>,
-        patience: Duration,
-    ) -> Result<Lease<D>, ConnectorError> {
-        let stale = std::mem::take(&mut *self.locked());
-        for idle in stale {
-            close::<D>(idle.connection).await;
+    /// Closes idle connections to other servers that one more connection has no room beside.
+    async fn make_room(&self) {
+        loop {
+            let oldest = {
+                let mut idle = self.locked();
+                // The caller's permit is not among the available ones.
+                (idle.len() > self.permits.available_permits()).then(|| idle.remove(0))
+            };
+            match oldest {
+                Some(idle) => close::<D>(idle.connection).await,
+                None => return,
+            }
         }
-        self.acquire(patience).await
     }
 
-    async fn permit(&self, patience: Duration) -> Result<OwnedSemaphorePermit, ConnectorError> {
+    /// The servers that idle connections lead to, where another connection would cost one of these.
+    pub(super) fn only_idle(&self) -> Option<Vec<usize>> {
+        let idle = self.locked();
+        (idle.len() >= self.permits.available_permits()).then(|| idle.iter().map(|idle| idle.site).collect())
+    }
+
+    pub(super) fn has_idle(&self, site: usize) -> bool {
+        self.locked().iter().any(|idle| idle.site == site)
+    }
+
+    /// Closes the idle connections to some servers.
+    pub(super) async fn close_idle(&self, of: impl Fn(usize) -> bool) {
+        let closed: Vec<_> = self.locked().extract_if(.., |idle| of(idle.site)).collect();
+        for idle in closed {
+            close::<D>(idle.connection).await;
+        }
+    }
+
+    /// Leave to hold one more connection.
+    pub(super) async fn permit(&self, patience: Duration) -> Result<OwnedSemaphorePermit, ConnectorError> {
         let server = self.server();
         let busy = || ConnectorError::Busy {
             catalog: server.catalog.clone(),
-            endpoint: server.address(),
+            endpoint: self.addresses(),
             connections: server.max_connections,
             seconds: patience.as_secs(),
         };
@@ -159,15 +240,23 @@ impl<D: Driver> Pool<D> {
             .map_err(|_| busy())
     }
 
+    /// Leave to hold one more connection, if nobody has to wait for it.
+    pub(super) fn permit_now(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
     fn locked(&self) -> std::sync::MutexGuard<'_, Vec<Idle<D::Connection>>> {
         // A list of connections is whole whatever panicked beside it.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn open(self: &Arc<Self>) -> Result<D::Connection, ConnectorError> {
+    async fn open(self: &Arc<Self>, site: usize) -> Result<D::Connection, ConnectorError> {
         let pool = Arc::clone(self);
-        let mut connecting = AbortOnDrop(self.runtime.spawn(async move { pool.driver.open().await }));
-        let server = self.server();
+        let mut connecting = AbortOnDrop(
+            self.runtime
+                .spawn(async move { pool.sites[site].driver.open().await }),
+        );
+        let server = self.sites[site].driver.server();
         timeout(CONNECT_TIMEOUT, &mut connecting.0)
             .await
             .map_err(|_| ConnectorError::TimedOut {
@@ -180,6 +269,11 @@ impl<D: Driver> Pool<D> {
                 message: "the task that connects was stopped".to_owned(),
                 source: Some(Box::new(error)),
             })?
+    }
+
+    /// Runs something behind the caller's back, on the runtime of the connections.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(work);
     }
 }
 
@@ -204,12 +298,25 @@ async fn close<D: Driver>(connection: D::Connection) {
 /// another connection take its place.
 pub(crate) struct Lease<D: Driver> {
     pool: Arc<Pool<D>>,
+    pub(super) site: usize,
     held: Option<(D::Connection, OwnedSemaphorePermit)>,
+    /// How far its server was behind, and when; of a replica only.
+    pub(super) measured: Option<Measured>,
     /// Whether it served before, and so may have died in the meantime.
     pub(crate) reused: bool,
 }
 
 impl<D: Driver> Lease<D> {
+    /// Of the server that this connection leads to.
+    pub(crate) fn driver(&self) -> &D {
+        &self.pool.sites[self.site].driver
+    }
+
+    /// Whether the server follows another one.
+    pub(super) fn is_replica(&self) -> bool {
+        self.site != PRIMARY
+    }
+
     pub(crate) fn connection(&self) -> Result<&D::Connection, ConnectorError> {
         match &self.held {
             Some((connection, _)) => Ok(connection),
@@ -224,17 +331,50 @@ impl<D: Driver> Lease<D> {
         }
     }
 
+    /// Hands a connection that is in no transaction to the next user.
+    pub(super) fn put_back(mut self) {
+        let Some((connection, permit)) = self.held.take() else {
+            return;
+        };
+        self.pool.locked().push(Idle {
+            site: self.site,
+            connection,
+            measured: self.measured.take(),
+            since: Instant::now(),
+        });
+        drop(permit);
+    }
+
+    /// Another connection to the same server, without waiting for one: only if two are
+    /// free, so that one stays for the next query. None is no failure; whoever asks
+    /// goes on with what it has.
+    pub(crate) async fn another(&self) -> Option<Self> {
+        let mut two = Arc::clone(&self.pool.permits).try_acquire_many_owned(2).ok()?;
+        let permit = two.split(1)?;
+        drop(two);
+        match self.pool.connect(self.site, permit).await {
+            Ok(lease) => Some(lease),
+            Err(error) => {
+                tracing::debug!(%error, "a scan goes on with fewer connections");
+                None
+            }
+        }
+    }
+
     /// Ends the transaction and hands the connection to the next user.
     pub(crate) fn release(mut self) {
         let Some((mut connection, permit)) = self.held.take() else {
             return;
         };
         let pool = Arc::clone(&self.pool);
+        let (site, measured) = (self.site, self.measured.take());
         self.pool.runtime.spawn(async move {
             // Everything is read-only; what was begun is not worth committing.
             match timeout(FAREWELL_TIMEOUT, D::reset(&mut connection)).await {
                 Ok(true) => pool.locked().push(Idle {
+                    site,
                     connection,
+                    measured,
                     since: Instant::now(),
                 }),
                 _ => close::<D>(connection).await,
@@ -258,11 +398,12 @@ impl<D: Driver> Drop for Lease<D> {
             return;
         };
         let pool = Arc::clone(&self.pool);
+        let site = self.site;
         // The request to stop may reach the server late and hit whatever runs
         // then, so the connection is never used again.
         self.pool.runtime.spawn(async move {
             if !D::is_closed(&connection)
-                && timeout(FAREWELL_TIMEOUT, pool.driver.cancel(&connection))
+                && timeout(FAREWELL_TIMEOUT, pool.sites[site].driver.cancel(&connection))
                     .await
                     .is_err()
             {

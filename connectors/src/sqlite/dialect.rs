@@ -65,6 +65,9 @@ impl SqliteLayout {
             Predicate::Between {
                 column, low, high, ..
             } => (*column, true, vec![low, high]),
+            Predicate::Like { .. } => {
+                return Verdict::unsupported("SQLite's LIKE takes upper and lower case for one");
+            }
             _ => return Verdict::unsupported("SQLite has no boolean type"),
         };
         if self.view {
@@ -348,6 +351,7 @@ impl<'a> Writer<'a> {
             Predicate::Compare { column, .. }
             | Predicate::In { column, .. }
             | Predicate::Between { column, .. }
+            | Predicate::Like { column, .. }
             | Predicate::IsTrue { column } => self.guarded(*column, predicate, negated),
         }
     }

@@ -4,8 +4,8 @@ use std::{collections::HashMap, time::Duration as StdDuration};
 
 use super::Problem;
 use crate::{
-    AnyResource, DataSource, DiscoverySpec, Export, MaskSpec, PartitionField, RetentionPolicy, ScheduleSpec,
-    schedule, text::excerpt,
+    AnyResource, DataSource, DiscoverySpec, Duration, Endpoint, Export, MaskSpec, MysqlSpec, PartitionField,
+    PostgresSpec, PrimaryEndpoint, RetentionPolicy, ScheduleSpec, schedule, text::excerpt,
 };
 
 pub(super) fn check(resource: &AnyResource) -> Vec<Problem> {
@@ -48,6 +48,23 @@ fn data_source(object: &DataSource, problems: &mut Vec<Problem>) {
     {
         problems.push(Problem::invalid("spec.discovery.interval", "must be at least 1m"));
     }
+    if let Some(postgres) = &spec.postgres {
+        let servers = (
+            &postgres.primary,
+            postgres.replicas.as_slice(),
+            PostgresSpec::DEFAULT_PORT,
+        );
+        replicas(
+            "spec.postgres",
+            servers,
+            postgres.max_replica_lag.as_ref(),
+            problems,
+        );
+    }
+    if let Some(mysql) = &spec.mysql {
+        let servers = (&mysql.primary, mysql.replicas.as_slice(), MysqlSpec::DEFAULT_PORT);
+        replicas("spec.mysql", servers, mysql.max_replica_lag.as_ref(), problems);
+    }
     for (index, table) in spec.object_store.iter().flat_map(|it| &it.tables).enumerate() {
         let field = |name: &str| format!("spec.objectStore.tables[{index}].{name}");
         for (name, text) in [
@@ -65,6 +82,37 @@ fn data_source(object: &DataSource, problems: &mut Vec<Problem>) {
                 problems.push(Problem::invalid(field(name), "must be one ASCII character"));
             }
         }
+    }
+}
+
+/// Replicas that are the primary, or one another, would not do what their user thinks.
+fn replicas(
+    field: &str,
+    (primary, replicas, default_port): (&PrimaryEndpoint, &[Endpoint], u16),
+    max_replica_lag: Option<&Duration>,
+    problems: &mut Vec<Problem>,
+) {
+    let port = |port: Option<u16>| port.unwrap_or(default_port);
+    let mut seen = vec![(primary.host.as_str(), port(primary.port))];
+    for (index, replica) in replicas.iter().enumerate() {
+        let address = (replica.host.as_str(), port(replica.port));
+        match seen.iter().position(|known| *known == address) {
+            Some(0) => problems.push(Problem::invalid(
+                format!("{field}.replicas[{index}]"),
+                "is the primary; leave it out, and set onReplicaLag to UsePrimary if the primary may be read",
+            )),
+            Some(_) => problems.push(Problem::invalid(
+                format!("{field}.replicas[{index}]"),
+                "is listed before; leave it out",
+            )),
+            None => seen.push(address),
+        }
+    }
+    if max_replica_lag.is_some_and(|lag| lag.get() < StdDuration::from_secs(1)) {
+        problems.push(Problem::invalid(
+            format!("{field}.maxReplicaLag"),
+            "must be at least 1s",
+        ));
     }
 }
 

@@ -56,18 +56,12 @@ impl Unserved {
             );
         }
         if let Some(postgres) = &spec.postgres {
-            self.field(!postgres.replicas.is_empty(), "spec.postgres.replicas");
-            self.field(postgres.max_replica_lag.is_some(), "spec.postgres.maxReplicaLag");
-            self.field(postgres.on_replica_lag.is_some(), "spec.postgres.onReplicaLag");
             self.field(
                 postgres.primary.write_credentials.is_some(),
                 "spec.postgres.primary.writeCredentials",
             );
         }
         if let Some(mysql) = &spec.mysql {
-            self.field(!mysql.replicas.is_empty(), "spec.mysql.replicas");
-            self.field(mysql.max_replica_lag.is_some(), "spec.mysql.maxReplicaLag");
-            self.field(mysql.on_replica_lag.is_some(), "spec.mysql.onReplicaLag");
             self.field(
                 mysql.primary.write_credentials.is_some(),
                 "spec.mysql.primary.writeCredentials",

@@ -244,14 +244,10 @@ pub(crate) fn is_plain(from: &DataType, to: &DataType) -> bool {
         return true;
     }
     match (from, to) {
-        (Int8, Int16 | Int32 | Int64)
-        | (Int16, Int32 | Int64)
-        | (Int32, Int64)
-        | (UInt8, Int16 | Int32 | Int64)
-        | (UInt16, Int32 | Int64)
-        | (UInt32, Int64)
-        | (Int8 | Int16 | Int32, Float64)
-        | (Float32, Float64) => true,
+        (Int8 | UInt8, Int16 | Int32 | Int64)
+        | (Int16 | UInt16, Int32 | Int64)
+        | (Int32 | UInt32, Int64)
+        | (Int8 | Int16 | Int32 | Float32, Float64) => true,
         (Int8 | Int16 | Int32 | Int64, Decimal128(precision, scale)) => {
             let digits = match from {
                 Int8 => 3,

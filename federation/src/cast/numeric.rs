@@ -184,7 +184,7 @@ fn integer(numbers: &Numbers<'_>, row: usize, name: &str) -> Result<i64, Federat
         Numbers::Float(value, _) => {
             let rounded = value(row).round_ties_even();
             // 2^63 itself is one too many, and NaN is in no range
-            if rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0 {
+            if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) {
                 Ok(rounded as i64)
             } else {
                 Err(out_of_range(name))

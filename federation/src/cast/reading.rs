@@ -101,7 +101,7 @@ pub(super) fn read(
             interval.micros = time::round(interval.micros, target.seconds);
             arrow_interval(interval)
         }),
-        2950 => strings(texts, |text| read::bytes::uuid(text)),
+        2950 => strings(texts, read::bytes::uuid),
         114 => strings(texts, |text| {
             json::check(text)?;
             Ok(text.to_owned())

@@ -64,7 +64,7 @@ fn sorted_array(function: &Function, value: FunctionArg) -> Option<Expr> {
     list.clauses.retain(|clause| match clause {
         FunctionArgumentClause::OrderBy(keys) => {
             if let [key, ..] = keys.as_slice() {
-                order = key.options.clone();
+                order = key.options;
             }
             false
         }

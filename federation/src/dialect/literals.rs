@@ -105,7 +105,7 @@ pub(super) fn each_values(body: &mut SetExpr, change: fn(&mut Values)) {
 /// Whole numbers in VALUES.
 pub(super) fn narrow_values(values: &mut Values) {
     for row in &mut values.rows {
-        for cell in row.content.iter_mut() {
+        for cell in &mut row.content {
             narrow(cell);
         }
     }

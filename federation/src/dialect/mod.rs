@@ -4,6 +4,7 @@
 //! statement ─ rewrite ─▶ SQL planner ─ settle ─▶ plan │ run: analyzer ─▶ optimizer ─▶ …
 //!   syntax: casts,        Operators: by   LATERAL,    │   CheckArithmetic
 //!   literals, FROM f(x)   operand types   types       │              CompareDates
+//!                                                           ComparePadded
 //! ```
 //!
 //! Functions are in [`crate::functions`], the text forms of values in [`crate::values`], casts in
@@ -16,6 +17,7 @@ mod lateral;
 mod literals;
 mod operand;
 mod operators;
+mod padded;
 mod plan;
 mod rewrite;
 mod rows;
@@ -44,10 +46,16 @@ use crate::functions::Library;
 pub(crate) fn install(builder: SessionStateBuilder, library: &Arc<Library>) -> SessionStateBuilder {
     let mut rules: Vec<_> = optimizer_rules().into_iter().map(rules::careful).collect();
     rules.insert(0, Arc::new(rules::StatementTime));
+    // Before filters look for their scans; those that stood above a join are seen in the next pass.
+    let place = rules
+        .iter()
+        .position(|rule| rule.name() == "push_down_filter")
+        .unwrap_or(rules.len());
+    rules.insert(place, Arc::new(padded::ComparePadded));
+    rules.insert(place, Arc::new(rules::CompareDates));
     let mut builder = builder
         .with_analyzer_rule(Arc::new(rules::CheckArithmetic))
-        .with_optimizer_rules(rules)
-        .with_optimizer_rule(Arc::new(rules::CompareDates));
+        .with_optimizer_rules(rules);
     let operators: Arc<dyn datafusion::logical_expr::planner::ExprPlanner> = Arc::new(operators::Operators {
         library: Arc::clone(library),
     });

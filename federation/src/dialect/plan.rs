@@ -7,11 +7,11 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, NullEquality, Result as DataFusionResult, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::functions_window::row_number::row_number_udwf;
-use datafusion::logical_expr::expr::{Case, InList, Placeholder, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr::{BinaryExpr, Case, InList, Placeholder, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr, ExprFunctionExt, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Union,
+    Expr, ExprFunctionExt, ExprSchemable, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Union,
     WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
@@ -72,6 +72,9 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
     plan.apply_expressions(|expr| {
         expr.apply(|expr| {
             needed |= matches!(expr, Expr::InList(_) | Expr::Case(_))
+                || matches!(expr, Expr::BinaryExpr(BinaryExpr {
+                    op: Operator::IsDistinctFrom | Operator::IsNotDistinctFrom, ..
+                }))
                 || matches!(expr, Expr::ScalarFunction(call) if is_conditional(call.name()) || is_quantified(call.name()))
                 || matches!(expr, Expr::Column(_)) && matches!(plan, LogicalPlan::Sort(_));
             Ok(TreeNodeRecursion::Continue)
@@ -87,21 +90,39 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
         let name = names.save(&expr);
         let expr = expr.transform_up(|expr| settle_one(expr, &schema))?;
         if sorts {
-            return expr.transform_data(|expr| sort_key(expr, &schema));
+            return expr.transform_data(|expr| Ok(sort_key(expr, &schema)));
         }
         Ok(expr.update_data(|expr| name.restore(expr)))
     })?
     .map_data(LogicalPlan::recompute_schema)
 }
 
-/// Intervals sort by their length.
-fn sort_key(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
-    if matches!(expr.get_type(schema), Ok(DataType::Interval(_))) {
-        return Ok(Transformed::yes(
-            crate::functions::interval_key().call(vec![expr]),
-        ));
+/// Whether an expression is a `char(n)`.
+fn is_padded(expr: &Expr, schema: &DFSchema) -> bool {
+    expr.to_field(schema).is_ok_and(|(_, field)| {
+        let pg_type = types::of_field(&field);
+        pg_type.base.oid == types::BPCHAR.oid && !pg_type.array
+    })
+}
+
+/// What is compared of a `char(n)` and what stands beside it: blanks at the end do not count.
+fn stripped(expr: Expr, schema: &DFSchema) -> Expr {
+    let text = |expr: Expr| cast::call(expr, Target::of(PgType::scalar(&types::TEXT)));
+    if is_open(&expr) {
+        text(cast_literal(expr, PgType::scalar(&types::BPCHAR)))
+    } else if is_padded(&expr, schema) {
+        text(expr)
+    } else {
+        expr
     }
-    Ok(Transformed::no(expr))
+}
+
+/// Intervals sort by their length.
+fn sort_key(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    if matches!(expr.get_type(schema), Ok(DataType::Interval(_))) {
+        return Transformed::yes(crate::functions::interval_key().call(vec![expr]));
+    }
+    Transformed::no(expr)
 }
 
 fn is_conditional(name: &str) -> bool {
@@ -132,7 +153,8 @@ fn common<'a>(exprs: impl Iterator<Item = &'a Expr>, schema: &DFSchema) -> Optio
         }
         let pg_type = types::of_field(&field);
         let nested = field.data_type().is_nested() && !pg_type.array;
-        if nested || is_text(pg_type) && !pg_type.array {
+        let padded = pg_type.base.oid == types::BPCHAR.oid;
+        if nested || is_text(pg_type) && !padded && !pg_type.array {
             return None;
         }
         found.get_or_insert(PgType {
@@ -160,6 +182,37 @@ fn cast_literal(expr: Expr, pg_type: PgType) -> Expr {
 
 fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
     match expr {
+        Expr::InList(list) if is_padded(&list.expr, schema) => Ok(Transformed::yes(Expr::InList(InList {
+            expr: Box::new(stripped(*list.expr, schema)),
+            list: list.list.into_iter().map(|item| stripped(item, schema)).collect(),
+            negated: list.negated,
+        }))),
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
+            right,
+        }) if is_padded(&left, schema) || is_padded(&right, schema) => {
+            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
+                Box::new(stripped(*left, schema)),
+                op,
+                Box::new(stripped(*right, schema)),
+            ))))
+        }
+        Expr::Case(Case {
+            expr: Some(value),
+            when_then_expr,
+            else_expr,
+        }) if is_padded(&value, schema) => {
+            let case = Expr::Case(Case {
+                expr: Some(Box::new(stripped(*value, schema))),
+                when_then_expr: when_then_expr
+                    .into_iter()
+                    .map(|(when, then)| (Box::new(stripped(*when, schema)), then))
+                    .collect(),
+                else_expr,
+            });
+            Ok(Transformed::yes(settle_one(case, schema)?.data))
+        }
         Expr::InList(list) if list.list.iter().any(is_open) => {
             let Some(pg_type) = common(std::iter::once(list.expr.as_ref()), schema) else {
                 return Ok(Transformed::no(Expr::InList(list)));
@@ -193,6 +246,13 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
             Ok(Transformed::yes(with_type(case, pg_type, schema)))
         }
         Expr::ScalarFunction(mut call) if is_quantified(call.name()) => {
+            if let [value, array] = call.args.as_mut_slice()
+                && is_padded(value, schema)
+                && !matches!(array, Expr::Placeholder(_))
+            {
+                *value = stripped(std::mem::take(value), schema);
+                return Ok(Transformed::yes(Expr::ScalarFunction(call)));
+            }
             let [value, Expr::Placeholder(array @ Placeholder { field: None, .. })] =
                 call.args.as_mut_slice()
             else {
@@ -307,6 +367,7 @@ fn is_text(pg_type: PgType) -> bool {
 /// EXCEPT ALL and INTERSECT ALL count equal rows, which DataFusion's anti and semi joins do not: the rows are
 /// numbered within their equals on both sides.
 fn bag_operation(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
+    const NUMBER: &str = "lakegate_number";
     let set_operation = matches!(join.join_type, JoinType::LeftAnti | JoinType::LeftSemi)
         && join.null_equality == NullEquality::NullEqualsNull
         && join.filter.is_none()
@@ -314,7 +375,6 @@ fn bag_operation(join: &Join) -> DataFusionResult<Option<LogicalPlan>> {
     if !set_operation || matches!(join.left.as_ref(), LogicalPlan::Distinct(_)) {
         return Ok(None);
     }
-    const NUMBER: &str = "lakegate_number";
     let numbered = |plan: &LogicalPlan, side: &str| -> DataFusionResult<LogicalPlan> {
         let columns: Vec<Expr> = plan.schema().iter().map(Expr::from).collect();
         let function = Expr::from(WindowFunction::new(

@@ -343,9 +343,9 @@ fn after(expression: &mut Expr) -> Option<Expr> {
         } if is_all(pattern) => quantified_all(
             expr,
             if *negated {
-                BinaryOperator::PGNotLikeMatch
+                &BinaryOperator::PGNotLikeMatch
             } else {
-                BinaryOperator::PGLikeMatch
+                &BinaryOperator::PGLikeMatch
             },
             pattern,
         ),
@@ -357,9 +357,9 @@ fn after(expression: &mut Expr) -> Option<Expr> {
         } if is_all(pattern) => quantified_all(
             expr,
             if *negated {
-                BinaryOperator::PGNotILikeMatch
+                &BinaryOperator::PGNotILikeMatch
             } else {
-                BinaryOperator::PGILikeMatch
+                &BinaryOperator::PGILikeMatch
             },
             pattern,
         ),
@@ -381,7 +381,9 @@ fn after(expression: &mut Expr) -> Option<Expr> {
             pattern,
             escape_char,
         } => {
-            let escape = escape_char.take().and_then(|escape| escape.into_string());
+            let escape = escape_char
+                .take()
+                .and_then(datafusion::logical_expr::sqlparser::ast::ValueWithSpan::into_string);
             let matched = call(
                 "lakegate_similar_to",
                 vec![
@@ -436,12 +438,12 @@ fn is_all(pattern: &Expr) -> bool {
     matches!(pattern, Expr::Function(function) if builtin_name(&function.name).as_deref() == Some("all"))
 }
 
-fn quantified_all(left: &Expr, op: BinaryOperator, pattern: &Expr) -> Option<Expr> {
+fn quantified_all(left: &Expr, op: &BinaryOperator, pattern: &Expr) -> Option<Expr> {
     let Expr::Function(function) = pattern else {
         return None;
     };
     match arguments(function)?.as_slice() {
-        [array] => quantified("lakegate_all", left, &op, array),
+        [array] => quantified("lakegate_all", left, op, array),
         _ => None,
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn rewrite(plan: LogicalPlan, library: &Library) -> DataFusionResult<
                 } else {
                     "lakegate_some ="
                 };
-                member(*expr, subquery, operator, library).map(Transformed::yes)
+                member(*expr, &subquery, operator, library).map(Transformed::yes)
             }
             Expr::SetComparison(SetComparison {
                 expr,
@@ -78,7 +78,7 @@ pub(super) fn rewrite(plan: LogicalPlan, library: &Library) -> DataFusionResult<
                 } else {
                     op.to_string()
                 };
-                member(*expr, subquery, &format!("{quantifier} {symbol}"), library).map(Transformed::yes)
+                member(*expr, &subquery, &format!("{quantifier} {symbol}"), library).map(Transformed::yes)
             }
             other => Ok(Transformed::no(other)),
         })?;
@@ -251,8 +251,8 @@ fn counted(exists: Exists) -> DataFusionResult<Expr> {
 }
 
 /// A comparison with each row of a subquery as one with each element of an array.
-fn member(value: Expr, subquery: Subquery, function: &str, library: &Library) -> DataFusionResult<Expr> {
+fn member(value: Expr, subquery: &Subquery, function: &str, library: &Library) -> DataFusionResult<Expr> {
     let plan = gathered(&subquery.subquery)?;
-    let array = Expr::ScalarSubquery(with_plan(&subquery, plan));
+    let array = Expr::ScalarSubquery(with_plan(subquery, plan));
     call(library, function, vec![value, array])
 }

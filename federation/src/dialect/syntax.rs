@@ -200,7 +200,7 @@ fn seconds(base: &'static BaseType, digits: Option<u64>) -> Target {
     }
 }
 
-fn interval_range(fields: &IntervalFields) -> Range {
+fn interval_range(fields: IntervalFields) -> Range {
     let text = fields.to_string().to_lowercase();
     let mut units = text.split(" to ").map(|word| {
         let word = word.split('(').next().unwrap_or_default();
@@ -249,7 +249,7 @@ pub(crate) fn target(data_type: &DataType) -> Option<Target> {
         DataType::Timestamp(digits, _) => seconds(&types::TIMESTAMP, *digits),
         DataType::Interval { fields, precision } => Target {
             seconds: precision.map(|digits| digits.min(6) as u8),
-            range: fields.as_ref().map(interval_range).unwrap_or_default(),
+            range: fields.map(interval_range).unwrap_or_default(),
             ..plain(&types::INTERVAL)
         },
         DataType::Uuid => plain(&types::UUID),

@@ -1,5 +1,8 @@
 //! Mathematics.
 
+use std::cmp::Ordering;
+use std::fmt::Write as _;
+
 use arrow::array::ArrowNativeTypeOp;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, FieldRef, Float64Type, Int16Type, Int32Type, Int64Type, i256,
@@ -150,7 +153,9 @@ fn log_of_base(call: &Call<'_>) -> Outcome {
         // whole results come out whole more often this way than by one division
         let result = logarithm(value)?.ln() / divisor;
         let whole = result.round();
-        Ok(if (result - whole).abs() < 1e-12 && base.powf(whole) == value {
+        #[expect(clippy::float_cmp)]
+        let exact = base.powf(whole) == value;
+        Ok(if exact && (result - whole).abs() < 1e-12 {
             whole
         } else {
             result
@@ -289,6 +294,8 @@ fn bucket_float(call: &Call<'_>) -> Outcome {
     call.each::<Int32Type>(|row| {
         let buckets = bucket_count(count.get(row))?;
         let (value, low, high) = (value.get(row), low.get(row), high.get(row));
+        // Only bounds that are exactly equal leave no place for a bucket.
+        #[expect(clippy::float_cmp)]
         if low == high {
             return Err(equal_bounds());
         }
@@ -313,12 +320,10 @@ fn bucket_numeric(call: &Call<'_>) -> Outcome {
         let buckets = bucket_count(count.get(row))?;
         let value = up(value.get(row), value.scale)?;
         let (low, high) = (up(low.get(row), low.scale)?, up(high.get(row), high.scale)?);
-        let (distance, width) = if low < high {
-            (value - low, high - low)
-        } else if low > high {
-            (low - value, low - high)
-        } else {
-            return Err(equal_bounds());
+        let (distance, width) = match low.cmp(&high) {
+            Ordering::Less => (value - low, high - low),
+            Ordering::Greater => (low - value, low - high),
+            Ordering::Equal => return Err(equal_bounds()),
         };
         let bucket = if distance < i256::ZERO {
             0
@@ -371,18 +376,12 @@ fn trim_scale(call: &Call<'_>) -> Outcome {
 
 fn hex_int4(call: &Call<'_>) -> Outcome {
     let values = call.values::<Int32Type>(0);
-    call.text(|row, out| {
-        out.push_str(&format!("{:x}", values.get(row)));
-        Ok(true)
-    })
+    call.text(|row, out| Ok(write!(out, "{:x}", values.get(row)).is_ok()))
 }
 
 fn hex_int8(call: &Call<'_>) -> Outcome {
     let values = call.values::<Int64Type>(0);
-    call.text(|row, out| {
-        out.push_str(&format!("{:x}", values.get(row)));
-        Ok(true)
-    })
+    call.text(|row, out| Ok(write!(out, "{:x}", values.get(row)).is_ok()))
 }
 
 macro_rules! bit_not {

@@ -1,5 +1,7 @@
 //! `to_char` of numbers, and `to_number`.
 
+use std::fmt::Write as _;
+
 use arrow::datatypes::{Field, FieldRef, Float64Type, Int32Type, Int64Type, i256};
 
 use super::scaffold::{Call, Function, Outcome, Returns, TEXT, function, overload};
@@ -181,7 +183,7 @@ fn format(value: i256, scale: i32, template: &Template, out: &mut String) {
         let text = roman(i64::try_from(whole).unwrap_or(0)).unwrap_or_else(|| "###############".into());
         let text = if upper { text } else { text.to_lowercase() };
         if template.fill {
-            out.push_str(&format!("{text:>15}"));
+            let _ = write!(out, "{text:>15}");
         } else {
             out.push_str(&text);
         }
@@ -232,22 +234,10 @@ fn number(
     let mut body = String::new();
     let mut started = false;
     let sign_text = |sign: Sign| match (sign, negative) {
-        (Sign::Minus, true) | (Sign::Both | Sign::Leading | Sign::Trailing, true) => "-",
-        (Sign::Minus, false) => {
-            if template.fill {
-                " "
-            } else {
-                ""
-            }
-        }
-        (Sign::Plus, false) | (Sign::Both | Sign::Leading | Sign::Trailing, false) => "+",
-        (Sign::Plus, true) => {
-            if template.fill {
-                " "
-            } else {
-                ""
-            }
-        }
+        (Sign::Minus | Sign::Both | Sign::Leading | Sign::Trailing, true) => "-",
+        (Sign::Minus, false) if template.fill => " ",
+        (Sign::Plus | Sign::Both | Sign::Leading | Sign::Trailing, false) => "+",
+        (Sign::Plus, true) if template.fill => " ",
         _ => "",
     };
     let default_sign = match (template.sign, negative) {
@@ -408,11 +398,12 @@ fn scientific(value: i256, scale: i32, template: &Template, out: &mut String) {
         out.push('.');
         out.push_str(fraction);
     }
-    out.push_str(&format!(
+    let _ = write!(
+        out,
         "e{}{:02}",
         if exponent < 0 { '-' } else { '+' },
         exponent.abs()
-    ));
+    );
 }
 
 /// Remembers the last template.

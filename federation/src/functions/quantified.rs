@@ -95,7 +95,6 @@ fn item_of(field: &Field) -> Option<&FieldRef> {
 impl Quantified {
     /// The array: of a literal its elements in the type of the value.
     fn array(
-        &self,
         array: &ArrayRef,
         field: &FieldRef,
         value: &Field,
@@ -178,7 +177,7 @@ impl ScalarUDFImpl for Quantified {
         let value = cast::normalize(&value)?;
         if let ColumnarValue::Scalar(array) = &args.args[1] {
             // one array for all rows: each of its elements is compared with all of them
-            let array = self.array(&array.to_array()?, array_field, value_field, &context)?;
+            let array = Self::array(&array.to_array()?, array_field, value_field, &context)?;
             let rows = if constant { 1 } else { args.number_rows };
             if array.is_null(0) {
                 let none = if self.rows {
@@ -204,7 +203,7 @@ impl ScalarUDFImpl for Quantified {
             return result(all, constant);
         }
         let array = args.args[1].clone().into_array(args.number_rows)?;
-        let array = self.array(&array, array_field, value_field, &context)?;
+        let array = Self::array(&array, array_field, value_field, &context)?;
         let lists = array.as_list::<i32>();
         let mut out = Vec::with_capacity(args.number_rows);
         for row in 0..args.number_rows {

@@ -78,9 +78,12 @@ fn to_places(
     if places >= scale {
         return Ok((value, scale));
     }
-    let kept = drop_digits(value, (scale - places).unsigned_abs(), rounding);
+    let kept = drop_digits(value, scale.saturating_sub(places).unsigned_abs(), rounding);
     if places >= 0 {
         return Ok((kept, places));
+    }
+    if kept == i256::ZERO {
+        return Ok((kept, 0));
     }
     let unit = power_of_ten(places.unsigned_abs()).ok_or_else(cast::overflow)?;
     Ok((kept.checked_mul(unit).ok_or_else(cast::overflow)?, 0))

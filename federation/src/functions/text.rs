@@ -1,5 +1,6 @@
 //! Text.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringArray};
@@ -229,7 +230,9 @@ fn encode(call: &Call<'_>) -> Outcome {
     call.text(|row, out| {
         let value = values.value(argument.at(row));
         match formats.get(row).to_ascii_lowercase().as_str() {
-            "hex" => value.iter().for_each(|byte| out.push_str(&format!("{byte:02x}"))),
+            "hex" => value.iter().for_each(|byte| {
+                let _ = write!(out, "{byte:02x}");
+            }),
             "base64" => {
                 // a line holds 76 characters
                 let encoded = STANDARD.encode(value);
@@ -244,7 +247,9 @@ fn encode(call: &Call<'_>) -> Outcome {
                 for byte in value {
                     match byte {
                         b'\\' => out.push_str("\\\\"),
-                        0 | 0x80.. => out.push_str(&format!("\\{byte:03o}")),
+                        0 | 0x80.. => {
+                            let _ = write!(out, "\\{byte:03o}");
+                        }
                         other => out.push(char::from(*other)),
                     }
                 }

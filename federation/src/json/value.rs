@@ -1,6 +1,7 @@
 //! JSON values and their texts.
 
 use std::cmp::Ordering;
+use std::fmt::Write as _;
 
 use crate::values::read::number;
 
@@ -29,7 +30,7 @@ pub(crate) fn quote(text: &str, out: &mut String) {
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
             control if control < ' ' => {
-                out.push_str(&format!("\\u{:04x}", u32::from(control)));
+                let _ = write!(out, "\\u{:04x}", u32::from(control));
             }
             other => out.push(other),
         }
@@ -250,15 +251,15 @@ fn compare_numbers(left: &str, right: &str) -> Ordering {
             let scale = left.scale.max(right.scale);
             match (left.rescale(scale), right.rescale(scale)) {
                 (Some(left), Some(right)) => left.cmp(&right),
-                _ => f64_of(left.unscaled.to_string(), left.scale)
-                    .total_cmp(&f64_of(right.unscaled.to_string(), right.scale)),
+                _ => f64_of(&left.unscaled.to_string(), left.scale)
+                    .total_cmp(&f64_of(&right.unscaled.to_string(), right.scale)),
             }
         }
-        _ => f64_of(left.to_owned(), 0).total_cmp(&f64_of(right.to_owned(), 0)),
+        _ => f64_of(left, 0).total_cmp(&f64_of(right, 0)),
     }
 }
 
-fn f64_of(digits: String, scale: i32) -> f64 {
+fn f64_of(digits: &str, scale: i32) -> f64 {
     format!("{digits}e{}", -scale)
         .parse()
         .or_else(|_| digits.parse())

@@ -334,6 +334,7 @@ async fn system_tables_show_resources() {
         "retention_policies",
         "events",
         "data_sources",
+        "replicas",
         "views",
         "queries",
     ] {

@@ -7,10 +7,13 @@ mod auth;
 mod ending;
 mod errors;
 mod http;
-// the connectors' tests start the same server
+// the connectors' tests start the same servers
 #[allow(dead_code)]
 #[path = "../../../connectors/tests/it/loopback.rs"]
 mod loopback;
+#[allow(dead_code)]
+#[path = "../../../connectors/tests/it/mysql/server.rs"]
+mod mysql;
 #[allow(dead_code)]
 #[path = "../../../connectors/tests/it/postgres/server.rs"]
 mod postgres;
@@ -21,4 +24,5 @@ mod semantics;
 mod sessions;
 mod streaming;
 mod support;
+mod tpch;
 mod types;

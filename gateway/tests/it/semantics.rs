@@ -134,7 +134,7 @@ async fn settle(client: &Client) {
 }
 
 /// Serves the database as the catalog `shop`.
-async fn serve(server: &PostgresServer, database: &str) -> Server {
+pub async fn serve(server: &PostgresServer, database: &str) -> Server {
     let gateway = Server::with(options(), vec![]).await;
     let federation: &Arc<Federation> = &gateway.federation;
     federation.detach("shop");

@@ -57,6 +57,7 @@ select a.x, b.y from (values (1), (2)) a(x) join (values (2, 'b'), (3, 'c')) b(x
 select a.x, b.y from (values (1), (2)) a(x) left join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by 1
 select x, y from (values (1), (2)) a(x) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by x
 select x, a.x as left_x, b.x as right_x, x + 1 as next from (values (1), (2)) a(x) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) where x > 1 order by x
+select id from things where id = any ('{1,3}') order by id
 select x, count(*) from (values (1), (2)) a(x) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) group by x having x < 3 order by x desc
 select * from (values (1, 'p'), (2, 'q')) a(x, z) full join (values (2, 'b'), (3, 'c')) b(x, y) using (x) order by 1
 select * from (values (1, 'p'), (2, 'q')) a(x, z) natural full join (values (2, 'b'), (3, 'c')) b(x, y) order by 1

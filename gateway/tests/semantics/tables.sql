@@ -72,3 +72,47 @@ select sum(num::numeric), max(num::numeric) from things
 select distinct on (b) b, id from things order by b, id desc
 select id, lag(i4) over (order by id), sum(n) over (order by id) from things order by id
 select x.y from things, lateral (select things.i4 * 2 as y) x order by 1
+-- correlated
+select id, (select sum(w0.i4) from things w0 where w0.i4 <= v0.i4) as running from things v0 order by id
+--! correlated: error 0A000
+select id, (select w0.t from things w0 where w0.i4 = v0.i4) as q from things v0 order by id
+select id from things v0 where i4 = (select max(i4) from things w0 where w0.b = v0.b) order by id
+select id, exists (select 1 from things w0 where w0.i4 > v0.i4) as q from things v0 order by id
+--! correlated: error 0A000
+select id from things where b or exists (select 1 from things w0 where w0.i4 = things.id and w0.b) order by id
+select a0.id, b0.m from things a0 left join lateral (select max(w0.f8) as m from things w0 where w0.i4 < a0.i4) b0 on true order by 1
+--! correlated: error 42703
+-- text in all but its name
+select id from things where u = 'zz'
+select id, u from things where u in ('B0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A12', 'a0eebc999c0b4ef8bb6d6bb9bd380a11') order by u desc
+select count(distinct u), min(c), max(jb::text) from things
+--! char-lengths: int8, text, text = 2 | ab   | {\"k\": 1}
+select a0.id, b0.id from things a0 join things b0 on a0.u = b0.u and a0.c = b0.c order by 1
+select id, c like 'ab', c like 'ab%', upper(c) || '.', c::varchar || '.', concat(c, '.') from things order by id
+select id from things where c in ('ab', 'cd ') order by id
+select id from things where c not in ('ab   ', 'x') order by id
+select id from things where c in (v, 'cd'::text, c) order by id
+select count(*) from things where c = 'ab  '
+select count(*) from things where c = 'ab      '
+select count(*) from things where c = 'ab  '::text
+select count(*) from things where c <> 'ab' and c <> 'toolong'
+select id from things where c between 'ab' and 'cd' order by id
+select id, case c when 'ab' then 1 else 2 end from things order by id
+select id, c is distinct from 'ab', nullif(c, 'ab'), c = any (array['ab', 'cd']) from things order by id
+select c, count(*) from (select c from things union all select 'ab'::char(2)) x where c = 'ab' group by c
+--! char-lengths: bpchar, int8 = ab | 1
+select count(distinct c), count(c) from things where c > 'aa'
+select a.id from things a join things b using (c) order by 1
+select count(*) from things a join (select 1 as n, 'ab'::char(2) as c) b using (c)
+--! char-lengths: int8 = 0
+select c from things order by c desc nulls last limit 1
+select c, count(*) from things group by c order by c
+select jb, count(*) from things group by jb order by 2, 1
+--! json-order: jsonb, int8 = [] | 1 ; {\"k\": \"v\", \"l\": [1, 2]} | 1 ; {\"k\": 1} | 1 ; NULL | 1
+select id, jb = '{"k": 1}', jb -> 'k', j #>> '{l,0}' from things order by id
+select id, coalesce(c, 'none'), case when b then u end from things order by id
+select u from things union select 'c0eebc99-9c0b-4ef8-bb6d-6bb9bd380a13' order by 1
+select id, num > 1, num + 1 from things order by id
+--! numeric-columns: error 42883
+select id, iv > '1 hour' from things order by id
+--! interval-columns: int4, bool = 1 | t ; 2 | t ; 3 | t ; 4 | NULL

@@ -114,7 +114,7 @@ fn last_look(before: &DataSourceStatus, generation: i64) -> Option<Verdict> {
         .filter(|reachable| reachable.observed_generation == Some(generation))?;
     // A refusal, or a suspension, says nothing about the store.
     Verdict::standing(&before.conditions, generation).filter(|verdict| match reachable.status.as_str() {
-        "True" => verdict.reason == Reason::Available,
+        "True" => matches!(verdict.reason, Reason::Available | Reason::ReplicaLagging),
         "False" => verdict.reason.as_str() == reachable.reason,
         _ => false,
     })
@@ -170,7 +170,12 @@ fn describe_health(
                 tables.clone(),
                 generation,
             );
-            Verdict::ready(Reason::Available, tables)
+            if health.reads_primary {
+                let message = format!("{tables}; no replica is within maxReplicaLag, so the primary is read");
+                Verdict::ready(Reason::ReplicaLagging, message)
+            } else {
+                Verdict::ready(Reason::Available, tables)
+            }
         }
         Some(false) => {
             let reason = health.reason.unwrap_or(Reason::ConnectionFailed);

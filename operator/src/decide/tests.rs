@@ -752,6 +752,22 @@ fn statuses_of_sources() {
             "CatalogSynced=True/Discovered Reachable=True/Connected Ready=True/Available",
         ),
         (
+            "replicas lag, and the primary may be read",
+            Some(SourceHealth {
+                reads_primary: true,
+                ..healthy()
+            }),
+            "CatalogSynced=True/Discovered Reachable=True/Connected Ready=True/ReplicaLagging",
+        ),
+        (
+            "replicas lag",
+            Some(SourceHealth {
+                reason: Some(Reason::ReplicaLagging),
+                ..down.clone()
+            }),
+            "CatalogSynced=False/ReplicaLagging Reachable=False/ReplicaLagging Ready=False/ReplicaLagging Reconciling=True/Retrying",
+        ),
+        (
             "down",
             Some(down),
             "CatalogSynced=False/ConnectionFailed Reachable=False/ConnectionFailed Ready=False/ConnectionFailed Reconciling=True/Retrying",

@@ -55,6 +55,7 @@ impl ColumnType {
 /// One column of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::mysql) struct ColumnDefinition {
+    pub name: String,
     pub kind: ColumnType,
     pub unsigned: bool,
     /// Bytes without a character set.
@@ -73,15 +74,18 @@ impl ColumnDefinition {
     /// length, u8 type, u16 flags, u8 decimals, two bytes filler.
     pub(super) fn parse(packet: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(packet);
-        for _ in 0..6 {
+        for _ in 0..4 {
             reader.counted()?;
         }
+        let name = String::from_utf8_lossy(reader.counted()?).into_owned();
+        reader.counted()?;
         reader.length()?;
         let character_set = reader.u16()?;
         reader.u32()?;
         let kind = ColumnType::of(reader.u8()?);
         let flags = reader.u16()?;
         Some(Self {
+            name,
             kind,
             unsigned: flags & UNSIGNED != 0,
             binary: character_set == BINARY,

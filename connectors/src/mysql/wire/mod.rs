@@ -84,6 +84,9 @@ pub(super) enum Step {
     Wait,
 }
 
+/// The names of the columns, and every row's values as text.
+pub(super) type NamedRows = (Vec<String>, Vec<Vec<Option<String>>>);
+
 /// A prepared statement without parameters.
 #[derive(Debug)]
 pub(super) struct Statement {
@@ -164,13 +167,20 @@ impl Client {
 
     /// All rows of a small result, every value as its text.
     pub(super) async fn query(&mut self, sql: &str) -> Result<Vec<Vec<Option<String>>>, WireError> {
+        Ok(self.query_named(sql).await?.1)
+    }
+
+    /// Like [`Self::query`], with the names of the columns: for answers whose columns differ between versions.
+    pub(super) async fn query_named(&mut self, sql: &str) -> Result<NamedRows, WireError> {
         self.command(command::QUERY, sql.as_bytes()).await?;
-        let columns = self.result_header().await?.len();
+        let header = self.result_header().await?;
+        let names: Vec<String> = header.into_iter().map(|column| column.name).collect();
+        let columns = names.len();
         let mut rows = Vec::new();
         loop {
             let packet = match self.step()? {
                 Step::Row(packet) => packet,
-                Step::End => return Ok(rows),
+                Step::End => return Ok((names, rows)),
                 Step::Wait => {
                     self.receive().await?;
                     continue;

@@ -1,17 +1,24 @@
-//! One column of binary values into one Arrow builder.
+//! One column of binary values into one Arrow array.
+//!
+//! Values are appended many at a time, from where they are in the bytes that
+//! arrived: one loop a type, with nothing to allocate and nothing to look up by
+//! value. What can be checked of all values at once, as UTF-8, is checked when
+//! the array is finished.
 
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Decimal256Builder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, ListArray, NullBufferBuilder,
-    StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryArray, BooleanArray, ListArray, NullBufferBuilder, PrimitiveArray, StringArray,
 };
-use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{Field, FieldRef, i256};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    ArrowNativeType, ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef,
+    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
+    TimestampMicrosecondType, i256,
+};
 
-use super::numeric::unscaled;
-use super::{MAX_VALUE_BYTES, Problem};
+use super::numeric::{Decimal, unscaled};
+use super::{BATCH_BYTES, Positions, Problem, value_at};
 use crate::postgres::types::Wire;
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's day zero.
@@ -24,30 +31,47 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// writes them.
 #[derive(Debug)]
 pub(super) enum Column {
-    Bool(BooleanBuilder),
-    Int2(Int16Builder),
-    Int4(Int32Builder),
-    Int8(Int64Builder),
-    Oid(Int64Builder),
-    Float4(Float32Builder),
-    Float8(Float64Builder),
+    Bool(Values<bool>),
+    Int2(Values<i16>),
+    Int4(Values<i32>),
+    Int8(Values<i64>),
+    Oid(Values<i64>),
+    Float4(Values<f32>),
+    Float8(Values<f64>),
     Numeric128 {
-        values: Decimal128Builder,
+        values: Values<i128>,
+        decimal: Decimal,
         precision: u8,
         scale: i8,
     },
     Numeric256 {
-        values: Decimal256Builder,
+        values: Values<i256>,
         precision: u8,
         scale: i8,
     },
-    Text(StringBuilder),
-    Bytes(BinaryBuilder),
-    Date(Date32Builder),
-    Timestamp(TimestampMicrosecondBuilder),
-    TimestampTz(TimestampMicrosecondBuilder),
-    Time(Time64MicrosecondBuilder),
+    Text(Strings),
+    Bytes(Strings),
+    Date(Values<i32>),
+    Timestamp(Values<i64>),
+    TimestampTz(Values<i64>),
+    Time(Values<i64>),
     List(Box<ListColumn>),
+}
+
+/// Values of a fixed size, with one of no meaning for each NULL.
+#[derive(Debug)]
+pub(super) struct Values<T> {
+    values: Vec<T>,
+    validity: NullBufferBuilder,
+}
+
+/// Values of any length, one behind the other.
+#[derive(Debug)]
+pub(super) struct Strings {
+    bytes: Vec<u8>,
+    /// Where each value begins, and where the last one ends.
+    offsets: Vec<i32>,
+    validity: NullBufferBuilder,
 }
 
 /// Elements of one-dimensional arrays.
@@ -59,154 +83,258 @@ pub(super) struct ListColumn {
     offsets: Vec<i32>,
     lengths: i32,
     validity: NullBufferBuilder,
+    /// Where the elements are; empty but while values are appended.
+    positions: Vec<u32>,
+}
+
+impl<T: Default + Copy> Values<T> {
+    fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            validity: NullBufferBuilder::new(0),
+        }
+    }
+
+    #[inline]
+    fn append(
+        &mut self,
+        data: &[u8],
+        positions: Positions<'_>,
+        decode: impl Fn(&[u8]) -> Result<T, Problem>,
+    ) -> Result<(), Problem> {
+        self.values.reserve(positions.len());
+        // How many of these are in the validity.
+        let mut known = 0;
+        for (index, position) in positions.iter().enumerate() {
+            let value = if let Some(bytes) = value_at(data, position)? {
+                decode(bytes)?
+            } else {
+                self.validity.append_n_non_nulls(index - known);
+                self.validity.append_null();
+                known = index + 1;
+                T::default()
+            };
+            self.values.push(value);
+        }
+        self.validity.append_n_non_nulls(positions.len() - known);
+        Ok(())
+    }
+
+    /// Values and validity. The next array will be about as long.
+    fn take(&mut self) -> (Vec<T>, Option<NullBuffer>) {
+        let next = Vec::with_capacity(self.values.len());
+        (std::mem::replace(&mut self.values, next), self.validity.finish())
+    }
+
+    fn finish<A: ArrowPrimitiveType<Native = T>>(&mut self) -> PrimitiveArray<A>
+    where
+        T: ArrowNativeType,
+    {
+        let (values, validity) = self.take();
+        PrimitiveArray::new(ScalarBuffer::from(values), validity)
+    }
+}
+
+impl Strings {
+    fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            offsets: vec![0],
+            validity: NullBufferBuilder::new(0),
+        }
+    }
+
+    fn append(&mut self, data: &[u8], positions: Positions<'_>) -> Result<(), Problem> {
+        self.offsets.reserve(positions.len());
+        let mut known = 0;
+        for (index, position) in positions.iter().enumerate() {
+            if let Some(bytes) = value_at(data, position)? {
+                self.bytes.extend_from_slice(bytes);
+            } else {
+                self.validity.append_n_non_nulls(index - known);
+                self.validity.append_null();
+                known = index + 1;
+            }
+            // A batch ends long before 2 GiB: after 8 MiB and one row of 128 MiB.
+            self.offsets.push(self.bytes.len() as i32);
+        }
+        self.validity.append_n_non_nulls(positions.len() - known);
+        Ok(())
+    }
+
+    fn take(&mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
+        let mut next = Vec::with_capacity(self.offsets.len());
+        next.push(0);
+        let offsets = std::mem::replace(&mut self.offsets, next);
+        let next = Vec::with_capacity(self.bytes.len().min(BATCH_BYTES));
+        let bytes = std::mem::replace(&mut self.bytes, next);
+        (
+            OffsetBuffer::new(ScalarBuffer::from(offsets)),
+            Buffer::from_vec(bytes),
+            self.validity.finish(),
+        )
+    }
 }
 
 impl Column {
-    /// A builder whose arrays have exactly `wire.data_type()`.
-    pub(super) fn new(wire: &Wire) -> Result<Self, Problem> {
-        let impossible = |_| Problem::Malformed("decimal type");
-        Ok(match wire {
-            Wire::Bool => Self::Bool(BooleanBuilder::new()),
-            Wire::Int2 => Self::Int2(Int16Builder::new()),
-            Wire::Int4 => Self::Int4(Int32Builder::new()),
-            Wire::Int8 => Self::Int8(Int64Builder::new()),
-            Wire::Oid => Self::Oid(Int64Builder::new()),
-            Wire::Float4 => Self::Float4(Float32Builder::new()),
-            Wire::Float8 => Self::Float8(Float64Builder::new()),
+    /// A column whose arrays have exactly `wire.data_type()`.
+    pub(super) fn new(wire: &Wire) -> Self {
+        match wire {
+            Wire::Bool => Self::Bool(Values::new()),
+            Wire::Int2 => Self::Int2(Values::new()),
+            Wire::Int4 => Self::Int4(Values::new()),
+            Wire::Int8 => Self::Int8(Values::new()),
+            Wire::Oid => Self::Oid(Values::new()),
+            Wire::Float4 => Self::Float4(Values::new()),
+            Wire::Float8 => Self::Float8(Values::new()),
             &Wire::Numeric128 { precision, scale } => Self::Numeric128 {
-                values: Decimal128Builder::new()
-                    .with_precision_and_scale(precision, scale)
-                    .map_err(impossible)?,
+                values: Values::new(),
+                decimal: Decimal::new(precision, scale),
                 precision,
                 scale,
             },
             &Wire::Numeric256 { precision, scale } => Self::Numeric256 {
-                values: Decimal256Builder::new()
-                    .with_precision_and_scale(precision, scale)
-                    .map_err(impossible)?,
+                values: Values::new(),
                 precision,
                 scale,
             },
-            Wire::Text(_) => Self::Text(StringBuilder::new()),
-            Wire::Bytea => Self::Bytes(BinaryBuilder::new()),
-            Wire::Date => Self::Date(Date32Builder::new()),
-            Wire::Timestamp => Self::Timestamp(TimestampMicrosecondBuilder::new()),
-            Wire::TimestampTz => Self::TimestampTz(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
-            Wire::Time => Self::Time(Time64MicrosecondBuilder::new()),
+            Wire::Text(_) => Self::Text(Strings::new()),
+            Wire::Bytea => Self::Bytes(Strings::new()),
+            Wire::Date => Self::Date(Values::new()),
+            Wire::Timestamp => Self::Timestamp(Values::new()),
+            Wire::TimestampTz => Self::TimestampTz(Values::new()),
+            Wire::Time => Self::Time(Values::new()),
             Wire::List(element) => Self::List(Box::new(ListColumn {
-                element: Self::new(element)?,
+                element: Self::new(element),
                 element_oid: element.oid(),
                 field: Arc::new(Field::new_list_field(element.data_type(), true)),
                 offsets: vec![0],
                 lengths: 0,
                 validity: NullBufferBuilder::new(0),
+                positions: Vec::new(),
             })),
-        })
-    }
-
-    pub(super) fn append_null(&mut self) {
-        match self {
-            Self::Bool(values) => values.append_null(),
-            Self::Int2(values) => values.append_null(),
-            Self::Int4(values) => values.append_null(),
-            Self::Int8(values) | Self::Oid(values) => values.append_null(),
-            Self::Float4(values) => values.append_null(),
-            Self::Float8(values) => values.append_null(),
-            Self::Numeric128 { values, .. } => values.append_null(),
-            Self::Numeric256 { values, .. } => values.append_null(),
-            Self::Text(values) => values.append_null(),
-            Self::Bytes(values) => values.append_null(),
-            Self::Date(values) => values.append_null(),
-            Self::Timestamp(values) | Self::TimestampTz(values) => values.append_null(),
-            Self::Time(values) => values.append_null(),
-            Self::List(list) => {
-                list.offsets.push(list.lengths);
-                list.validity.append_null();
-            }
         }
     }
 
-    /// Appends one value that is not NULL.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        if bytes.len() > MAX_VALUE_BYTES {
-            return Err(Problem::TooLarge { bytes: bytes.len() });
-        }
+    /// Appends the values at these positions of `data`, where each begins with its
+    /// length. After an error the column is of no more use.
+    pub(super) fn append(&mut self, data: &[u8], positions: Positions<'_>) -> Result<(), Problem> {
         match self {
-            Self::Bool(values) => values.append_value(match bytes {
-                [0] => false,
-                [1] => true,
-                _ => return Err(Problem::Malformed("boolean")),
+            Self::Bool(values) => values.append(data, positions, |bytes| match bytes {
+                [0] => Ok(false),
+                [1] => Ok(true),
+                _ => Err(Problem::Malformed("boolean")),
             }),
-            Self::Int2(values) => {
-                values.append_value(i16::from_be_bytes(fixed(bytes, "smallint")?));
-            }
-            Self::Int4(values) => values.append_value(i32::from_be_bytes(fixed(bytes, "integer")?)),
-            Self::Int8(values) => values.append_value(i64::from_be_bytes(fixed(bytes, "bigint")?)),
-            Self::Oid(values) => {
-                values.append_value(i64::from(u32::from_be_bytes(fixed(bytes, "oid")?)));
-            }
-            Self::Float4(values) => {
+            Self::Int2(values) => values.append(data, positions, |bytes| {
+                Ok(i16::from_be_bytes(fixed(bytes, "smallint")?))
+            }),
+            Self::Int4(values) => values.append(data, positions, |bytes| {
+                Ok(i32::from_be_bytes(fixed(bytes, "integer")?))
+            }),
+            Self::Int8(values) => values.append(data, positions, |bytes| {
+                Ok(i64::from_be_bytes(fixed(bytes, "bigint")?))
+            }),
+            Self::Oid(values) => values.append(data, positions, |bytes| {
+                Ok(i64::from(u32::from_be_bytes(fixed(bytes, "oid")?)))
+            }),
+            Self::Float4(values) => values.append(data, positions, |bytes| {
                 let value = f32::from_be_bytes(fixed(bytes, "real")?);
-                values.append_value(if value.is_nan() { f32::NAN } else { value });
-            }
-            Self::Float8(values) => {
+                Ok(if value.is_nan() { f32::NAN } else { value })
+            }),
+            // PostgreSQL has one NaN, equal to itself and above every number, but
+            // stores whatever bits the arithmetic left. Arrow orders NaNs by their
+            // bits, so all become the positive one.
+            Self::Float8(values) => values.append(data, positions, |bytes| {
                 let value = f64::from_be_bytes(fixed(bytes, "double precision")?);
-                // PostgreSQL has one NaN, equal to itself and above every number,
-                // but stores whatever bits the arithmetic left. Arrow orders NaNs
-                // by their bits, so all become the positive one.
-                values.append_value(if value.is_nan() { f64::NAN } else { value });
+                Ok(if value.is_nan() { f64::NAN } else { value })
+            }),
+            Self::Numeric128 { values, decimal, .. } => {
+                values.append(data, positions, |bytes| decimal.unscaled(bytes))
             }
-            Self::Numeric128 {
-                values,
-                precision,
-                scale,
-            } => values.append_value(unscaled::<i128>(bytes, *precision, i32::from(*scale))?),
             Self::Numeric256 {
                 values,
                 precision,
                 scale,
-            } => values.append_value(unscaled::<i256>(bytes, *precision, i32::from(*scale))?),
-            Self::Text(values) => {
-                values.append_value(std::str::from_utf8(bytes).map_err(|_| Problem::NotUtf8)?);
+            } => {
+                let (precision, scale) = (*precision, i32::from(*scale));
+                values.append(data, positions, |bytes| unscaled(bytes, precision, scale))
             }
-            Self::Bytes(values) => values.append_value(bytes),
-            Self::Date(values) => {
+            Self::Text(strings) | Self::Bytes(strings) => strings.append(data, positions),
+            Self::Date(values) => values.append(data, positions, |bytes| {
                 let days = i32::from_be_bytes(fixed(bytes, "date")?);
                 if days == i32::MAX || days == i32::MIN {
                     return Err(Problem::Infinity("date"));
                 }
-                values.append_value(days.checked_add(EPOCH_DAYS).ok_or(Problem::OutOfRange("date"))?);
-            }
-            Self::Timestamp(values) => values.append_value(instant(bytes, "timestamp")?),
-            Self::TimestampTz(values) => {
-                values.append_value(instant(bytes, "timestamp with time zone")?);
-            }
-            Self::Time(values) => match i64::from_be_bytes(fixed(bytes, "time")?) {
-                micros @ 0..DAY_MICROS => values.append_value(micros),
-                DAY_MICROS => return Err(Problem::EndOfDay),
-                _ => return Err(Problem::Malformed("time")),
-            },
-            Self::List(list) => list.append(bytes)?,
+                days.checked_add(EPOCH_DAYS).ok_or(Problem::OutOfRange("date"))
+            }),
+            Self::Timestamp(values) => values.append(data, positions, |bytes| instant(bytes, "timestamp")),
+            Self::TimestampTz(values) => values.append(data, positions, |bytes| {
+                instant(bytes, "timestamp with time zone")
+            }),
+            Self::Time(values) => values.append(data, positions, |bytes| {
+                match i64::from_be_bytes(fixed(bytes, "time")?) {
+                    micros @ 0..DAY_MICROS => Ok(micros),
+                    DAY_MICROS => Err(Problem::EndOfDay),
+                    _ => Err(Problem::Malformed("time")),
+                }
+            }),
+            Self::List(list) => list.append(data, positions),
         }
-        Ok(())
     }
 
-    /// The values so far; the builder is empty afterwards.
+    /// The values so far; the column is empty afterwards.
     pub(super) fn finish(&mut self) -> Result<ArrayRef, Problem> {
+        let impossible = |_| Problem::Malformed("decimal type");
         Ok(match self {
-            Self::Bool(values) => Arc::new(values.finish()),
-            Self::Int2(values) => Arc::new(values.finish()),
-            Self::Int4(values) => Arc::new(values.finish()),
-            Self::Int8(values) | Self::Oid(values) => Arc::new(values.finish()),
-            Self::Float4(values) => Arc::new(values.finish()),
-            Self::Float8(values) => Arc::new(values.finish()),
-            Self::Numeric128 { values, .. } => Arc::new(values.finish()),
-            Self::Numeric256 { values, .. } => Arc::new(values.finish()),
-            Self::Text(values) => Arc::new(values.finish()),
-            Self::Bytes(values) => Arc::new(values.finish()),
-            Self::Date(values) => Arc::new(values.finish()),
-            Self::Timestamp(values) | Self::TimestampTz(values) => Arc::new(values.finish()),
-            Self::Time(values) => Arc::new(values.finish()),
+            Self::Bool(values) => {
+                let (values, validity) = values.take();
+                Arc::new(BooleanArray::new(BooleanBuffer::from(values), validity))
+            }
+            Self::Int2(values) => Arc::new(values.finish::<Int16Type>()),
+            Self::Int4(values) => Arc::new(values.finish::<Int32Type>()),
+            Self::Int8(values) | Self::Oid(values) => Arc::new(values.finish::<Int64Type>()),
+            Self::Float4(values) => Arc::new(values.finish::<Float32Type>()),
+            Self::Float8(values) => Arc::new(values.finish::<Float64Type>()),
+            Self::Numeric128 {
+                values,
+                precision,
+                scale,
+                ..
+            } => Arc::new(
+                values
+                    .finish::<Decimal128Type>()
+                    .with_precision_and_scale(*precision, *scale)
+                    .map_err(impossible)?,
+            ),
+            Self::Numeric256 {
+                values,
+                precision,
+                scale,
+            } => Arc::new(
+                values
+                    .finish::<Decimal256Type>()
+                    .with_precision_and_scale(*precision, *scale)
+                    .map_err(impossible)?,
+            ),
+            Self::Text(strings) => {
+                let (offsets, bytes, validity) = strings.take();
+                // Checks that all bytes together are UTF-8 and that every value begins
+                // with a character, so each is UTF-8.
+                Arc::new(StringArray::try_new(offsets, bytes, validity).map_err(|_| Problem::NotUtf8)?)
+            }
+            Self::Bytes(strings) => {
+                let (offsets, bytes, validity) = strings.take();
+                Arc::new(
+                    BinaryArray::try_new(offsets, bytes, validity)
+                        .map_err(|_| Problem::Malformed("bytea"))?,
+                )
+            }
+            Self::Date(values) => Arc::new(values.finish::<Date32Type>()),
+            Self::Timestamp(values) => Arc::new(values.finish::<TimestampMicrosecondType>()),
+            Self::TimestampTz(values) => {
+                Arc::new(values.finish::<TimestampMicrosecondType>().with_timezone("UTC"))
+            }
+            Self::Time(values) => Arc::new(values.finish::<Time64MicrosecondType>()),
             Self::List(list) => {
                 let offsets = std::mem::replace(&mut list.offsets, vec![0]);
                 list.lengths = 0;
@@ -226,10 +354,25 @@ impl Column {
 }
 
 impl ListColumn {
+    fn append(&mut self, data: &[u8], positions: Positions<'_>) -> Result<(), Problem> {
+        self.positions.clear();
+        for position in positions.iter() {
+            match value_at(data, position)? {
+                Some(bytes) => {
+                    self.find_elements(bytes, position)?;
+                    self.validity.append_non_null();
+                }
+                None => self.validity.append_null(),
+            }
+            self.offsets.push(self.lengths);
+        }
+        self.element.append(data, Positions::of_values(&self.positions))
+    }
+
     /// Layout (`array_send`): int32 dimensions, int32 has-NULLs, element oid,
     /// then a pair (length, lower bound) per dimension, then the elements as
     /// int32 length (-1 = NULL) and bytes.
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+    fn find_elements(&mut self, bytes: &[u8], position: u32) -> Result<(), Problem> {
         let malformed = || Problem::Malformed("array");
         let mut rest = bytes;
         let mut next = |count: usize| -> Result<&[u8], Problem> {
@@ -256,15 +399,17 @@ impl ListColumn {
                     return Err(malformed());
                 }
                 for _ in 0..length {
-                    let size = i32::from_be_bytes(fixed(next(4)?, "array")?);
-                    match usize::try_from(size) {
-                        Ok(size) => {
-                            let element = next(size)?;
-                            self.element.append(element)?;
-                        }
-                        Err(_) if size == -1 => self.element.append_null(),
+                    // Behind the length of the array, before that of the element; all
+                    // of a message, which is no longer than 32 bits say.
+                    let at = position + 4 + (bytes.len() - rest.len()) as u32;
+                    let (size, after) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
+                    rest = after;
+                    match usize::try_from(i32::from_be_bytes(*size)) {
+                        Ok(size) => rest = rest.get(size..).ok_or_else(malformed)?,
+                        Err(_) if *size == (-1_i32).to_be_bytes() => {}
                         Err(_) => return Err(malformed()),
                     }
+                    self.positions.push(at);
                 }
                 self.lengths = self.lengths.checked_add(length).ok_or_else(malformed)?;
             }
@@ -273,8 +418,6 @@ impl ListColumn {
         if !rest.is_empty() {
             return Err(malformed());
         }
-        self.offsets.push(self.lengths);
-        self.validity.append_non_null();
         Ok(())
     }
 }

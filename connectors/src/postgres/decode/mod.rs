@@ -21,6 +21,13 @@ pub(super) const MAX_VALUE_BYTES: usize = 64 * 1024 * 1024;
 /// A batch is handed on once its values take this much, whatever its rows.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
+/// The type of a protocol message with COPY data; its header is that and an int32
+/// length, which counts itself.
+pub(super) const COPY_DATA: u8 = b'd';
+pub(super) const MESSAGE_HEADER_BYTES: usize = 5;
+/// Before each value.
+const LENGTH_BYTES: usize = 4;
+
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const HEADER_BYTES: usize = SIGNATURE.len() + 8;
 /// Flag bits 16-31 are critical; none is known since oids left (PostgreSQL 12).
@@ -59,15 +66,23 @@ pub(super) enum DecodeFailure {
     Arrow(ArrowError),
 }
 
-/// Turns chunks of COPY data, cut anywhere, into batches.
+/// Turns the messages of COPY, which may cut the data anywhere, into batches.
+///
+/// Each stretch of rows is gone over twice: once by row, to find where its values
+/// are, and once by column, to append them.
 #[derive(Debug)]
 pub(super) struct CopyDecoder {
     schema: SchemaRef,
     columns: Vec<Column>,
+    /// Where values are that were found and not appended, row by row.
+    positions: Vec<u32>,
     rows: usize,
     bytes: usize,
     max_rows: usize,
-    /// The start of a row whose end has not arrived.
+    /// Messages to be decoded.
+    chunk: Bytes,
+    /// Data that no message of the chunk holds any more: most often the start of a
+    /// row whose end has not arrived.
     pending: BytesMut,
     header_seen: bool,
     trailer_seen: bool,
@@ -75,58 +90,70 @@ pub(super) struct CopyDecoder {
 
 impl CopyDecoder {
     /// `wires` are the columns of `schema`, by position.
-    pub(super) fn new(schema: SchemaRef, wires: &[Wire], max_rows: usize) -> Result<Self, DecodeFailure> {
-        let columns = wires
-            .iter()
-            .enumerate()
-            .map(|(column, wire)| {
-                Column::new(wire).map_err(|problem| DecodeFailure::Value { column, problem })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
+    pub(super) fn new(schema: SchemaRef, wires: &[Wire], max_rows: usize) -> Self {
+        Self {
             schema,
-            columns,
+            columns: wires.iter().map(Column::new).collect(),
+            positions: Vec::new(),
             rows: 0,
             bytes: 0,
             max_rows: max_rows.max(1),
+            chunk: Bytes::new(),
             pending: BytesMut::new(),
             header_seen: false,
             trailer_seen: false,
-        })
+        }
     }
 
-    /// Takes one chunk; true once a batch should be taken.
-    pub(super) fn push(&mut self, mut chunk: Bytes) -> Result<bool, DecodeFailure> {
-        if self.trailer_seen && !chunk.is_empty() {
-            return Err(DecodeFailure::Framing("data after the end of COPY"));
-        }
-        if !self.pending.is_empty() {
-            // Rare: PostgreSQL sends each row as one message.
-            self.pending.extend_from_slice(&chunk);
-            chunk = self.pending.split().freeze();
-        }
-        if !self.header_seen {
-            let Some(length) = header_length(&chunk)? else {
-                self.pending.extend_from_slice(&chunk);
+    /// Takes whole messages of COPY data, to be decoded by [`Self::fill`]; those
+    /// before must have been.
+    pub(super) fn push(&mut self, messages: Bytes) {
+        self.chunk = messages;
+    }
+
+    /// Decodes until a batch should be taken, which is true, or all is decoded.
+    pub(super) fn fill(&mut self) -> Result<bool, DecodeFailure> {
+        loop {
+            if self.header_seen && !self.pending.is_empty() {
+                let data = self.pending.split().freeze();
+                let end = self.find_rows(&data, 0)?;
+                self.append_rows(&data)?;
+                self.pending.extend_from_slice(&data[end..]);
+            }
+            if self.is_full() {
+                return Ok(true);
+            }
+            if self.chunk.is_empty() {
                 return Ok(false);
+            }
+            let chunk = std::mem::take(&mut self.chunk);
+            let end = if self.header_seen && self.pending.is_empty() {
+                self.decode(&chunk)?
+            } else {
+                // Rare: PostgreSQL sends each row as one message.
+                let end = message_end(&chunk, 0)?;
+                self.pending.extend_from_slice(&chunk[MESSAGE_HEADER_BYTES..end]);
+                self.skip_header()?;
+                end
             };
-            chunk.advance(length);
-            self.header_seen = true;
+            self.chunk = chunk.slice(end..);
         }
-        let mut rest = &chunk[..];
-        while !rest.is_empty() && !self.trailer_seen {
-            let Some(length) = self.row_length(rest)? else {
+    }
+
+    /// Decodes messages of whole rows; how many bytes of them it went through.
+    fn decode(&mut self, chunk: &[u8]) -> Result<usize, DecodeFailure> {
+        let mut at = 0;
+        while at < chunk.len() && !self.is_full() {
+            let end = message_end(chunk, at)?;
+            let decoded = self.find_rows(&chunk[..end], at + MESSAGE_HEADER_BYTES)?;
+            at = end;
+            if decoded < end {
+                self.pending.extend_from_slice(&chunk[decoded..end]);
                 break;
-            };
-            let (row, after) = rest.split_at(length);
-            self.append_row(row)?;
-            rest = after;
+            }
         }
-        if self.trailer_seen && !rest.is_empty() {
-            return Err(DecodeFailure::Framing("data after the end of COPY"));
-        }
-        self.pending.extend_from_slice(rest);
-        Ok(self.rows >= self.max_rows || self.bytes >= BATCH_BYTES)
+        self.append_rows(chunk)?;
+        Ok(at)
     }
 
     /// The rows so far as a batch; none if there are none.
@@ -152,10 +179,12 @@ impl CopyDecoder {
             .map_err(DecodeFailure::Arrow)
     }
 
-    /// To be asked at the end of the stream: an answer that was cut off is an
-    /// error, never a shorter answer.
-    pub(super) fn check_complete(&self) -> Result<(), DecodeFailure> {
+    /// To be asked at the end of a COPY: an answer that was cut off is an error, never
+    /// a shorter answer. Rows of another COPY may follow.
+    pub(super) fn end(&mut self) -> Result<(), DecodeFailure> {
         if self.trailer_seen && self.pending.is_empty() {
+            self.header_seen = false;
+            self.trailer_seen = false;
             Ok(())
         } else {
             Err(DecodeFailure::Framing("COPY ended before its trailer"))
@@ -167,69 +196,156 @@ impl CopyDecoder {
         self.rows
     }
 
-    /// The length of the row at the start of `bytes`, none if it is not all
-    /// there.
-    fn row_length(&self, bytes: &[u8]) -> Result<Option<usize>, DecodeFailure> {
-        let Some((count, mut rest)) = bytes.split_first_chunk::<2>() else {
-            return Ok(None);
-        };
-        let count = i16::from_be_bytes(*count);
-        if count == -1 {
-            return Ok(Some(2));
-        }
-        if usize::try_from(count) != Ok(self.columns.len()) {
-            return Err(DecodeFailure::Framing("a row has another number of columns"));
-        }
-        for column in 0..self.columns.len() {
-            let Some((length, after)) = rest.split_first_chunk::<4>() else {
-                return Ok(None);
-            };
-            rest = after;
-            let length = i32::from_be_bytes(*length);
-            if length == -1 {
-                continue;
-            }
-            let length = usize::try_from(length)
-                .map_err(|_| DecodeFailure::Framing("a value has a negative length"))?;
-            if length > MAX_VALUE_BYTES {
-                // Told before the rest of the value is waited for.
-                return Err(DecodeFailure::Value {
-                    column,
-                    problem: Problem::TooLarge { bytes: length },
-                });
-            }
-            let Some(after) = rest.get(length..) else {
-                return Ok(None);
-            };
-            rest = after;
-        }
-        Ok(Some(bytes.len() - rest.len()))
+    fn is_full(&self) -> bool {
+        self.rows >= self.max_rows || self.bytes >= BATCH_BYTES
     }
 
-    /// Appends a row whose framing [`Self::row_length`] has checked.
-    fn append_row(&mut self, row: &[u8]) -> Result<(), DecodeFailure> {
-        let framing = || DecodeFailure::Framing("a row is cut off");
-        let (count, mut rest) = row.split_first_chunk::<2>().ok_or_else(framing)?;
-        if i16::from_be_bytes(*count) == -1 {
-            self.trailer_seen = true;
-            return Ok(());
+    /// Takes the file header off what is pending, if it is all there.
+    fn skip_header(&mut self) -> Result<(), DecodeFailure> {
+        if !self.header_seen
+            && let Some(length) = header_length(&self.pending)?
+        {
+            self.pending.advance(length);
+            self.header_seen = true;
         }
-        for (column, values) in self.columns.iter_mut().enumerate() {
-            let (length, after) = rest.split_first_chunk::<4>().ok_or_else(framing)?;
-            rest = after;
-            let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
-                values.append_null();
-                continue;
-            };
-            let (value, after) = rest.split_at_checked(length).ok_or_else(framing)?;
-            values
-                .append(value)
-                .map_err(|problem| DecodeFailure::Value { column, problem })?;
-            rest = after;
-        }
-        self.rows += 1;
-        self.bytes += row.len();
         Ok(())
+    }
+
+    /// Finds the values of the rows from `at` on, until a batch is full; the end of
+    /// the last row that is all there.
+    fn find_rows(&mut self, data: &[u8], mut at: usize) -> Result<usize, DecodeFailure> {
+        while at < data.len() && !self.is_full() {
+            if self.trailer_seen {
+                return Err(DecodeFailure::Framing("data after the end of COPY"));
+            }
+            let Some(count) = data.get(at..at + 2) else {
+                break;
+            };
+            let count = i16::from_be_bytes([count[0], count[1]]);
+            if count == -1 {
+                self.trailer_seen = true;
+                at += 2;
+                continue;
+            }
+            if usize::try_from(count) != Ok(self.columns.len()) {
+                return Err(DecodeFailure::Framing("a row has another number of columns"));
+            }
+            let Some(end) = self.find_values(data, at + 2)? else {
+                break;
+            };
+            self.rows += 1;
+            self.bytes += end - at;
+            at = end;
+        }
+        Ok(at)
+    }
+
+    /// Finds the values of one row; its end, none if it is not all there.
+    fn find_values(&mut self, data: &[u8], start: usize) -> Result<Option<usize>, DecodeFailure> {
+        let found = self.positions.len();
+        self.positions.resize(found + self.columns.len(), 0);
+        let mut at = start;
+        for (column, position) in self.positions[found..].iter_mut().enumerate() {
+            let Some(length) = length_at(data, at) else {
+                at = usize::MAX;
+                break;
+            };
+            // A message is at most 128 MiB long, and so is all that is pending.
+            *position = at as u32;
+            at += LENGTH_BYTES;
+            match usize::try_from(length) {
+                Ok(length) if length <= MAX_VALUE_BYTES => at += length,
+                Ok(bytes) => {
+                    let problem = Problem::TooLarge { bytes };
+                    return Err(DecodeFailure::Value { column, problem });
+                }
+                Err(_) if length == -1 => {}
+                Err(_) => return Err(DecodeFailure::Framing("a value has a negative length")),
+            }
+        }
+        if at <= data.len() {
+            return Ok(Some(at));
+        }
+        self.positions.truncate(found);
+        Ok(None)
+    }
+
+    /// Appends the values that were found in `data`.
+    fn append_rows(&mut self, data: &[u8]) -> Result<(), DecodeFailure> {
+        for (column, values) in self.columns.iter_mut().enumerate() {
+            let positions = Positions {
+                rows: &self.positions,
+                columns: self.schema.fields().len(),
+                column,
+            };
+            values
+                .append(data, positions)
+                .map_err(|problem| DecodeFailure::Value { column, problem })?;
+        }
+        self.positions.clear();
+        Ok(())
+    }
+}
+
+/// Where the values of one column are: of each row, where its value begins with its
+/// length.
+#[derive(Debug, Clone, Copy)]
+struct Positions<'a> {
+    /// Those of all columns, row by row.
+    rows: &'a [u32],
+    columns: usize,
+    column: usize,
+}
+
+impl<'a> Positions<'a> {
+    /// Of one column by itself.
+    fn of_values(rows: &'a [u32]) -> Self {
+        Self {
+            rows,
+            columns: 1,
+            column: 0,
+        }
+    }
+
+    fn len(self) -> usize {
+        self.rows.len() / self.columns
+    }
+
+    fn iter(self) -> impl Iterator<Item = u32> {
+        self.rows
+            .chunks_exact(self.columns)
+            .filter_map(move |row| row.get(self.column).copied())
+    }
+}
+
+fn length_at(data: &[u8], at: usize) -> Option<i32> {
+    let bytes = data.get(at..)?.first_chunk::<LENGTH_BYTES>()?;
+    Some(i32::from_be_bytes(*bytes))
+}
+
+/// The value whose length is at this position, none if it is NULL.
+#[inline]
+fn value_at(data: &[u8], position: u32) -> Result<Option<&[u8]>, Problem> {
+    const CUT: Problem = Problem::Malformed("value");
+    let bytes = data.get(position as usize..).ok_or(CUT)?;
+    let (length, bytes) = bytes.split_first_chunk::<LENGTH_BYTES>().ok_or(CUT)?;
+    match usize::try_from(i32::from_be_bytes(*length)) {
+        Ok(length) => bytes.get(..length).map(Some).ok_or(CUT),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The end of the message that begins there.
+fn message_end(chunk: &[u8], at: usize) -> Result<usize, DecodeFailure> {
+    let framing = || DecodeFailure::Framing("a message is cut off");
+    let header = chunk.get(at..at + MESSAGE_HEADER_BYTES).ok_or_else(framing)?;
+    // The length counts itself, but not the type before it.
+    let length = length_at(header, 1).and_then(|length| usize::try_from(length).ok());
+    let end = at + 1 + length.ok_or_else(framing)?;
+    if header[0] == COPY_DATA && (at + MESSAGE_HEADER_BYTES..=chunk.len()).contains(&end) {
+        Ok(end)
+    } else {
+        Err(framing())
     }
 }
 
@@ -292,7 +408,20 @@ mod tests {
             .enumerate()
             .map(|(index, wire)| Field::new(format!("c{index}"), wire.data_type(), true))
             .collect();
-        CopyDecoder::new(Arc::new(Schema::new(fields)), wires, max_rows).unwrap()
+        CopyDecoder::new(Arc::new(Schema::new(fields)), wires, max_rows)
+    }
+
+    /// As one message.
+    fn message(data: &[u8]) -> Bytes {
+        let mut bytes = vec![COPY_DATA];
+        bytes.extend((data.len() as i32 + 4).to_be_bytes());
+        bytes.extend(data);
+        bytes.into()
+    }
+
+    fn fill(decoder: &mut CopyDecoder, data: &[u8]) -> Result<bool, DecodeFailure> {
+        decoder.push(message(data));
+        decoder.fill()
     }
 
     fn text() -> Wire {
@@ -307,8 +436,8 @@ mod tests {
             bytes.extend(row(&[]));
         }
         bytes.extend((-1_i16).to_be_bytes());
-        decoder.push(bytes.into()).unwrap();
-        decoder.check_complete().unwrap();
+        fill(&mut decoder, &bytes).unwrap();
+        decoder.end().unwrap();
         let batch = decoder.take().unwrap().unwrap();
         assert_eq!((batch.num_rows(), batch.num_columns()), (3, 0));
     }
@@ -318,8 +447,8 @@ mod tests {
         let mut decoder = decoder(&[Wire::Int4], 100);
         let mut bytes = header();
         bytes.extend(row(&[Some(&[0, 0, 0, 1])]));
-        decoder.push(bytes.into()).unwrap();
-        assert!(matches!(decoder.check_complete(), Err(DecodeFailure::Framing(_))));
+        fill(&mut decoder, &bytes).unwrap();
+        assert!(matches!(decoder.end(), Err(DecodeFailure::Framing(_))));
     }
 
     #[test]
@@ -329,7 +458,7 @@ mod tests {
         bytes.extend(1_i16.to_be_bytes());
         bytes.extend((MAX_VALUE_BYTES as i32 + 1).to_be_bytes());
         assert!(matches!(
-            decoder.push(bytes.into()),
+            fill(&mut decoder, &bytes),
             Err(DecodeFailure::Value {
                 column: 0,
                 problem: Problem::TooLarge { .. }
@@ -343,7 +472,7 @@ mod tests {
             let mut decoder = decoder(&[wire], 10);
             let mut bytes = header();
             bytes.extend(row(&[Some(value)]));
-            match decoder.push(bytes.into()) {
+            match fill(&mut decoder, &bytes).and_then(|_| decoder.take()) {
                 Err(DecodeFailure::Value { problem, .. }) => Some(problem),
                 Ok(_) => None,
                 Err(other) => panic!("{other:?}"),
@@ -408,7 +537,7 @@ mod tests {
         bytes.extend(row(&[Some(&array(&[(2, 1)], &[Some(7), None]))]));
         bytes.extend(row(&[None]));
         bytes.extend(row(&[Some(&array(&[], &[]))]));
-        decoder.push(bytes.into()).unwrap();
+        fill(&mut decoder, &bytes).unwrap();
         let batch = decoder.take().unwrap().unwrap();
         assert_eq!(batch.column(0).data_type(), &wire.data_type());
         let lists = batch.column(0).as_list::<i32>();
@@ -427,7 +556,7 @@ mod tests {
             let mut all = header();
             all.append(&mut bytes);
             let mut decoder = super::tests::decoder(std::slice::from_ref(&wire), 10);
-            match decoder.push(all.into()) {
+            match fill(&mut decoder, &all) {
                 Err(DecodeFailure::Value { problem, .. }) => assert_eq!(problem, expected),
                 other => panic!("{other:?}"),
             }
@@ -439,7 +568,8 @@ mod tests {
         #[test]
         fn chunks_do_not_matter(
             values in proptest::collection::vec((any::<Option<i32>>(), proptest::option::of("[a-zß😀]{0,6}")), 0..20),
-            cuts in proptest::collection::vec(1_usize..9, 0..80),
+            cuts in proptest::collection::vec(1_usize..90, 0..80),
+            together in 1_usize..4,
         ) {
             let mut bytes = header();
             for (number, name) in &values {
@@ -452,10 +582,19 @@ mod tests {
             let mut cuts = cuts.into_iter();
             let mut seen = Vec::new();
             loop {
-                let take = cuts.next().unwrap_or(rest.len()).min(rest.len());
-                let ready = decoder.push(rest.split_to(take)).unwrap();
+                // One to three messages at a time.
+                let mut chunk = BytesMut::new();
+                for _ in 0..together {
+                    let cut = cuts.next().unwrap_or(rest.len()).min(rest.len());
+                    chunk.extend_from_slice(&message(&rest.split_to(cut)));
+                }
                 let last = rest.is_empty();
-                if (ready || last) && let Some(batch) = decoder.take().unwrap() {
+                decoder.push(chunk.freeze());
+                loop {
+                    let full = decoder.fill().unwrap();
+                    if !full && !last { break; }
+                    let Some(batch) = decoder.take().unwrap() else { break };
+                    prop_assert!(batch.num_rows() <= 7);
                     let numbers = batch.column(0).as_primitive::<Int32Type>();
                     let names = batch.column(1).as_string::<i32>();
                     prop_assert_eq!(batch.column(1).data_type(), &DataType::Utf8);
@@ -468,7 +607,7 @@ mod tests {
                 }
                 if last { break; }
             }
-            decoder.check_complete().unwrap();
+            decoder.end().unwrap();
             prop_assert_eq!(seen, values);
         }
 
@@ -477,7 +616,7 @@ mod tests {
             let mut all = header();
             all.extend(bytes);
             let mut decoder = decoder(&[Wire::List(Box::new(Wire::Int4)), text()], 7);
-            let _ = decoder.push(all.into());
+            let _ = fill(&mut decoder, &all);
             let _ = decoder.take();
         }
     }

@@ -13,6 +13,92 @@ const NOT_A_NUMBER: u16 = 0xC000;
 const POSITIVE_INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
+/// Digits that a 64-bit sum of base-10000 digits holds.
+const FEW_DIGITS: usize = 4;
+
+const POWERS_OF_TEN: [u64; 20] = {
+    let mut powers = [1_u64; 20];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = powers[exponent - 1] * 10;
+        exponent += 1;
+    }
+    powers
+};
+
+/// A decimal of at most 38 digits, as a column has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Decimal {
+    precision: u8,
+    scale: i32,
+    /// The first magnitude with more digits, or what 64 bits hold.
+    limit: u64,
+}
+
+impl Decimal {
+    pub(super) fn new(precision: u8, scale: i8) -> Self {
+        Self {
+            precision,
+            scale: i32::from(scale),
+            limit: POWERS_OF_TEN
+                .get(usize::from(precision))
+                .copied()
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    /// As [`unscaled`].
+    #[inline]
+    pub(super) fn unscaled(&self, bytes: &[u8]) -> Result<i128, Problem> {
+        match self.short(bytes) {
+            Some(value) => Ok(i128::from(value)),
+            None => unscaled(bytes, self.precision, self.scale),
+        }
+    }
+
+    /// The value if it is an ordinary number of few digits; whatever else it is, or
+    /// is wrong with it, takes the long way.
+    #[inline]
+    fn short(&self, bytes: &[u8]) -> Option<i64> {
+        let (&[d0, d1, w0, w1, s0, s1, _, _], digits) = bytes.split_first_chunk::<8>()?;
+        let count = usize::from(u16::from_be_bytes([d0, d1]));
+        if count > FEW_DIGITS || digits.len() != count * 2 {
+            return None;
+        }
+        let mut sum = 0_u64;
+        for pair in digits.chunks_exact(2) {
+            let &[high, low] = pair else { return None };
+            let digit = u16::from_be_bytes([high, low]);
+            if digit > 9999 {
+                return None;
+            }
+            sum = sum * 10_000 + u64::from(digit);
+        }
+        let weight = i32::from(i16::from_be_bytes([w0, w1]));
+        // The power of ten of the last digit, in units of the scale.
+        let exponent = (weight + 1 - count as i32) * 4 + self.scale;
+        // Constants, as dividing by one is a multiplication.
+        let exact = |quotient: u64, rest: u64| (rest == 0).then_some(quotient);
+        let magnitude = match exponent {
+            0 => sum,
+            -1 => exact(sum / 10, sum % 10)?,
+            -2 => exact(sum / 100, sum % 100)?,
+            -3 => exact(sum / 1000, sum % 1000)?,
+            1.. => sum.checked_mul(*POWERS_OF_TEN.get(exponent as usize)?)?,
+            _ => return None,
+        };
+        if magnitude >= self.limit {
+            return None;
+        }
+        let magnitude = i64::try_from(magnitude).ok()?;
+        match u16::from_be_bytes([s0, s1]) {
+            POSITIVE => Some(magnitude),
+            NEGATIVE => Some(-magnitude),
+            _ => None,
+        }
+    }
+}
+
 fn word(bytes: &[u8], index: usize) -> Option<u16> {
     let at = index * 2;
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
@@ -198,6 +284,44 @@ mod tests {
             let bytes = encode(&text);
             prop_assert_eq!(unscaled::<i128>(&bytes, 38, scale as i32), Ok(value));
             prop_assert_eq!(unscaled::<i256>(&bytes, 76, scale as i32), Ok(i256::from_i128(value)));
+        }
+
+        #[test]
+        fn the_short_way_agrees_with_the_long(
+            value in -(10_i128.pow(17))..10_i128.pow(17),
+            zeros in 0_u32..17,
+            decimals in 0_usize..=18,
+            precision in 1_u8..=38,
+            scale in 0_i8..=18,
+        ) {
+            let value = value / 10_i128.pow(zeros);
+            let digits = format!("{:0>width$}", value.unsigned_abs(), width = decimals + 1);
+            let (whole, fraction) = digits.split_at(digits.len() - decimals);
+            let sign = if value < 0 { "-" } else { "" };
+            let bytes = encode(&format!("{sign}{whole}.{fraction}"));
+            prop_assert_eq!(
+                Decimal::new(precision, scale).unscaled(&bytes),
+                unscaled::<i128>(&bytes, precision, scale.into())
+            );
+        }
+
+        #[test]
+        fn the_short_way_agrees_on_arbitrary_bytes(
+            digits in proptest::collection::vec(0_u16..10_100, 0..6),
+            weight in -6_i16..6,
+            sign in prop_oneof![Just(POSITIVE), Just(NEGATIVE), Just(NOT_A_NUMBER), any::<u16>()],
+            precision in 1_u8..=38,
+            scale in 0_i8..=38,
+        ) {
+            let mut bytes = (digits.len() as u16).to_be_bytes().to_vec();
+            bytes.extend(weight.to_be_bytes());
+            bytes.extend(sign.to_be_bytes());
+            bytes.extend([0, 0]);
+            for digit in digits { bytes.extend(digit.to_be_bytes()); }
+            prop_assert_eq!(
+                Decimal::new(precision, scale).unscaled(&bytes),
+                unscaled::<i128>(&bytes, precision, scale.into())
+            );
         }
 
         #[test]

@@ -2,7 +2,9 @@
 
 mod connection;
 mod discovery;
+mod joins;
 mod pushdown;
+mod replicas;
 mod server;
 mod traps;
 mod values;

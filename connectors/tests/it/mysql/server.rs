@@ -48,6 +48,58 @@ impl MariaDbServer {
 
     /// A server that only this test uses.
     pub fn start_new() -> Self {
+        Self::start_with(HOSTILE.map(str::to_owned).to_vec())
+    }
+
+    /// A server that writes down its changes and every connection.
+    pub fn start_primary() -> Self {
+        let server = Self::start_with(
+            [
+                "--log-bin=binlog",
+                "--server-id=1",
+                "--general-log",
+                "--general-log-file=general",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+        );
+        server.sql(
+            "",
+            &format!(
+                "CREATE USER follower IDENTIFIED BY '{PASSWORD}'; GRANT REPLICATION SLAVE ON *.* TO follower"
+            ),
+        );
+        server
+    }
+
+    /// A server that follows this one from its present state on, which must hold no data yet.
+    pub fn replica(&self) -> Self {
+        let server = Self::start_with(
+            ["--server-id=2", "--relay-log=relay", "--read-only"]
+                .map(str::to_owned)
+                .to_vec(),
+        );
+        let status = self.sql("", "SHOW MASTER STATUS");
+        let mut position = status.split_whitespace();
+        let (file, offset) = (position.next().unwrap(), position.next().unwrap());
+        server.sql(
+            "",
+            &format!(
+                "CHANGE MASTER TO MASTER_HOST = '127.0.0.1', MASTER_PORT = {}, MASTER_USER = 'follower', \
+                 MASTER_PASSWORD = '{PASSWORD}', MASTER_LOG_FILE = '{file}', MASTER_LOG_POS = {offset}; START SLAVE",
+                self.port
+            ),
+        );
+        server
+    }
+
+    /// Every connection and statement since the start, of a primary.
+    pub fn general_log(&self) -> String {
+        let log = std::fs::read(self.directory.path().join("data").join("general")).unwrap();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    fn start_with(options: Vec<String>) -> Self {
         let directory = tempfile::Builder::new()
             .prefix("lakegate-mariadb-")
             .tempdir()
@@ -64,7 +116,7 @@ impl MariaDbServer {
         let server = Self {
             directory,
             process: Mutex::new(None),
-            options: HOSTILE.map(str::to_owned).to_vec(),
+            options,
             port: free_port(),
         };
         server.start();

@@ -55,7 +55,7 @@ async fn joins_answer_alike() {
         // Not plain tables, or with a filter that is evaluated here.
         "SELECT count(*) FROM parts p JOIN customers c ON p.customer = c.id",
         "SELECT count(*) FROM orders o JOIN seen s ON o.customer = s.id",
-        "SELECT count(*) FROM orders o JOIN customers c ON o.customer = c.id WHERE c.name LIKE 'c1%'",
+        "SELECT count(*) FROM orders o JOIN customers c ON o.customer = c.id WHERE c.name ILIKE 'c1%'",
         "SELECT count(*) FROM orders o JOIN customers c ON o.customer = c.id WHERE c.score = 0.0",
         "SELECT count(*) FROM orders o JOIN customers c ON o.customer = c.id AND o.id > c.id",
         "SELECT count(*) FROM orders o FULL JOIN customers c ON o.customer = c.id",

@@ -76,6 +76,49 @@ impl PostgresServer {
         server
     }
 
+    /// A hot standby of this server that follows it, with lines for its postgresql.conf.
+    pub fn standby(&self, configuration: &str) -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("lakegate-standby-")
+            .tempdir()
+            .unwrap();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(directory.path()));
+        }
+        let data = directory.path().join("data");
+        run(as_postgres(&self.binaries.join("pg_basebackup"))
+            .env("PGPASSWORD", PASSWORD)
+            .args(["--host=127.0.0.1", "--checkpoint=fast", "--wal-method=stream"])
+            .args(["--write-recovery-conf", "--no-sync"])
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--username={USER}"))
+            .arg("--pgdata")
+            .arg(&data));
+        let port = free_port();
+        let mut file = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
+        let _ = write!(file, "\nport={port}\n{configuration}\n");
+        std::fs::write(data.join("postgresql.conf"), file).unwrap();
+        let server = Self {
+            directory,
+            binaries: self.binaries.clone(),
+            port,
+        };
+        server.start();
+        server
+    }
+
+    /// What the server has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap()
+    }
+
+    /// Ends without a word to anybody.
+    pub fn kill(&self) {
+        run(self
+            .control()
+            .args(["--wait", "--timeout=60", "--silent", "--mode=immediate", "stop"]));
+    }
+
     pub fn start(&self) {
         run(self
             .control()
@@ -167,7 +210,7 @@ impl Drop for PostgresServer {
 
 fn binaries() -> PathBuf {
     let complete = |directory: &Path| {
-        ["initdb", "pg_ctl", "postgres"]
+        ["initdb", "pg_basebackup", "pg_ctl", "postgres"]
             .iter()
             .all(|name| directory.join(name).is_file())
     };
@@ -182,7 +225,7 @@ fn binaries() -> PathBuf {
         .find(|directory| complete(directory))
         .unwrap_or_else(|| {
             panic!(
-                "these tests need PostgreSQL's server (initdb, pg_ctl, postgres) in PATH or in \
+                "these tests need PostgreSQL's server (initdb, pg_basebackup, pg_ctl, postgres) in PATH or in \
                  /usr/lib/postgresql/*/bin; on Debian: apt-get install postgresql-15"
             )
         })

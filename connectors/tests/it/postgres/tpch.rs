@@ -9,21 +9,23 @@ const LINEITEM: &str = r"
 CREATE TABLE lineitem (
     l_orderkey int8 NOT NULL, l_linenumber int4 NOT NULL, l_quantity numeric(15,2) NOT NULL,
     l_extendedprice numeric(15,2) NOT NULL, l_discount numeric(15,2) NOT NULL, l_tax numeric(15,2) NOT NULL,
-    l_returnflag char(1) NOT NULL, l_flag text, l_status varchar(1), l_shipdate date NOT NULL,
+    l_returnflag char(1) NOT NULL, l_linestatus char(1) NOT NULL, l_flag text, l_status varchar(1), l_shipdate date NOT NULL,
     PRIMARY KEY (l_orderkey, l_linenumber)
 );
 INSERT INTO lineitem
 SELECT i / 4, i % 4, i % 50 + 1, (i % 977) * 10.37, (i % 11) / 100.0, (i % 9) / 100.0,
-    substr('ANR', i % 3 + 1, 1), substr('ANR', i % 3 + 1, 1), CASE WHEN i % 5 > 0 THEN substr('OF', i % 2 + 1, 1) END,
+    substr('ANR', i % 3 + 1, 1), substr('OF', i % 2 + 1, 1), substr('ANR', i % 3 + 1, 1),
+    CASE WHEN i % 5 > 0 THEN substr('OF', i % 2 + 1, 1) END,
     date '1992-01-02' + i % 2526
 FROM generate_series(0, 20000) i;
 ANALYZE lineitem;
 ";
 
-const Q1: &str = "SELECT l_flag, l_status, sum(l_quantity) AS sum_qty, sum(l_extendedprice) AS sum_base_price, \
+const Q1: &str = "SELECT l_returnflag, l_linestatus, sum(l_quantity) AS sum_qty, sum(l_extendedprice) AS sum_base_price, \
     sum(l_extendedprice * (1 - l_discount)) AS sum_disc_price, \
     sum(l_extendedprice * (1 - l_discount) * (1 + l_tax)) AS sum_charge, count(*) AS count_order \
-    FROM lineitem WHERE l_shipdate <= date '1998-12-01' GROUP BY l_flag, l_status ORDER BY l_flag, l_status";
+    FROM lineitem WHERE l_shipdate <= date '1998-12-01' GROUP BY l_returnflag, l_linestatus \
+    ORDER BY l_returnflag, l_linestatus";
 
 const Q6: &str = "SELECT sum(l_extendedprice * l_discount) AS revenue FROM lineitem \
     WHERE l_shipdate >= date '1994-01-01' AND l_shipdate < date '1995-01-01' \
@@ -87,7 +89,7 @@ async fn the_server_answers_the_same() {
     let plan = plan(&pushing, Q1).await;
     for part in [
         "pg_catalog.sum((\"l_extendedprice\" * (",
-        "GROUP BY \"l_flag\", \"l_status\"",
+        "GROUP BY \"l_returnflag\", \"l_linestatus\"",
         "WHERE (\"l_shipdate\" <= '1998-12-01'::pg_catalog.date)",
     ] {
         assert!(plan.contains(part), "{plan}");
@@ -95,15 +97,11 @@ async fn the_server_answers_the_same() {
     // What stays says why.
     for (sql, reason) in [
         (
-            "SELECT l_returnflag, count(*) FROM lineitem GROUP BY l_returnflag",
-            "may call different texts equal",
-        ),
-        (
             "SELECT stddev(l_quantity) FROM lineitem",
             "is rounded at every value",
         ),
         (
-            "SELECT count(*) FROM lineitem WHERE l_flag LIKE 'A%'",
+            "SELECT count(*) FROM lineitem WHERE l_flag ILIKE 'A%'",
             "is evaluated here",
         ),
         (

@@ -35,7 +35,8 @@ macro_rules! widen {
             }
 
             fn total(values: &[Self]) -> Option<$to> {
-                (values.len() <= i32::MAX as usize)
+                i32::try_from(values.len())
+                    .is_ok()
                     .then(|| values.iter().map(|value| <$to>::from(*value)).sum())
             }
         }

@@ -179,7 +179,7 @@ fn edit(value: &mut Value, path: &[String], new: &Value, how: Edit) -> Result<()
                 (Some(at), false, _) => return edit(&mut elements[at], rest, new, how),
                 (Some(at), true, Edit::Set { .. }) => elements[at] = new.clone(),
                 (Some(at), true, Edit::Insert { after }) => {
-                    elements.insert(at + usize::from(after), new.clone())
+                    elements.insert(at + usize::from(after), new.clone());
                 }
                 (None, true, Edit::Set { create: false }) | (None, false, _) => {}
                 (None, true, _) if index < 0 => elements.insert(0, new.clone()),

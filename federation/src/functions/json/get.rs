@@ -259,6 +259,13 @@ known_as_json!(json_elements, elements);
 known_as_json!(json_values, member_values);
 
 pub(super) fn functions() -> Vec<Function> {
+    type Variant = (
+        &'static str,
+        &'static str,
+        Kind,
+        Returns,
+        fn(&[FieldRef]) -> Result<Field, FederationError>,
+    );
     const JSON_RESULT: Returns = Returns::Type(&types::JSON);
     const JSONB_RESULT: Returns = Returns::Type(&types::JSONB);
     const TEXT_RESULT: Returns = Returns::Type(&types::TEXT);
@@ -283,13 +290,7 @@ pub(super) fn functions() -> Vec<Function> {
         )
         .shown("?&"),
     ];
-    let variants: [(
-        &str,
-        &str,
-        Kind,
-        Returns,
-        fn(&[FieldRef]) -> Result<Field, FederationError>,
-    ); 2] = [
+    let variants: [Variant; 2] = [
         ("json", "lakegate_json", JSON, JSON_RESULT, json_list),
         ("jsonb", "lakegate_jsonb", JSONB, JSONB_RESULT, jsonb_list),
     ];

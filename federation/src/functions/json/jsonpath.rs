@@ -40,7 +40,7 @@ struct Parser<'a> {
     rest: &'a str,
 }
 
-impl<'a> Parser<'a> {
+impl Parser<'_> {
     fn blanks(&mut self) {
         self.rest = self.rest.trim_start();
     }

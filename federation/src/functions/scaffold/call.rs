@@ -100,7 +100,7 @@ impl Decimals<'_> {
     }
 }
 
-impl<'a> Call<'a> {
+impl Call<'_> {
     pub(crate) fn count(&self) -> usize {
         self.arguments.len()
     }

@@ -242,6 +242,12 @@ impl Function {
         self
     }
 
+    /// The parameters of each overload.
+    #[cfg(test)]
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &'static [Kind]> {
+        self.overloads.iter().map(|overload| overload.params)
+    }
+
     pub(crate) fn build(self) -> Arc<ScalarUDF> {
         Arc::new(ScalarUDF::new_from_impl(self))
     }

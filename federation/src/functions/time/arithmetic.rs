@@ -1,5 +1,6 @@
 //! Sums and differences of dates, times and intervals.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::datatypes::{
@@ -436,12 +437,10 @@ fn overlaps(call: &Call<'_>) -> Outcome {
             }
         };
         let ((from, until), (other_from, other_until)) = (order(at(0), at(1)), order(at(2), at(3)));
-        Ok(Some(if from == other_from {
-            true
-        } else if from > other_from {
-            from < other_until
-        } else {
-            other_from < until
+        Ok(Some(match from.cmp(&other_from) {
+            Ordering::Equal => true,
+            Ordering::Greater => from < other_until,
+            Ordering::Less => other_from < until,
         }))
     })
 }

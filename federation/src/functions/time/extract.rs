@@ -58,8 +58,11 @@ pub(super) fn iso_week(days: i64) -> (i64, i64) {
 
 /// A value with six digits behind the point, in millionths.
 fn of_local(micros: i64, part: Part) -> Option<i128> {
-    let days = micros.div_euclid(DAY_MICROS);
-    let clock = micros.rem_euclid(DAY_MICROS);
+    of_day(micros.div_euclid(DAY_MICROS), micros.rem_euclid(DAY_MICROS), part)
+}
+
+/// A part of a day since 1970 at so many microseconds: dates reach beyond the times that fit 64 bits.
+fn of_day(days: i64, clock: i64, part: Part) -> Option<i128> {
     let (year, month, day) = civil_from_days(days);
     // years before Christ count from 1 BC
     let shown = if year > 0 { year } else { year - 1 };
@@ -94,7 +97,7 @@ fn of_local(micros: i64, part: Part) -> Option<i128> {
             let year = iso_week(days).0;
             whole(if year > 0 { year } else { year - 1 })
         }
-        Part::Epoch => Some(i128::from(micros)),
+        Part::Epoch => Some(i128::from(days) * i128::from(DAY_MICROS) + i128::from(clock)),
         // 2440588 is the Julian day of 1970-01-01
         Part::Julian => {
             let day = i128::from(days + 2_440_588) * 1_000_000;
@@ -120,7 +123,7 @@ fn of_zoned(micros: i64, part: Part, zone: &ZoneCache) -> Option<i128> {
 fn of_date(days: i32, part: Part) -> Option<i128> {
     match part {
         Part::Unit(Unit::Hour | Unit::Minute | Unit::Second | Unit::Millisecond | Unit::Microsecond) => None,
-        other => of_local(i64::from(days) * DAY_MICROS, other),
+        other => of_day(i64::from(days), 0, other),
     }
 }
 
@@ -278,15 +281,15 @@ fn extracted(fields: &[FieldRef], number: i32) -> Result<Field, FederationError>
 
 /// The function of EXTRACT with a field's name: `lakegate_extract year`.
 pub(crate) fn by_name(name: &str) -> Result<Arc<ScalarUDF>, FederationError> {
+    const fn of(params: &'static [crate::functions::scaffold::Kind]) -> crate::functions::scaffold::Overload {
+        overload(params, Returns::With(extracted), extract)
+    }
     let field = name.strip_prefix("lakegate_extract ").unwrap_or(name);
     let wanted = part(field).ok_or_else(|| unknown_unit(field, "timestamp without time zone"))?;
     let number = PARTS
         .iter()
         .position(|known| part(known) == Some(wanted))
         .ok_or_else(|| unknown_unit(field, "timestamp without time zone"))?;
-    const fn of(params: &'static [crate::functions::scaffold::Kind]) -> crate::functions::scaffold::Overload {
-        overload(params, Returns::With(extracted), extract)
-    }
     Ok(function(
         format!("lakegate_extract {}", PARTS[number]),
         [

@@ -46,16 +46,18 @@ fn date(year: i32, month: i32, day: i32) -> Result<i64, FederationError> {
 
 fn clock(hour: i32, minute: i32, second: f64) -> Result<i64, FederationError> {
     let seconds = (second * 1_000_000.0).round_ties_even();
-    let micros = i64::from(hour) * 3_600_000_000 + i64::from(minute) * 60_000_000 + seconds as i64;
-    let fits = hour >= 0 && (0..60).contains(&minute) && (0.0..=60_000_000.0).contains(&seconds);
-    if fits && (0..=DAY_MICROS).contains(&micros) {
-        Ok(micros)
-    } else {
-        Err(value_error(
-            "22008",
-            format!("time field value out of range: {hour}:{minute:02}:{second:02}"),
-        ))
+    let fits =
+        (0..=24).contains(&hour) && (0..60).contains(&minute) && (0.0..=60_000_000.0).contains(&seconds);
+    if fits {
+        let micros = i64::from(hour) * 3_600_000_000 + i64::from(minute) * 60_000_000 + seconds as i64;
+        if micros <= DAY_MICROS {
+            return Ok(micros);
+        }
     }
+    Err(value_error(
+        "22008",
+        format!("time field value out of range: {hour}:{minute:02}:{second:02}"),
+    ))
 }
 
 fn make_date(call: &Call<'_>) -> Outcome {
@@ -78,7 +80,10 @@ fn make_time(call: &Call<'_>) -> Outcome {
 fn local(call: &Call<'_>, row: usize) -> Result<i64, FederationError> {
     let part = |index: usize| call.values::<Int32Type>(index).get(row);
     let days = date(part(0), part(1), part(2))?;
-    Ok(days * DAY_MICROS + clock(part(3), part(4), call.values::<Float64Type>(5).get(row))?)
+    let clock = clock(part(3), part(4), call.values::<Float64Type>(5).get(row))?;
+    days.checked_mul(DAY_MICROS)
+        .and_then(|midnight| midnight.checked_add(clock))
+        .ok_or_else(timestamp_out_of_range)
 }
 
 fn make_timestamp(call: &Call<'_>) -> Outcome {

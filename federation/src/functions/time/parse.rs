@@ -149,9 +149,12 @@ fn read(text: &str, items: &[Item]) -> Result<Found, FederationError> {
                 if let Some(character) = reader.rest().chars().next() {
                     let separator = !character.is_alphanumeric();
                     let sign = matches!(character, '-' | '+') && !matches!(other, '-' | '+');
-                    if character == *other || (separator && !sign && !other.is_alphanumeric()) {
-                        reader.at += character.len_utf8();
-                    } else if other.is_alphanumeric() && !character.is_whitespace() {
+                    let taken = if other.is_alphanumeric() {
+                        !character.is_whitespace()
+                    } else {
+                        separator && !sign
+                    };
+                    if taken || character == *other {
                         reader.at += character.len_utf8();
                     }
                 }

@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, IntervalMonthDayNanoType, TimestampMicrosecondT
 use jiff::tz::TimeZone;
 
 use super::{arrow, interval_at};
-use crate::cast::to_local;
+use crate::cast::{timestamp_out_of_range, to_local};
 use crate::error::{Cause, FederationError};
 use crate::functions::scaffold::{
     Call, Function, INTERVAL, Outcome, Returns, TEXT, TIMESTAMP, TIMESTAMPTZ, function, overload,
@@ -37,18 +37,22 @@ fn monday(days: i64) -> i64 {
 }
 
 /// A local time with everything below a unit cut off.
-pub(super) fn truncate(micros: i64, unit: Unit) -> i64 {
-    let clock = |length: i64| micros.div_euclid(length) * length;
+///
+/// # Errors
+/// The first instant of the unit is before those that fit.
+pub(super) fn truncate(micros: i64, unit: Unit) -> Result<i64, FederationError> {
+    let clock = |length: i64| micros.div_euclid(length).checked_mul(length);
+    let midnight = |days: i64| days.checked_mul(DAY_MICROS);
     let (year, month, _) = civil_from_days(micros.div_euclid(DAY_MICROS));
-    let start = |year: i64, month: u32| days_from_civil(year, month, 1) * DAY_MICROS;
+    let start = |year: i64, month: u32| midnight(days_from_civil(year, month, 1));
     match unit {
-        Unit::Microsecond => micros,
+        Unit::Microsecond => Some(micros),
         Unit::Millisecond => clock(1_000),
         Unit::Second => clock(1_000_000),
         Unit::Minute => clock(60_000_000),
         Unit::Hour => clock(3_600_000_000),
         Unit::Day => clock(DAY_MICROS),
-        Unit::Week => monday(micros.div_euclid(DAY_MICROS)) * DAY_MICROS,
+        Unit::Week => midnight(monday(micros.div_euclid(DAY_MICROS))),
         Unit::Month => start(year, month),
         Unit::Quarter => start(year, (month - 1) / 3 * 3 + 1),
         Unit::Year => start(year, 1),
@@ -57,23 +61,26 @@ pub(super) fn truncate(micros: i64, unit: Unit) -> i64 {
         Unit::Century => start((year - 1).div_euclid(100) * 100 + 1, 1),
         Unit::Millennium => start((year - 1).div_euclid(1_000) * 1_000 + 1, 1),
     }
+    .ok_or_else(timestamp_out_of_range)
 }
 
 fn truncate_plain(call: &Call<'_>) -> Outcome {
     let (units, values) = (call.texts(0), call.values::<TimestampMicrosecondType>(1));
     call.each::<TimestampMicrosecondType>(|row| {
         let unit = unit(units.get(row), "timestamp without time zone")?;
-        Ok(Some(truncate(values.get(row), unit)))
+        truncate(values.get(row), unit).map(Some)
     })
 }
 
-fn truncate_in(micros: i64, unit: Unit, zone: &TimeZone, cache: &ZoneCache) -> i64 {
-    let local = truncate(to_local(micros, cache), unit);
+fn truncate_in(micros: i64, unit: Unit, zone: &TimeZone, cache: &ZoneCache) -> Result<i64, FederationError> {
+    let local = truncate(to_local(micros, cache), unit)?;
     if unit < Unit::Day {
         // within an hour that the clocks show twice the offset stays
-        local - i64::from(cache.offset(micros)) * 1_000_000
+        local
+            .checked_sub(i64::from(cache.offset(micros)) * 1_000_000)
+            .ok_or_else(timestamp_out_of_range)
     } else {
-        local_to_utc(local, zone)
+        Ok(local_to_utc(local, zone))
     }
 }
 
@@ -85,21 +92,17 @@ fn truncate_zoned(call: &Call<'_>) -> Outcome {
     call.each::<TimestampMicrosecondType>(|row| {
         let unit = unit(units.get(row), "timestamp with time zone")?;
         let Some(zones) = &zones else {
-            return Ok(Some(truncate_in(
-                values.get(row),
-                unit,
-                &call.context.zone,
-                &session,
-            )));
+            return truncate_in(values.get(row), unit, &call.context.zone, &session).map(Some);
         };
         let name = zones.get(row);
         if known.as_ref().is_none_or(|(known, ..)| known != name) {
             let zone = zone(name)?;
             known = Some((name.to_owned(), zone.clone(), ZoneCache::new(zone)));
         }
-        Ok(known
+        known
             .as_ref()
-            .map(|(_, zone, cache)| truncate_in(values.get(row), unit, zone, cache)))
+            .map(|(_, zone, cache)| truncate_in(values.get(row), unit, zone, cache))
+            .transpose()
     })
 }
 
@@ -176,7 +179,12 @@ fn bin(call: &Call<'_>) -> Outcome {
             .get(row)
             .checked_sub(origin)
             .ok_or_else(super::arithmetic::interval_out_of_range)?;
-        Ok(Some(origin + distance.div_euclid(length) * length))
+        distance
+            .div_euclid(length)
+            .checked_mul(length)
+            .and_then(|distance| origin.checked_add(distance))
+            .map(Some)
+            .ok_or_else(timestamp_out_of_range)
     })
 }
 
@@ -217,11 +225,13 @@ fn at_offset(call: &Call<'_>) -> Outcome {
             ));
         }
         let value = values.get(row);
-        Ok(Some(if to_instant {
-            value - offset.micros
+        if to_instant {
+            value.checked_sub(offset.micros)
         } else {
-            value + offset.micros
-        }))
+            value.checked_add(offset.micros)
+        }
+        .map(Some)
+        .ok_or_else(timestamp_out_of_range)
     })
 }
 

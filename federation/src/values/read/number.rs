@@ -176,7 +176,7 @@ pub fn numeric(text: &str) -> Result<Numeric, FederationError> {
             if count > MOST_DIGITS {
                 return Err(overflow());
             }
-            unscaled = unscaled * ten;
+            unscaled *= ten;
         }
         scale = 0;
     }

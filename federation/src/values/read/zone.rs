@@ -110,7 +110,7 @@ pub fn offset(text: &str) -> Option<i32> {
         }
     }
     let [hours, minutes, seconds] = parts;
-    (hours <= 15 && minutes < 60 && seconds < 60).then_some(sign * (hours * 3_600 + minutes * 60 + seconds))
+    (hours <= 15 && minutes < 60 && seconds < 60).then(|| sign * (hours * 3_600 + minutes * 60 + seconds))
 }
 
 /// Microseconds since 1970 UTC of a local time in microseconds since 1970.
