@@ -5,7 +5,7 @@ use geo::{
     Point, Polygon,
 };
 
-use super::{Geometry, MOST_LEVELS, more_dimensions, too_deep};
+use super::{Geometry, MOST_LEVELS, known_srid, more_dimensions, too_deep};
 use crate::error::FederationError;
 use crate::values::read::value_error;
 
@@ -99,7 +99,7 @@ impl Reader<'_> {
         let srid = if code & HAS_SRID == 0 {
             0
         } else {
-            self.integer()?.cast_signed()
+            known_srid(self.integer()?.cast_signed())
         };
         let part = |reader: &mut Self| reader.shape(levels + 1).map(|(_, shape)| shape);
         let unexpected = |shape: &Shape<f64>| broken(&format!("it holds a {}", super::kind(shape)));

@@ -6,13 +6,13 @@
 mod ewkb;
 mod wkt;
 
-use geo::{CoordsIter, Geometry as Shape};
+use geo::{Coord, CoordsIter, Geometry as Shape};
 
 use crate::error::FederationError;
 use crate::values::read;
 use crate::values::read::value_error;
 
-pub(crate) use wkt::number;
+pub(crate) use wkt::{Points, number};
 
 /// How deep collections may nest, for reading one takes as many frames of the stack.
 const MOST_LEVELS: usize = 64;
@@ -72,8 +72,8 @@ impl Geometry {
     }
 
     /// Well-known text with at most so many digits behind the point.
-    pub(crate) fn wkt(&self, digits: usize) -> String {
-        wkt::write(&self.shape, digits)
+    pub(crate) fn wkt(&self, digits: usize, points: Points) -> String {
+        wkt::write(&self.shape, digits, points)
     }
 
     /// Whether it has no point.
@@ -88,7 +88,20 @@ impl Geometry {
 }
 
 pub(crate) fn is_empty(shape: &Shape<f64>) -> bool {
-    !shape.coords_iter().any(|coord| !coord.x.is_nan())
+    shape.coords_iter().all(is_nowhere)
+}
+
+/// Whether this is the coordinate of an empty point.
+pub(crate) fn is_nowhere(coord: Coord<f64>) -> bool {
+    coord.x.is_nan() && coord.y.is_nan()
+}
+
+/// The SRID that PostGIS makes of a number: 0, unknown, of one below, and one of its last 999 of one past 999999.
+pub(crate) fn known_srid(number: i32) -> i32 {
+    if number > 999_999 {
+        return 999_000 + number % 999;
+    }
+    number.max(0)
 }
 
 pub(crate) fn kind(shape: &Shape<f64>) -> &'static str {

@@ -1,13 +1,11 @@
 //! Well-known text.
 
-use std::fmt::Write as _;
-
 use geo::{
     Coord, Geometry as Shape, GeometryCollection, LineString, MultiLineString, MultiPoint, MultiPolygon,
     Point, Polygon,
 };
 
-use super::{Geometry, MOST_LEVELS, more_dimensions, too_deep};
+use super::{Geometry, MOST_LEVELS, is_nowhere, known_srid, more_dimensions, too_deep};
 use crate::error::FederationError;
 use crate::values::read::value_error;
 
@@ -111,6 +109,10 @@ impl<'a> Reader<'a> {
     }
 
     fn ring(&mut self) -> Result<LineString<f64>, FederationError> {
+        // a polygon may be empty, none of its rings
+        if self.empty() {
+            return Err(self.wrong());
+        }
         let coords = self.many(Self::coord)?;
         if coords.first() != coords.last() {
             return Err(value_error("22023", "geometry contains non-closed rings"));
@@ -190,7 +192,7 @@ pub(super) fn read(text: &str) -> Result<Geometry, FederationError> {
         .is_some_and(|start| start.eq_ignore_ascii_case("SRID="))
     {
         let (number, _) = rest[5..].split_once(';').ok_or_else(|| reader.wrong())?;
-        srid = number.trim().parse().map_err(|_| reader.wrong())?;
+        srid = known_srid(number.trim().parse().map_err(|_| reader.wrong())?);
         reader.at += 5 + number.len() + 1;
     }
     let shape = reader.shape(0)?;
@@ -203,36 +205,88 @@ pub(super) fn read(text: &str) -> Result<Geometry, FederationError> {
 /// A coordinate as PostGIS prints it: the fewest digits that say it, at most so many behind the point.
 pub(crate) fn number(out: &mut String, value: f64, digits: usize) {
     let size = value.abs();
-    // writing to a string does not fail
-    let _ = if value == 0.0 {
-        out.write_char('0')
-    } else if !(1e-8..1e15).contains(&size) {
+    if value == 0.0 {
+        out.push('0');
+    } else if size.is_infinite() {
+        out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
+    } else if size > 1e-8 && size < 1e15 {
+        let text = rounded(&value.to_string(), digits);
+        out.push_str(if text == "-0" { "0" } else { &text });
+    } else {
         let text = format!("{value:e}");
         match text.split_once('e') {
-            Some((mantissa, exponent)) if !exponent.starts_with('-') => write!(out, "{mantissa}e+{exponent}"),
-            _ => out.write_str(&text),
-        }
-    } else {
-        let shortest = value.to_string();
-        match shortest.split_once('.') {
-            Some((_, places)) if places.len() > digits => {
-                let rounded = format!("{value:.digits$}");
-                let rounded = if rounded.contains('.') {
-                    rounded.trim_end_matches('0').trim_end_matches('.')
-                } else {
-                    &rounded
-                };
-                out.write_str(if rounded == "-0" { "0" } else { rounded })
+            Some((mantissa, exponent)) => {
+                out.push_str(&rounded(mantissa, digits));
+                out.push('e');
+                if !exponent.starts_with('-') {
+                    out.push('+');
+                }
+                out.push_str(exponent);
             }
-            _ => out.write_str(&shortest),
+            // NaN
+            None => out.push_str(&text),
         }
-    };
+    }
 }
 
-pub(super) fn write(shape: &Shape<f64>, digits: usize) -> String {
-    let mut out = String::new();
-    put(&mut out, shape, digits);
+/// A decimal number with at most so many digits behind the point; what lies in the middle goes to the even digit.
+fn rounded(shortest: &str, digits: usize) -> String {
+    let Some((whole, places)) = shortest.split_once('.') else {
+        return shortest.to_owned();
+    };
+    let Some((kept, cut)) = places.split_at_checked(digits) else {
+        return shortest.to_owned();
+    };
+    let sign = if whole.starts_with('-') { "-" } else { "" };
+    let mut all: Vec<u8> = whole
+        .trim_start_matches('-')
+        .bytes()
+        .chain(kept.bytes())
+        .collect();
+    // the character of an even digit is an even number
+    let odd = all.last().is_some_and(|digit| digit % 2 == 1);
+    let mut carry = match cut.as_bytes() {
+        [] => false,
+        b"5" => odd,
+        [first, ..] => *first >= b'5',
+    };
+    for digit in all.iter_mut().rev() {
+        if !carry {
+            break;
+        }
+        carry = *digit == b'9';
+        *digit = if carry { b'0' } else { *digit + 1 };
+    }
+    if carry {
+        all.insert(0, b'1');
+    }
+    let mut out = sign.to_owned();
+    let point = all.len() - digits;
+    for (index, digit) in all.into_iter().enumerate() {
+        if index == point {
+            out.push('.');
+        }
+        out.push(char::from(digit));
+    }
+    if out.contains('.') {
+        out.truncate(out.trim_end_matches('0').trim_end_matches('.').len());
+    }
     out
+}
+
+pub(super) fn write(shape: &Shape<f64>, digits: usize, points: Points) -> String {
+    let mut out = String::new();
+    put(&mut out, shape, digits, points);
+    out
+}
+
+/// How the points of a multipoint are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Points {
+    /// `MULTIPOINT((1 2),(3 4))`, as the standard has it.
+    Nested,
+    /// `MULTIPOINT(1 2,3 4)`, as extended well-known text has it.
+    Flat,
 }
 
 fn put_coord(out: &mut String, coord: Coord<f64>, digits: usize) {
@@ -268,20 +322,22 @@ fn put_polygon(out: &mut String, polygon: &Polygon<f64>, digits: usize) {
     list(out, &rings, |out, ring| put_line(out, ring, digits));
 }
 
-fn put(out: &mut String, shape: &Shape<f64>, digits: usize) {
+fn put(out: &mut String, shape: &Shape<f64>, digits: usize, points: Points) {
     out.push_str(&super::kind(shape).to_ascii_uppercase());
     let start = out.len();
     match shape {
-        Shape::Point(point) if point.x().is_nan() => out.push_str("EMPTY"),
+        Shape::Point(point) if is_nowhere(point.0) => out.push_str("EMPTY"),
         Shape::Point(point) => list(out, &[point.0], |out, coord| put_coord(out, *coord, digits)),
         Shape::Line(line) => put_line(out, &LineString::from(*line), digits),
         Shape::LineString(line) => put_line(out, line, digits),
         Shape::Polygon(polygon) => put_polygon(out, polygon, digits),
         Shape::Rect(rect) => put_polygon(out, &rect.to_polygon(), digits),
         Shape::Triangle(triangle) => put_polygon(out, &triangle.to_polygon(), digits),
-        Shape::MultiPoint(points) => list(out, &points.0, |out, point| {
-            if point.x().is_nan() {
+        Shape::MultiPoint(parts) => list(out, &parts.0, |out, point| {
+            if is_nowhere(point.0) {
                 out.push_str("EMPTY");
+            } else if points == Points::Flat {
+                put_coord(out, point.0, digits);
             } else {
                 list(out, &[point.0], |out, coord| put_coord(out, *coord, digits));
             }
@@ -290,7 +346,9 @@ fn put(out: &mut String, shape: &Shape<f64>, digits: usize) {
         Shape::MultiPolygon(polygons) => {
             list(out, &polygons.0, |out, polygon| put_polygon(out, polygon, digits));
         }
-        Shape::GeometryCollection(parts) => list(out, &parts.0, |out, part| put(out, part, digits)),
+        Shape::GeometryCollection(parts) => {
+            list(out, &parts.0, |out, part| put(out, part, digits, points));
+        }
     }
     if out[start..].starts_with('E') {
         out.insert(start, ' ');

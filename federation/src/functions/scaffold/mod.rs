@@ -193,6 +193,8 @@ fn distance(from: PgType, null: bool, to: Kind) -> Option<u32> {
         (1083, 1186) => Some(3),
         // a literal, preferred as text
         _ if text(from) => Some(if matches!(to, 114 | 3802) { 9 } else { 10 }),
+        // PostGIS casts EWKB implicitly
+        (17, 16380) => Some(4),
         // json and uuid columns may be text in all but name
         (114 | 3802 | 2950, 25) => Some(8),
         (114, 3802) | (3802, 114) => Some(4),

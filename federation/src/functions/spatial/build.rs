@@ -9,7 +9,7 @@ use crate::error::FederationError;
 use crate::functions::scaffold::{
     BYTEA, Call, FLOAT8, Function, GEOMETRY, INT4, Outcome, Returns, TEXT, function, overload,
 };
-use crate::spatial::Geometry;
+use crate::spatial::{Geometry, is_nowhere, known_srid};
 use crate::types;
 use crate::values::read::value_error;
 
@@ -17,7 +17,8 @@ const RESULT: Returns = Returns::Type(&types::GEOMETRY);
 
 /// The SRID that an optional argument gives.
 fn srid(call: &Call<'_>, index: usize, row: usize) -> Option<i32> {
-    call.values_if::<Int32Type>(index).map(|srids| srids.get(row))
+    call.values_if::<Int32Type>(index)
+        .map(|srids| known_srid(srids.get(row)))
 }
 
 fn point(call: &Call<'_>) -> Outcome {
@@ -63,6 +64,7 @@ fn make_line(call: &Call<'_>) -> Outcome {
                 }
             }
         }
+        coords.retain(|coord| !is_nowhere(*coord));
         Ok(Some(Geometry::new(left.srid, LineString::new(coords)).ewkb()))
     })
 }
@@ -94,7 +96,9 @@ fn set_srid(call: &Call<'_>) -> Outcome {
     let srids = call.values::<Int32Type>(1);
     call.bytes(|row| {
         let geometry = call.geometry(0, row)?;
-        Ok(Some(Geometry::new(srids.get(row), geometry.shape).ewkb()))
+        Ok(Some(
+            Geometry::new(known_srid(srids.get(row)), geometry.shape).ewkb(),
+        ))
     })
 }
 

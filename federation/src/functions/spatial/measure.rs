@@ -5,10 +5,11 @@ use geo::{
     Area, Coord, CoordsIter, Euclidean, Geometry as Shape, HasDimensions, Length, LineString, Polygon,
 };
 
+use super::Body;
 use super::build::bounds;
 use crate::error::FederationError;
 use crate::functions::scaffold::{Call, Function, GEOMETRY, Kind, Outcome, Returns, function, overload};
-use crate::spatial::Geometry;
+use crate::spatial::{Geometry, is_nowhere};
 use crate::types;
 use crate::values::read::value_error;
 
@@ -111,7 +112,7 @@ fn num_points(call: &Call<'_>) -> Outcome {
 
 fn n_points(call: &Call<'_>) -> Outcome {
     integer(call, |geometry| {
-        let points = geometry.shape.coords_iter().filter(|coord| !coord.x.is_nan());
+        let points = geometry.shape.coords_iter().filter(|coord| !is_nowhere(*coord));
         Some(points.count() as i32)
     })
 }
@@ -152,7 +153,7 @@ pub(super) fn functions() -> Vec<Function> {
     const ONE: &[Kind] = &[GEOMETRY];
     const FLOAT: Returns = Returns::Type(&types::FLOAT8);
     const NUMBER: Returns = Returns::Type(&types::INT4);
-    let numbers: [(&str, Returns, fn(&Call<'_>) -> Outcome); 15] = [
+    let numbers: [(&str, Returns, Body); 15] = [
         ("st_x", FLOAT, x),
         ("st_y", FLOAT, y),
         ("st_xmin", FLOAT, x_min),

@@ -7,10 +7,13 @@ mod write;
 
 use geo::{Coord, CoordsIter};
 
-use super::scaffold::{Call, Function};
+use super::scaffold::{Call, Function, Outcome};
 use crate::error::FederationError;
 use crate::spatial::Geometry;
 use crate::values::read::value_error;
+
+/// What computes a function's result.
+type Body = fn(&Call<'_>) -> Outcome;
 
 /// Two geometries of one reference system.
 ///

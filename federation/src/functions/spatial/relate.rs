@@ -4,7 +4,7 @@ use arrow::datatypes::Float64Type;
 use geo::relate::IntersectionMatrix;
 use geo::{Distance, Euclidean, Relate};
 
-use super::pair;
+use super::{Body, pair};
 use crate::functions::scaffold::{
     Call, FLOAT8, Function, GEOMETRY, Kind, Outcome, Returns, function, overload,
 };
@@ -104,7 +104,7 @@ fn d_within(call: &Call<'_>) -> Outcome {
 pub(super) fn functions() -> Vec<Function> {
     const PAIR: &[Kind] = &[GEOMETRY, GEOMETRY];
     const BOOLEAN: Returns = Returns::Type(&types::BOOL);
-    let predicates: [(&str, fn(&Call<'_>) -> Outcome); 10] = [
+    let predicates: [(&str, Body); 10] = [
         ("st_contains", contains),
         ("st_within", within),
         ("st_intersects", intersects),

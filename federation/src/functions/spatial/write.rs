@@ -6,7 +6,7 @@ use arrow::datatypes::Int32Type;
 use geo::{Coord, Geometry as Shape, LineString, Polygon};
 
 use crate::functions::scaffold::{Call, Function, GEOMETRY, INT4, Outcome, Returns, function, overload};
-use crate::spatial::{Geometry, number};
+use crate::spatial::{Geometry, Points, is_nowhere, number};
 use crate::types;
 
 /// Digits behind the point that ST_AsText prints at most.
@@ -14,17 +14,24 @@ const TEXT_DIGITS: i32 = 15;
 /// Digits behind the point that ST_AsGeoJSON prints at most: a tenth of a millimetre on the ground in degrees.
 const JSON_DIGITS: i32 = 9;
 
+/// The SRID of longitudes and latitudes.
+const WGS_84: i32 = 4326;
+
 /// The digits that an optional second argument gives.
 fn digits(call: &Call<'_>, row: usize, default: i32) -> usize {
     let digits = call
         .values_if::<Int32Type>(1)
         .map_or(default, |digits| digits.get(row));
-    digits.clamp(0, TEXT_DIGITS).unsigned_abs() as usize
+    digits.max(0).unsigned_abs() as usize
 }
 
 fn as_text(call: &Call<'_>) -> Outcome {
     call.text(|row, out| {
-        out.push_str(&call.geometry(0, row)?.wkt(digits(call, row, TEXT_DIGITS)));
+        out.push_str(
+            &call
+                .geometry(0, row)?
+                .wkt(digits(call, row, TEXT_DIGITS), Points::Nested),
+        );
         Ok(true)
     })
 }
@@ -36,7 +43,7 @@ fn as_ewkt(call: &Call<'_>) -> Outcome {
             // writing to a string does not fail
             let _ = write!(out, "SRID={};", geometry.srid);
         }
-        out.push_str(&geometry.wkt(digits(call, row, TEXT_DIGITS)));
+        out.push_str(&geometry.wkt(digits(call, row, TEXT_DIGITS), Points::Flat));
         Ok(true)
     })
 }
@@ -66,8 +73,8 @@ fn plain_type(call: &Call<'_>) -> Outcome {
 
 fn as_geo_json(call: &Call<'_>) -> Outcome {
     call.text(|row, out| {
-        let Geometry { shape, .. } = call.geometry(0, row)?;
-        put(out, &shape, digits(call, row, JSON_DIGITS));
+        let Geometry { srid, shape } = call.geometry(0, row)?;
+        put(out, &shape, digits(call, row, JSON_DIGITS), srid);
         Ok(true)
     })
 }
@@ -89,7 +96,7 @@ fn list<'a, T: 'a>(
 
 fn put_coord(out: &mut String, coord: Coord<f64>, digits: usize) {
     out.push('[');
-    if !coord.x.is_nan() {
+    if !is_nowhere(coord) {
         number(out, coord.x, digits);
         out.push(',');
         number(out, coord.y, digits);
@@ -108,13 +115,23 @@ fn put_polygon(out: &mut String, polygon: &Polygon<f64>, digits: usize) {
     });
 }
 
-fn put(out: &mut String, shape: &Shape<f64>, digits: usize) {
+/// With the SRID of the whole, for its parts have none of their own.
+fn put(out: &mut String, shape: &Shape<f64>, digits: usize, srid: i32) {
     out.push_str("{\"type\":\"");
     out.push_str(crate::spatial::kind(shape));
+    out.push('"');
+    // GeoJSON is WGS 84 where it does not say otherwise
+    if ![0, WGS_84].contains(&srid) {
+        // writing to a string does not fail
+        let _ = write!(
+            out,
+            ",\"crs\":{{\"type\":\"name\",\"properties\":{{\"name\":\"EPSG:{srid}\"}}}}"
+        );
+    }
     out.push_str(if matches!(shape, Shape::GeometryCollection(_)) {
-        "\",\"geometries\":"
+        ",\"geometries\":"
     } else {
-        "\",\"coordinates\":"
+        ",\"coordinates\":"
     });
     match shape {
         Shape::Point(point) => put_coord(out, point.0, digits),
@@ -128,7 +145,7 @@ fn put(out: &mut String, shape: &Shape<f64>, digits: usize) {
         Shape::MultiPolygon(polygons) => {
             list(out, &polygons.0, |out, polygon| put_polygon(out, polygon, digits));
         }
-        Shape::GeometryCollection(parts) => list(out, &parts.0, |out, part| put(out, part, digits)),
+        Shape::GeometryCollection(parts) => list(out, &parts.0, |out, part| put(out, part, digits, 0)),
     }
     out.push('}');
 }
