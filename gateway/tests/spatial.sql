@@ -36,7 +36,7 @@ select st_asewkt(st_geomfromwkb('\x0101000000000000000000f03f0000000000000040'::
 -- making
 select st_asewkt(st_point(1, 2)), st_asewkt(st_point(1, 2, 4326)), st_asewkt(st_makepoint(1.5, 2)), st_asewkt(st_setsrid(st_makepoint(1, 2), 3857)), st_astext(st_makepoint('infinity', '-infinity'))
 --= text, text, text, text, text = POINT(1 2) | SRID=4326;POINT(1 2) | POINT(1.5 2) | SRID=3857;POINT(1 2) | POINT(Infinity -Infinity)
-select st_asewkt(st_makeenvelope(1, 2, 3, 4)), st_asewkt(st_makeenvelope(3, 4, 1, 2, 4326)), st_astext(st_makeline('POINT(0 0)'::geometry, 'POINT EMPTY'::geometry)), st_astext(st_makeline('LINESTRING(0 0,1 1)'::geometry, 'MULTIPOINT(2 2,3 3)'::geometry))
+select st_asewkt(st_makeenvelope(1, 2, 3, 4)), st_asewkt(st_makeenvelope(3, 4, 1, 2, 4326)), st_astext(st_makeline('POINT(0 0)'::geometry, 'POINT EMPTY'::geometry)), st_astext(st_makeline('LINESTRING(0 0,1 1)'::geometry, 'POINT(2 2)'::geometry))
 --= error XX000
 select st_asewkt(st_geomfromtext('POINT(1 2)')), st_asewkt(st_geomfromtext('POINT(1 2)', 4326)), st_asewkt(st_geometryfromtext('LINESTRING(1 2,3 4)', 4326)), st_asewkt(st_geomfromewkt('SRID=4326;POINT(1 2)')), st_asewkt(st_geomfromtext('SRID=4326;POINT(1 2)'))
 --= text, text, text, text, text = POINT(1 2) | SRID=4326;POINT(1 2) | SRID=4326;LINESTRING(1 2,3 4) | SRID=4326;POINT(1 2) | SRID=4326;POINT(1 2)
@@ -104,45 +104,66 @@ select st_geomfromtext(null), st_distance(null::geometry, 'POINT(1 2)'::geometry
 -- what is refused
 select st_geomfromtext('POINT')
 --= error XX000
+--! geometry-text: error 22023
 select st_geomfromtext('POINT(1 2')
 --= error XX000
+--! geometry-text: error 22023
 select 'POINT(1'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select ''::geometry
 --= error XX000
+--! geometry-text: error 22023
 select 'CIRCLE(1 2)'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select 'POINT(1 2) x'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select 'LINESTRING(0 0)'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select 'POLYGON((0 0,1 1,1 0))'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select 'POLYGON((0 0,1 1,0 0))'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select 'POLYGON((0 0,1 1,1 0,0 0),EMPTY)'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select 'SRID=x;POINT(1 2)'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select '0101'::geometry
 --= error XX000
+--! geometry-text: error 22023
 select st_geomfromwkb('\x0109000000'::bytea)
 --= error XX000
+--! geometry-text: error 22023
 select st_intersects('SRID=4326;POINT(1 2)'::geometry, 'POINT(1 2)'::geometry)
 --= error XX000
+--! geometry-argument: error 22023
 select st_distance('SRID=4326;POINT(1 2)'::geometry, 'SRID=3857;POINT(1 2)'::geometry)
 --= error XX000
+--! geometry-argument: error 22023
 select st_equals('SRID=4326;POINT(1 2)'::geometry, 'SRID=3857;POINT(1 2)'::geometry)
 --= error XX000
+--! geometry-argument: error 22023
 select st_makeline('SRID=4326;POINT(1 2)'::geometry, 'POINT(1 2)'::geometry)
 --= error XX000
+--! geometry-argument: error 22023
 select st_dwithin('POINT(1 2)'::geometry, 'POINT(1 2)'::geometry, -1)
 --= error XX000
+--! geometry-argument: error 22023
 select st_makeline('POINT(0 0)'::geometry, 'POLYGON((0 0,1 0,1 1,0 0))'::geometry)
 --= error XX000
+--! geometry-argument: error 22023
 select st_x('LINESTRING(0 0,1 1)'::geometry)
 --= error XX000
+--! geometry-argument: error 22023
 select st_x(1)
 --= error 42883
 select st_area()
 --= error 42883
+select st_makeline('LINESTRING(0 0,1 1)'::geometry, 'MULTIPOINT(2 2,3 3)'::geometry)

@@ -55,11 +55,10 @@ fn make_line(call: &Call<'_>) -> Outcome {
             match shape {
                 Shape::Point(point) => coords.push(point.0),
                 Shape::LineString(line) => coords.extend(&line.0),
-                Shape::MultiPoint(points) => coords.extend(points.iter().map(|point| point.0)),
                 _ => {
                     return Err(value_error(
                         "22023",
-                        "ST_MakeLine: arguments must be points, multipoints or lines",
+                        "ST_MakeLine: Input geometries must be points or lines",
                     ));
                 }
             }
