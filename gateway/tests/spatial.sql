@@ -37,7 +37,7 @@ select st_asewkt(st_geomfromwkb('\x0101000000000000000000f03f0000000000000040'::
 select st_asewkt(st_point(1, 2)), st_asewkt(st_point(1, 2, 4326)), st_asewkt(st_makepoint(1.5, 2)), st_asewkt(st_setsrid(st_makepoint(1, 2), 3857)), st_astext(st_makepoint('infinity', '-infinity'))
 --= text, text, text, text, text = POINT(1 2) | SRID=4326;POINT(1 2) | POINT(1.5 2) | SRID=3857;POINT(1 2) | POINT(Infinity -Infinity)
 select st_asewkt(st_makeenvelope(1, 2, 3, 4)), st_asewkt(st_makeenvelope(3, 4, 1, 2, 4326)), st_astext(st_makeline('POINT(0 0)'::geometry, 'POINT EMPTY'::geometry)), st_astext(st_makeline('LINESTRING(0 0,1 1)'::geometry, 'POINT(2 2)'::geometry))
---= error XX000
+--= text, text, text, text = POLYGON((1 2,1 4,3 4,3 2,1 2)) | SRID=4326;POLYGON((3 4,3 2,1 2,1 4,3 4)) | LINESTRING(0 0) | LINESTRING(0 0,1 1,2 2)
 select st_asewkt(st_geomfromtext('POINT(1 2)')), st_asewkt(st_geomfromtext('POINT(1 2)', 4326)), st_asewkt(st_geometryfromtext('LINESTRING(1 2,3 4)', 4326)), st_asewkt(st_geomfromewkt('SRID=4326;POINT(1 2)')), st_asewkt(st_geomfromtext('SRID=4326;POINT(1 2)'))
 --= text, text, text, text, text = POINT(1 2) | SRID=4326;POINT(1 2) | SRID=4326;LINESTRING(1 2,3 4) | SRID=4326;POINT(1 2) | SRID=4326;POINT(1 2)
 select st_srid(st_setsrid('POINT(1 2)'::geometry, -5)), st_srid('SRID=999999999;POINT(1 2)'::geometry), st_srid('POINT(1 2)'::geometry), st_srid('SRID=4326;POINT EMPTY'::geometry)
@@ -167,3 +167,5 @@ select st_x(1)
 select st_area()
 --= error 42883
 select st_makeline('LINESTRING(0 0,1 1)'::geometry, 'MULTIPOINT(2 2,3 3)'::geometry)
+--= error XX000
+--! geometry-argument: error 22023
