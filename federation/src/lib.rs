@@ -28,6 +28,7 @@ mod session;
 mod settings;
 mod source;
 mod source_task;
+mod spatial;
 mod statement;
 mod stream;
 mod system;

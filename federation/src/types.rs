@@ -74,6 +74,9 @@ base_types! {
     JSONB = 3802 "jsonb" "jsonb" -1 3807;
     REGNAMESPACE = 4089 "regnamespace" "regnamespace" 4 4090;
     REGROLE = 4096 "regrole" "regrole" 4 4097;
+    // PostGIS's has the oid that CREATE EXTENSION finds free. This one is of those that no database gives away
+    // itself: above what initdb takes and below the first of users.
+    GEOMETRY = 16380 "geometry" "geometry" -1 16381;
 }
 
 /// A column's Postgres type.
@@ -171,7 +174,7 @@ pub const FREE_NUMERIC: DataType = DataType::Decimal256(76, 38);
 pub fn arrow_type(pg_type: PgType) -> Option<DataType> {
     let scalar = match pg_type.base.oid {
         16 => DataType::Boolean,
-        17 => DataType::Binary,
+        17 | 16380 => DataType::Binary,
         21 => DataType::Int16,
         23 => DataType::Int32,
         20 | 24 | 26 | 28 | 2202..=2206 | 4089 | 4096 => DataType::Int64,
@@ -328,6 +331,10 @@ fn readable_as(data_type: &DataType, chosen: PgType) -> bool {
         // these have a binary format of their own; their text is stored as it is printed
         22 | 30 => text,
         2950 => text || matches!(data_type, DataType::FixedSizeBinary(16)),
+        16380 => matches!(
+            data_type,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView
+        ),
         18 | 19 | 25 | 114 | 194 | 705 | 1033 | 1042 | 1043 | 3802 => text,
         _ => of_data_type(data_type).base.oid == chosen.base.oid,
     }
@@ -477,6 +484,8 @@ mod tests {
             (DataType::Int32, "text", "integer"),
             (DataType::Utf8, "nonsense", "text"),
             (DataType::Utf8, "varchar(", "text"),
+            (DataType::BinaryView, "geometry", "geometry"),
+            (DataType::Utf8, "geometry", "text"),
         ];
         for (data_type, name, expected) in cases {
             assert_eq!(of_field(&field(data_type, name)).sql_name(), expected, "{name}");

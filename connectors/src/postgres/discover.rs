@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::Error;
 
 use super::blocks;
-use super::types::{ColumnFacts, ElementFacts, RemoteColumn, oid};
+use super::types::{ColumnFacts, ElementFacts, RemoteColumn, Wire, oid};
 use crate::{ColumnDetails, PG_TYPE_METADATA, TableDescription, TableKind};
 
 /// Collations know whether they are deterministic since 12.
@@ -132,6 +132,8 @@ struct TypeRow {
     modifier: i32,
     /// Of a true array; 0 for everything else, int2vector included.
     element: u32,
+    /// PostGIS's `geometry`.
+    geometry: bool,
 }
 
 /// The types of all visible columns and what they are made of.
@@ -150,9 +152,12 @@ async fn types(client: &Client) -> Result<HashMap<u32, TypeRow>, Error> {
                    WHERE part.oid <> 0 \
                  ) \
                  SELECT t.oid, t.typtype::text, t.typbasetype, t.typtypmod, \
-                        CASE WHEN e.typarray = t.oid THEN t.typelem ELSE 0::oid END \
+                        CASE WHEN e.typarray = t.oid THEN t.typelem ELSE 0::oid END, \
+                        t.typname = 'geometry' AND EXISTS (SELECT FROM pg_cast s \
+                          WHERE s.castsource = t.oid AND s.casttarget = {}) \
                  FROM used JOIN pg_type t ON t.oid = used.oid \
-                 LEFT JOIN pg_type e ON e.oid = t.typelem"
+                 LEFT JOIN pg_type e ON e.oid = t.typelem",
+                oid::BYTEA
             ),
             &[],
         )
@@ -166,6 +171,7 @@ async fn types(client: &Client) -> Result<HashMap<u32, TypeRow>, Error> {
                     base: row.try_get(2)?,
                     modifier: row.try_get(3)?,
                     element: row.try_get(4)?,
+                    geometry: row.try_get(5)?,
                 },
             ))
         })
@@ -275,6 +281,7 @@ impl ColumnRow {
             modifier: element.map_or(modifier, |(_, modifier, _)| modifier),
             element: element.map(|(type_oid, _, domain)| ElementFacts { type_oid, domain }),
             composite: row.is_some_and(|row| row.kind == "c") || type_oid == RECORD,
+            geometry: row.is_some_and(|row| row.geometry),
             // A foreign server compares by rules nobody here knows.
             bytewise: [oid::TEXT, oid::VARCHAR, oid::BPCHAR].contains(&type_oid)
                 && self.deterministic
@@ -285,9 +292,11 @@ impl ColumnRow {
         // A foreign table's NOT NULL is a wish.
         let nullable = !self.not_null || kind == TableKind::Foreign;
         let mut field = Field::new(self.name, column.wire.data_type(), nullable);
-        if let Some(named) =
-            text_in_name_of(type_oid, modifier).filter(|_| column.wire.data_type() == DataType::Utf8)
-        {
+        let named = match column.wire {
+            Wire::Geometry => Some("geometry".to_owned()),
+            _ => text_in_name_of(type_oid, modifier).filter(|_| column.wire.data_type() == DataType::Utf8),
+        };
+        if let Some(named) = named {
             field = field.with_metadata(HashMap::from([(PG_TYPE_METADATA.to_owned(), named)]));
         }
         (

@@ -66,7 +66,9 @@ impl RemoteShape {
             Wire::Text(TextForm::Native(oid::TEXT | oid::VARCHAR)) => {
                 Some("the column's collation, encoding or origin may sort texts otherwise")
             }
-            Wire::Text(_) | Wire::Oid | Wire::List(_) => Some("PostgreSQL sorts this type by its own rules"),
+            Wire::Text(_) | Wire::Geometry | Wire::Oid | Wire::List(_) => {
+                Some("PostgreSQL sorts this type by its own rules")
+            }
         }
     }
 

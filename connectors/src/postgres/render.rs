@@ -373,7 +373,9 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
             }
             _ => Err("PostgreSQL ignores trailing blanks of character(n)"),
         },
-        Wire::Text(_) | Wire::Oid | Wire::List(_) => Err("PostgreSQL compares this type by its own rules"),
+        Wire::Text(_) | Wire::Geometry | Wire::Oid | Wire::List(_) => {
+            Err("PostgreSQL compares this type by its own rules")
+        }
     };
     match allowed {
         Err(reason) => Some(reason),
@@ -427,6 +429,7 @@ mod tests {
                     modifier,
                     element: None,
                     composite: name == "row",
+                    geometry: false,
                     bytewise,
                 },
             )

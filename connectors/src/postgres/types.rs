@@ -50,6 +50,8 @@ pub(super) enum Wire {
     /// UTF-8 bytes of a value of this type.
     Text(TextForm),
     Bytea,
+    /// PostGIS's EWKB, cast to bytea by the server.
+    Geometry,
     Date,
     Timestamp,
     TimestampTz,
@@ -82,7 +84,7 @@ impl Wire {
             Self::Numeric128 { precision, scale } => DataType::Decimal128(*precision, *scale),
             Self::Numeric256 { precision, scale } => DataType::Decimal256(*precision, *scale),
             Self::Text(_) => DataType::Utf8,
-            Self::Bytea => DataType::Binary,
+            Self::Bytea | Self::Geometry => DataType::Binary,
             Self::Date => DataType::Date32,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
@@ -105,7 +107,7 @@ impl Wire {
             Self::Numeric128 { .. } | Self::Numeric256 { .. } => oid::NUMERIC,
             Self::Text(TextForm::Native(native)) => *native,
             Self::Text(TextForm::Cast | TextForm::Uuid | TextForm::Money) => oid::TEXT,
-            Self::Bytea => oid::BYTEA,
+            Self::Bytea | Self::Geometry => oid::BYTEA,
             Self::Date => oid::DATE,
             Self::Timestamp => oid::TIMESTAMP,
             Self::TimestampTz => oid::TIMESTAMPTZ,
@@ -129,7 +131,7 @@ impl Wire {
             Self::Text(TextForm::Native(oid::BPCHAR)) => "bpchar",
             Self::Text(TextForm::Native(oid::NAME)) => "name",
             Self::Text(_) => "text",
-            Self::Bytea => "bytea",
+            Self::Bytea | Self::Geometry => "bytea",
             Self::Date => "date",
             Self::Timestamp => "timestamp",
             Self::TimestampTz => "timestamptz",
@@ -225,6 +227,8 @@ pub(super) struct ColumnFacts {
     pub element: Option<ElementFacts>,
     /// A row type: PostgreSQL calls a row of NULLs itself NULL.
     pub composite: bool,
+    /// PostGIS's `geometry`, whose oid differs by database.
+    pub geometry: bool,
     /// Equality of this text is equality of its bytes here and there.
     pub bytewise: bool,
 }
@@ -242,6 +246,7 @@ const MODIFIER: &str = "typeModifier";
 const ELEMENT: &str = "elementOid";
 const ELEMENT_DOMAIN: &str = "elementIsDomain";
 const COMPOSITE: &str = "composite";
+const GEOMETRY: &str = "geometry";
 const BYTEWISE: &str = "bytewiseEquality";
 
 impl ColumnFacts {
@@ -250,6 +255,7 @@ impl ColumnFacts {
             (TYPE.to_owned(), self.type_oid.to_string()),
             (MODIFIER.to_owned(), self.modifier.to_string()),
             (COMPOSITE.to_owned(), self.composite.to_string()),
+            (GEOMETRY.to_owned(), self.geometry.to_string()),
             (BYTEWISE.to_owned(), self.bytewise.to_string()),
         ]);
         if let Some(element) = self.element {
@@ -274,6 +280,7 @@ impl ColumnFacts {
             modifier: facts.get(MODIFIER)?.parse().ok()?,
             element,
             composite: flag(COMPOSITE)?,
+            geometry: flag(GEOMETRY)?,
             bytewise: flag(BYTEWISE)?,
         })
     }
@@ -298,6 +305,8 @@ impl RemoteColumn {
             let wire = Wire::scalar(element.type_oid, facts.modifier);
             let direct = !element.domain && wire.oid() == element.type_oid;
             (Wire::List(Box::new(wire)), direct)
+        } else if facts.geometry {
+            (Wire::Geometry, false)
         } else {
             let wire = Wire::scalar(facts.type_oid, facts.modifier);
             let direct = wire.oid() == facts.type_oid;
@@ -343,6 +352,7 @@ mod tests {
             modifier,
             element: None,
             composite: false,
+            geometry: false,
             bytewise: false,
         }
     }

@@ -155,6 +155,7 @@ enum Class {
     Interval,
     Uuid,
     Json,
+    Geometry,
     Other,
 }
 
@@ -174,6 +175,7 @@ fn class(pg_type: PgType) -> Class {
         1186 => Class::Interval,
         2950 => Class::Uuid,
         114 | 3802 => Class::Json,
+        16380 => Class::Geometry,
         _ => Class::Other,
     }
 }
@@ -181,7 +183,8 @@ fn class(pg_type: PgType) -> Class {
 /// Whether PostgreSQL has an explicit cast between the two.
 fn exists(from: PgType, to: PgType) -> bool {
     use Class::{
-        Bool, Bytes, Date, Float, Integer, Interval, Json, Numeric, Text, Time, Timestamp, Timestamptz,
+        Bool, Bytes, Date, Float, Geometry, Integer, Interval, Json, Numeric, Text, Time, Timestamp,
+        Timestamptz,
     };
     if from.array || to.array {
         // of one that is none, only text has the form of an array
@@ -197,6 +200,7 @@ fn exists(from: PgType, to: PgType) -> bool {
         (Timestamp | Timestamptz, Date | Time | Timestamp | Timestamptz) => true,
         (Time, Interval) | (Interval, Time) => true,
         (Json, Bool | Integer | Float | Numeric) => from.base.oid == 3802,
+        (Bytes, Geometry) | (Geometry, Bytes) => true,
         (Bytes, _) | (_, Bytes) => false,
         _ => false,
     }
@@ -362,7 +366,8 @@ pub(crate) fn cast(
         (Class::Date | Class::Time | Class::Timestamp | Class::Timestamptz | Class::Interval, _) => {
             time::cast(&array, target, &wanted, context)
         }
-        // one class, one form
+        (Class::Bytes, Class::Geometry) => reading::geometries(array.as_binary()),
+        // one class, one form; the bytes of a geometry are its EWKB
         _ => Ok(array),
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder, PrimitiveBuilder,
-    StringArray, StringBuilder,
+    Array, ArrayRef, BinaryArray, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder,
+    PrimitiveBuilder, StringArray, StringBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
@@ -15,6 +15,7 @@ use arrow::datatypes::{
 use super::{Context, Target, numeric, time};
 use crate::error::{Cause, FederationError};
 use crate::json;
+use crate::spatial::Geometry;
 use crate::values::datetime::Interval;
 use crate::values::read;
 
@@ -74,6 +75,13 @@ pub(super) fn read(
             }
             Ok(Arc::new(out.finish()))
         }
+        16380 => {
+            let mut out = BinaryBuilder::new();
+            for text in texts {
+                out.append_option(text.map(read::geometry).transpose()?);
+            }
+            Ok(Arc::new(out.finish()))
+        }
         1082 => primitive::<Date32Type>(texts, wanted, read::datetime::date),
         1083 => primitive::<Time64MicrosecondType>(texts, wanted, |text| {
             Ok(time::round(read::datetime::time(text)?, target.seconds))
@@ -101,6 +109,20 @@ pub(super) fn read(
         3802 => strings(texts, json::normalize),
         _ => Ok(Arc::new(texts.clone())),
     }
+}
+
+/// Reads a column of WKB or EWKB as geometries, in the one spelling that is stored.
+pub(super) fn geometries(values: &BinaryArray) -> Result<ArrayRef, FederationError> {
+    let mut out = BinaryBuilder::new();
+    for value in values {
+        out.append_option(
+            value
+                .map(Geometry::from_ewkb)
+                .transpose()?
+                .map(|read| read.ewkb()),
+        );
+    }
+    Ok(Arc::new(out.finish()))
 }
 
 fn strings(

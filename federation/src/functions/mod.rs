@@ -27,6 +27,7 @@ mod rounding;
 pub(crate) mod same;
 mod scaffold;
 mod series;
+mod spatial;
 mod text;
 mod time;
 mod window;
@@ -62,6 +63,7 @@ impl Library {
             pattern::functions(),
             rounding::functions(),
             series::functions(),
+            spatial::functions(),
             text::functions(),
             time::functions(),
         ];

@@ -17,7 +17,7 @@ use super::datetime::{
 };
 use super::number::{Decimal, put_f32, put_f64, put_integer, put_unsigned};
 use super::{BoxedCells, EncodeContext, EncodeFailure, Written, with};
-use crate::types::{FREE_NUMERIC, PgType};
+use crate::types::{FREE_NUMERIC, GEOMETRY, PgType};
 
 /// Cells of a primitive array, each by its native value.
 pub(super) fn primitive<'a, T: ArrowPrimitiveType>(
@@ -88,6 +88,15 @@ fn bytes<'a>(array: &'a dyn Array, write: impl Fn(&[u8], &mut BytesMut) + 'a) ->
         DataType::FixedSizeBinary(_) => each!(array.as_fixed_size_binary()),
         _ => return None,
     })
+}
+
+/// PostGIS prints capitals.
+const fn hex_digit(value: u8) -> u8 {
+    if value < 10 {
+        b'0' + value
+    } else {
+        b'A' + value - 10
+    }
 }
 
 /// Cells of a decimal column and of `UInt64`.
@@ -319,6 +328,15 @@ pub(super) fn text<'a>(array: &'a dyn Array, pg_type: PgType, context: &'a Encod
             put_uuid(array.value(row), out);
             Ok(())
         });
+    }
+    if oid == GEOMETRY.oid
+        && let Some(cells) = bytes(array, |value, out| {
+            for byte in value {
+                out.put_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
+            }
+        })
+    {
+        return cells;
     }
     let simple = match array.data_type() {
         DataType::Boolean => Some(with(array.as_boolean(), |array, row, out| {

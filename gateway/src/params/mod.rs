@@ -21,7 +21,7 @@ use text::{text, text_array};
 pub fn data_type(pg_type: PgType) -> Option<DataType> {
     let scalar = match pg_type.base.oid {
         16 => DataType::Boolean,
-        17 => DataType::Binary,
+        17 | 16380 => DataType::Binary,
         21 => DataType::Int16,
         23 => DataType::Int32,
         20 | 24 | 26 | 28 | 2202..=2206 | 4089 | 4096 => DataType::Int64,
@@ -149,7 +149,7 @@ fn binary(mut bytes: Bytes, pg_type: PgType) -> Result<ScalarValue, Fault> {
     let since_1970 = |micros: i64| micros.checked_add(POSTGRES_EPOCH_DAYS * DAY_MICROS);
     Ok(match pg_type.base.oid {
         16 => ScalarValue::from(bytes.get_u8() != 0),
-        17 => ScalarValue::Binary(Some(bytes.to_vec())),
+        17 | 16380 => ScalarValue::Binary(Some(bytes.to_vec())),
         21 => ScalarValue::from(bytes.get_i16()),
         23 => ScalarValue::from(bytes.get_i32()),
         24 | 26 | 28 | 2202..=2206 | 4089 | 4096 => ScalarValue::from(i64::from(bytes.get_u32())),

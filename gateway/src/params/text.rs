@@ -3,7 +3,7 @@
 use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::scalar::ScalarValue;
 use jiff::tz::TimeZone;
-use lakegate_federation::values::read::bytes::uuid;
+use lakegate_federation::values::read::{self, bytes::uuid};
 
 use super::{decimal, invalid, list, null_element};
 use crate::fault::Fault;
@@ -35,6 +35,9 @@ pub(super) fn text(
         17 => bytea(trimmed)
             .map(|bytes| ScalarValue::Binary(Some(bytes)))
             .ok_or_else(wrong),
+        16380 => read::geometry(text)
+            .map(|bytes| ScalarValue::Binary(Some(bytes)))
+            .map_err(|_| wrong()),
         21 | 23 | 20 | 24 | 26 | 28 | 2202..=2206 | 4089 | 4096 => {
             let number: i128 = trimmed.parse().map_err(|_| wrong())?;
             let out_of_range = || {

@@ -338,19 +338,23 @@ impl Connection {
             .within(timeout, self.session.plan(statement, &wanted))
             .await?
             .map_err(|error| Fault::of(&error, sql))?;
-        let mut data_types = parameters::of_plan(&plan)?;
+        let mut inferred = parameters::of_plan(&plan)?;
         // a declared parameter that the text does not use must still be bound
-        data_types.resize(data_types.len().max(declared.len()), None);
-        let parameters = data_types
+        inferred.resize(inferred.len().max(declared.len()), None);
+        let parameters = inferred
             .iter()
             .enumerate()
-            .map(|(index, data_type)| {
+            .map(|(index, inferred)| {
                 declared
                     .get(index)
                     .copied()
                     .flatten()
-                    .unwrap_or_else(|| data_type.as_ref().map_or(TEXT, types::of_data_type))
+                    .unwrap_or_else(|| inferred.as_ref().map_or(TEXT, |inferred| inferred.pg_type))
             })
+            .collect();
+        let data_types = inferred
+            .into_iter()
+            .map(|inferred| inferred.map(|inferred| inferred.data_type))
             .collect();
         let columns = columns_of(&plan, self.shared.introspection.as_ref());
         Ok(Planned {

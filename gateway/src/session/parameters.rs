@@ -96,9 +96,38 @@ fn type_by_sql(sql: &str) -> Option<PgType> {
     })
 }
 
+/// What a plan makes of a parameter.
+#[derive(Debug, Clone)]
+pub(super) struct Inferred {
+    pub(super) data_type: DataType,
+    pub(super) pg_type: PgType,
+}
+
+impl Inferred {
+    fn of_data_type(data_type: DataType) -> Self {
+        Self {
+            pg_type: types::of_data_type(&data_type),
+            data_type,
+        }
+    }
+
+    /// A parameter beside an oid or a geometry is one, for drivers look types up by their oid. Beside any other
+    /// column it has the type of the column's form.
+    fn of_field(field: &Field) -> Self {
+        let named = types::of_field(field);
+        if !named.array && [types::OID.oid, types::GEOMETRY.oid].contains(&named.base.oid) {
+            return Self {
+                data_type: field.data_type().clone(),
+                pg_type: named,
+            };
+        }
+        Self::of_data_type(field.data_type().clone())
+    }
+}
+
 /// The types that the plan gives its parameters; None where it leaves them open.
-pub(super) fn of_plan(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, Fault> {
-    let mut found: Vec<Option<DataType>> = Vec::new();
+pub(super) fn of_plan(plan: &LogicalPlan) -> Result<Vec<Option<Inferred>>, Fault> {
+    let mut found: Vec<Option<Inferred>> = Vec::new();
     let mut unknown = None;
     plan.apply_with_subqueries(|node| {
         let inputs = node.inputs();
@@ -112,9 +141,10 @@ pub(super) fn of_plan(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, Fault
                 match expression {
                     Expr::Placeholder(Placeholder { id, field }) => match number(id) {
                         Some(number) => {
-                            let limit = matches!(node, LogicalPlan::Limit(_)).then_some(DataType::Int64);
-                            let data_type = field.as_ref().map(|field| field.data_type().clone()).or(limit);
-                            note(&mut found, number, data_type);
+                            let limit = matches!(node, LogicalPlan::Limit(_))
+                                .then(|| Inferred::of_data_type(DataType::Int64));
+                            let inferred = field.as_ref().map(|field| Inferred::of_field(field)).or(limit);
+                            note(&mut found, number, inferred);
                         }
                         None => unknown = Some(id.clone()),
                     },
@@ -124,7 +154,7 @@ pub(super) fn of_plan(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, Fault
                             && let Ok(element) = element.get_type(&schema)
                         {
                             let list = DataType::List(Arc::new(Field::new("item", element, true)));
-                            note(&mut found, number, Some(list));
+                            note(&mut found, number, Some(Inferred::of_data_type(list)));
                         }
                     }
                     _ => {}
@@ -141,12 +171,12 @@ pub(super) fn of_plan(plan: &LogicalPlan) -> Result<Vec<Option<DataType>>, Fault
 }
 
 /// The first use that has a type decides; others are cast from it.
-fn note(found: &mut Vec<Option<DataType>>, number: usize, data_type: Option<DataType>) {
+fn note(found: &mut Vec<Option<Inferred>>, number: usize, inferred: Option<Inferred>) {
     if found.len() < number {
         found.resize(number, None);
     }
     if found[number - 1].is_none() {
-        found[number - 1] = data_type;
+        found[number - 1] = inferred;
     }
 }
 

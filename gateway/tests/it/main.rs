@@ -22,6 +22,7 @@ mod psql;
 mod raw;
 mod semantics;
 mod sessions;
+mod spatial;
 mod streaming;
 mod support;
 mod tpch;

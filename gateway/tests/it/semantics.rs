@@ -78,7 +78,7 @@ fn cases() -> Vec<Case> {
 }
 
 /// `int4, text = 1 | a ; 2 | NULL`, or `error 22012`.
-async fn outcome(client: &Client, sql: &str) -> String {
+pub async fn outcome(client: &Client, sql: &str) -> String {
     match answer(client, sql).await {
         Ok(answer) => answer,
         Err(error) => match error.code() {

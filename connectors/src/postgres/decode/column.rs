@@ -199,7 +199,7 @@ impl Column {
                 scale,
             },
             Wire::Text(_) => Self::Text(Strings::new()),
-            Wire::Bytea => Self::Bytes(Strings::new()),
+            Wire::Bytea | Wire::Geometry => Self::Bytes(Strings::new()),
             Wire::Date => Self::Date(Values::new()),
             Wire::Timestamp => Self::Timestamp(Values::new()),
             Wire::TimestampTz => Self::TimestampTz(Values::new()),

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBuilder, PrimitiveArray, PrimitiveBuilder, StringArray,
-    StringBuilder,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanArray, BooleanBuilder, PrimitiveArray, PrimitiveBuilder,
+    StringArray, StringBuilder,
 };
 use arrow::datatypes::{ArrowPrimitiveType, DataType, FieldRef, i256};
 
 use super::Outcome;
 use crate::cast::{self, Context};
 use crate::error::FederationError;
+use crate::spatial::Geometry;
 use crate::values::read::value_error;
 
 /// One argument of a call.
@@ -110,6 +111,33 @@ impl Call<'_> {
             argument,
             array: argument.array.as_string(),
         }
+    }
+
+    /// A geometry argument in a row without NULL.
+    ///
+    /// # Errors
+    /// Those of reading its EWKB, which a source may have sent.
+    pub(crate) fn geometry(&self, index: usize, row: usize) -> Result<Geometry, FederationError> {
+        let argument = &self.arguments[index];
+        Geometry::from_ewkb(argument.array.as_binary::<i32>().value(argument.at(row)))
+    }
+
+    /// A column of bytes.
+    pub(crate) fn bytes(
+        &self,
+        mut value: impl FnMut(usize) -> Result<Option<Vec<u8>>, FederationError>,
+    ) -> Outcome {
+        let mut out = BinaryBuilder::new();
+        for row in 0..self.rows {
+            let value = if self.skips(row) { None } else { value(row)? };
+            // a batch's bytes are one buffer, whose places are counted in 31 bits
+            let length = value.as_ref().map_or(0, Vec::len);
+            if out.values_slice().len() + length > i32::MAX as usize {
+                return Err(value_error("54000", "the geometries of one batch are too long"));
+            }
+            out.append_option(value);
+        }
+        Ok(Arc::new(out.finish()))
     }
 
     /// An optional text argument.

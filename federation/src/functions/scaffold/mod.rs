@@ -40,6 +40,7 @@ pub(crate) const BOOL: Kind = Kind::Type(&types::BOOL);
 pub(crate) const BYTEA: Kind = Kind::Type(&types::BYTEA);
 pub(crate) const DATE: Kind = Kind::Type(&types::DATE);
 pub(crate) const FLOAT8: Kind = Kind::Type(&types::FLOAT8);
+pub(crate) const GEOMETRY: Kind = Kind::Type(&types::GEOMETRY);
 pub(crate) const INT2: Kind = Kind::Type(&types::INT2);
 pub(crate) const INT4: Kind = Kind::Type(&types::INT4);
 pub(crate) const INT8: Kind = Kind::Type(&types::INT8);
@@ -192,6 +193,8 @@ fn distance(from: PgType, null: bool, to: Kind) -> Option<u32> {
         (1083, 1186) => Some(3),
         // a literal, preferred as text
         _ if text(from) => Some(if matches!(to, 114 | 3802) { 9 } else { 10 }),
+        // PostGIS casts EWKB implicitly
+        (17, 16380) => Some(4),
         // json and uuid columns may be text in all but name
         (114 | 3802 | 2950, 25) => Some(8),
         (114, 3802) | (3802, 114) => Some(4),

@@ -11,6 +11,7 @@ pub mod number;
 pub mod zone;
 
 use crate::error::{Cause, FederationError};
+use crate::spatial::Geometry;
 
 /// `invalid input syntax for type integer: "x"`.
 pub(crate) fn invalid(type_name: &str, text: &str) -> FederationError {
@@ -51,6 +52,14 @@ pub fn boolean(text: &str) -> Result<bool, FederationError> {
     } else {
         Err(invalid("boolean", text))
     }
+}
+
+/// A `geometry` as EWKB, from well-known text or from EWKB in hexadecimal.
+///
+/// # Errors
+/// 22023 for what is no geometry, 0A000 for one with Z or M.
+pub fn geometry(text: &str) -> Result<Vec<u8>, FederationError> {
+    Geometry::from_text(text).map(|geometry| geometry.ewkb())
 }
 
 #[cfg(test)]
