@@ -1,8 +1,9 @@
 //! A MariaDB server of the tests' own: a throw-away data directory, a free port,
 //! stopped and removed when the last test lets go of it.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -34,6 +35,14 @@ pub struct MariaDbServer {
 
 /// Alive while any test holds it, so that tests running together share one.
 static SHARED: Mutex<Weak<MariaDbServer>> = Mutex::new(Weak::new());
+
+/// A command that has the directory for its temporary files: a server that starts removes what others left, or still
+/// use, in a common one.
+fn own_temporary(program: impl AsRef<OsStr>, directory: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env("TMPDIR", directory);
+    command
+}
 
 impl MariaDbServer {
     /// The server that tests share; each uses a database of its own.
@@ -105,7 +114,7 @@ impl MariaDbServer {
             .tempdir()
             .unwrap();
         let data = directory.path().join("data");
-        run(Command::new(program("mariadb-install-db"))
+        run(own_temporary(program("mariadb-install-db"), directory.path())
             .args([
                 "--no-defaults",
                 "--skip-test-db",
@@ -137,7 +146,7 @@ impl MariaDbServer {
             .append(true)
             .open(directory.join("log"))
             .unwrap();
-        let child = Command::new(program("mariadbd"))
+        let child = own_temporary(program("mariadbd"), directory)
             .arg("--no-defaults")
             .arg(format!("--datadir={}", directory.join("data").display()))
             .arg(format!("--socket={}", directory.join("socket").display()))
