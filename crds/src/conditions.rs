@@ -135,6 +135,8 @@ vocabulary! {
         SecretNotFound,
         /// A Secret lacks the key that is referred to.
         SecretKeyMissing,
+        /// A Secret holds something else than what it is referred to for.
+        SecretInvalid,
         /// The store's certificate could not be verified, or TLS failed otherwise.
         TlsFailed,
         /// A file, directory or bucket does not exist.

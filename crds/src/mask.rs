@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, SecretKeyReference};
+use crate::{Duration, ExportSpec, SecretKeyReference};
 
 /// How a column's values are hidden. Exactly one method.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -25,7 +25,8 @@ pub struct MaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub constant: Option<ConstantMask>,
 
-    /// Replaces every character with `*`, keeping nothing but whether there was a value.
+    /// Replaces every value with `****`, keeping nothing but whether there was one and whether it
+    /// was empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redact: Option<EmptyMask>,
 
@@ -46,11 +47,11 @@ pub struct MaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub phone: Option<PhoneMask>,
 
-    /// Rounds a number.
+    /// Rounds a number, half away from zero.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round: Option<RoundMask>,
 
-    /// Replaces a number with the range it lies in.
+    /// Replaces a number with the range it lies in, as text such as `[20,30)`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket: Option<BucketMask>,
 
@@ -58,7 +59,7 @@ pub struct MaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub truncate: Option<TruncateMask>,
 
-    /// Shifts a time by a number of days that is the same for all rows of one entity.
+    /// Shifts a date or timestamp by a number of days that is the same for all rows of one entity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date_shift: Option<DateShiftMask>,
 
@@ -71,7 +72,7 @@ pub struct MaskSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tokenize: Option<TokenizeMask>,
 
-    /// Keeps the network part of an IP address.
+    /// Keeps the network part of an IP address, such as `192.0.2.0/24`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_prefix: Option<IpPrefixMask>,
 
@@ -97,11 +98,76 @@ pub struct ConstantMask {
     pub value: String,
 }
 
+impl MaskSpec {
+    /// The method that is set, by the name of its field.
+    pub fn method(&self) -> Option<&'static str> {
+        [
+            ("drop", self.drop.is_some()),
+            ("null", self.null.is_some()),
+            ("constant", self.constant.is_some()),
+            ("redact", self.redact.is_some()),
+            ("hmac", self.hmac.is_some()),
+            ("partial", self.partial.is_some()),
+            ("email", self.email.is_some()),
+            ("phone", self.phone.is_some()),
+            ("round", self.round.is_some()),
+            ("bucket", self.bucket.is_some()),
+            ("truncate", self.truncate.is_some()),
+            ("dateShift", self.date_shift.is_some()),
+            ("noise", self.noise.is_some()),
+            ("tokenize", self.tokenize.is_some()),
+            ("ipPrefix", self.ip_prefix.is_some()),
+            ("regexReplace", self.regex_replace.is_some()),
+            ("jsonPath", self.json_path.is_some()),
+        ]
+        .into_iter()
+        .find_map(|(name, set)| set.then_some(name))
+    }
+
+    /// The key of a Secret that the method needs.
+    pub fn key_ref(&self) -> Option<&SecretKeyReference> {
+        let hmac = self.hmac.as_ref().map(|it| &it.key_ref);
+        let date_shift = self.date_shift.as_ref().map(|it| &it.key_ref);
+        let noise = self.noise.as_ref().map(|it| &it.key_ref);
+        let tokenize = self.tokenize.as_ref().map(|it| &it.key_ref);
+        hmac.or(date_shift).or(noise).or(tokenize)
+    }
+}
+
+/// One use of a key by a mask of an Export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskKeyUse<'a> {
+    /// The reference's place, such as `spec.columns[2].mask.hmac.keyRef`.
+    pub field: String,
+    /// The mask's method.
+    pub method: &'static str,
+    /// The key.
+    pub reference: &'a SecretKeyReference,
+}
+
+impl ExportSpec {
+    /// The keys that the masks of the columns need, in the columns' order.
+    pub fn mask_keys(&self) -> Vec<MaskKeyUse<'_>> {
+        let columns = self.columns.iter().flatten().enumerate();
+        columns
+            .filter_map(|(index, column)| {
+                let mask = column.mask.as_deref()?;
+                let (method, reference) = (mask.method()?, mask.key_ref()?);
+                Some(MaskKeyUse {
+                    field: format!("spec.columns[{index}].mask.{method}.keyRef"),
+                    method,
+                    reference,
+                })
+            })
+            .collect()
+    }
+}
+
 /// Keyed hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HmacMask {
-    /// Secret key that holds the hash key.
+    /// Secret key that holds the hash key, of at least 16 bytes.
     pub key_ref: SecretKeyReference,
 
     /// Values of columns with the same domain hash alike, so that they can be joined.
@@ -207,11 +273,12 @@ pub enum TruncateUnit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DateShiftMask {
-    /// Column whose value decides the shift, so that the times of one entity keep their distances.
+    /// Column of the source whose value decides the shift, so that the times of one entity keep
+    /// their distances; it need not be exported. Where it is null the time becomes null.
     #[schemars(length(min = 1, max = 128))]
     pub by: String,
 
-    /// Largest shift in either direction, such as `30d`.
+    /// Largest shift in either direction, in whole days, such as `30d`.
     pub within: Duration,
 
     /// Secret key from which shifts are derived.
@@ -234,7 +301,7 @@ pub struct NoiseMask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenizeMask {
-    /// Secret key that holds 64 bytes of key.
+    /// Secret key that holds 64 bytes of key, such as `hex:` and 128 digits.
     pub key_ref: SecretKeyReference,
 
     /// Values of columns with the same domain give the same token. Default:

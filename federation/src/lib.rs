@@ -16,6 +16,7 @@ mod health;
 mod interrupt;
 mod json;
 mod keeper;
+pub mod mask;
 mod metadata;
 mod parameters;
 mod planner;

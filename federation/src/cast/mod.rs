@@ -10,7 +10,7 @@ mod time;
 
 pub(crate) use numeric::{decimal_to_f64, fit, float_digits, overflow};
 pub(crate) use reading::arrow_interval;
-pub(crate) use text::output;
+pub(crate) use text::{output, print};
 pub(crate) use time::{day_start, timestamp_out_of_range, to_local};
 
 use std::sync::Arc;
