@@ -1,4 +1,6 @@
-//! The rows of an Export: which columns, under which names and types, of which rows.
+//! The rows of an Export: which columns, under which names, types and masks, of which rows.
+
+mod masks;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,11 +17,15 @@ use lakegate_crds::{ColumnSpec, Export, ExportSpec, TableReference};
 
 use crate::Session;
 use crate::error::{Cause, FederationError};
+use crate::mask::MaskKeys;
 use crate::metadata::{DatabaseMetadata, SchemaKind, VIRTUAL_DATABASE};
 use crate::session::SessionIdentity;
 use crate::stream::QueryStream;
 use crate::unserved::first_problem;
 use crate::{Federation, statement};
+
+use self::masks::Masked;
+pub use self::masks::{ColumnMask, ColumnMaskKey};
 
 /// The name under which a query's rows are read.
 const SOURCE_ALIAS: &str = "source";
@@ -33,6 +39,7 @@ pub struct ExportPlan {
     description: String,
     expected_rows: Option<u64>,
     sources: Vec<Option<String>>,
+    masks: Vec<Option<ColumnMask>>,
 }
 
 impl ExportPlan {
@@ -51,6 +58,11 @@ impl ExportPlan {
         &self.sources
     }
 
+    /// For each exported column how it is masked, None of a clear one.
+    pub fn masks(&self) -> &[Option<ColumnMask>] {
+        &self.masks
+    }
+
     /// Starts reading.
     ///
     /// # Errors
@@ -63,16 +75,17 @@ impl ExportPlan {
 impl Federation {
     /// Plans the rows of an Export whose sources are served by this federation.
     /// `source_catalog` is the catalog name of `from.sourceRef`, needed with
-    /// `from.table`.
+    /// `from.table`; `keys` are those of its masks.
     ///
     /// # Errors
-    /// `InvalidExport` naming the field, for unknown or colliding columns and for what
-    /// is not served (masks, above all: an unserved mask must never export clear
-    /// values); the planner's own errors for wrong SQL.
+    /// `InvalidExport` naming the field, for unknown or colliding columns, for masks that
+    /// cannot take their columns, and for what is not served; the planner's own errors for
+    /// wrong SQL.
     pub async fn plan_export(
         self: &Arc<Self>,
         spec: &ExportSpec,
         source_catalog: Option<&str>,
+        keys: &MaskKeys,
     ) -> Result<ExportPlan, FederationError> {
         refuse_unserved(spec)?;
         let identity = SessionIdentity {
@@ -89,21 +102,27 @@ impl Federation {
             None => None,
         };
         let has_condition = condition.is_some();
-        let items = shaped.iter().map(|column| column.item.clone()).collect();
+        let entities = masks::entities(&shaped, &names_of(&available))?;
+        let items = shaped.iter().map(|column| column.item.clone());
+        let items = items.chain(entities).collect();
         let statement = select(items, from, condition)?;
         let description = statement.to_string();
         let plan = session.plan(statement, &[]).await?;
         check_rowwise(&plan)?;
+        let mut domain = format!("query.{}.{}", spec.destination.schema, spec.destination.table);
+        let mut expected_rows = None;
+        if let (Some(table), Some(catalog)) = (&spec.from.table, source_catalog)
+            && let Some(database) = self.metadata().database(catalog)
+        {
+            let schema = schema_of(database, table)?;
+            let found = database
+                .schema(&schema)
+                .and_then(|schema| schema.table(&table.name));
+            expected_rows = found.filter(|_| !has_condition).and_then(|table| table.rows);
+            domain = format!("{catalog}.{schema}.{}", table.name);
+        }
+        let (plan, masks) = masks::masked(plan, &shaped, keys, &domain)?;
         let schema = Session::result_schema(&plan);
-        let expected_rows = match (&spec.from.table, source_catalog) {
-            (Some(table), Some(catalog)) if !has_condition => {
-                self.metadata().database(catalog).and_then(|database| {
-                    let schema = schema_of(database, table).ok()?;
-                    database.schema(&schema)?.table(&table.name)?.rows
-                })
-            }
-            _ => None,
-        };
         let sources = shaped.into_iter().map(|column| column.source).collect();
         Ok(ExportPlan {
             session,
@@ -112,6 +131,7 @@ impl Federation {
             description,
             expected_rows,
             sources,
+            masks,
         })
     }
 }
@@ -170,7 +190,7 @@ fn invalid(field: &str, message: &str) -> FederationError {
 }
 
 /// What the manifest's validation refuses is refused here too: a run may have been
-/// created from a spec that nobody validated, and an unserved mask must not export.
+/// created from a spec that nobody validated, and what is not served must not export.
 fn refuse_unserved(spec: &ExportSpec) -> Result<(), FederationError> {
     match first_problem(&Export::new("export", spec.clone())) {
         Some(problem) => Err(invalid(&problem.field, &problem.message)),
@@ -295,35 +315,42 @@ fn data_type(text: &str, field: &str) -> Result<datafusion::sql::sqlparser::ast:
 }
 
 /// One column of the result.
-struct Shaped {
+struct Shaped<'a> {
     item: SelectItem,
     source: Option<String>,
+    mask: Option<Masked<'a>>,
 }
 
-fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, FederationError> {
-    let names: Vec<&str> = available
+fn names_of(available: &SchemaRef) -> Vec<&str> {
+    available
         .fields()
         .iter()
         .map(|field| field.name().as_str())
-        .collect();
-    let unknown = |field: &str, name: &str| {
-        let near = names
-            .iter()
-            .find(|known| known.to_lowercase() == name.to_lowercase());
-        let near = near
-            .map(|near| format!(" (it is spelt \"{near}\")"))
-            .unwrap_or_default();
-        invalid(
-            field,
-            &format!(
-                "the source has no column \"{name}\"{near}; its columns are {}",
-                names.join(", ")
-            ),
-        )
-    };
+        .collect()
+}
+
+/// The source has no such column.
+fn unknown(names: &[&str], field: &str, name: &str) -> FederationError {
+    let near = names
+        .iter()
+        .find(|known| known.to_lowercase() == name.to_lowercase());
+    let near = near
+        .map(|near| format!(" (it is spelt \"{near}\")"))
+        .unwrap_or_default();
+    invalid(
+        field,
+        &format!(
+            "the source has no column \"{name}\"{near}; its columns are {}",
+            names.join(", ")
+        ),
+    )
+}
+
+fn shape<'a>(spec: &'a ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped<'a>>, FederationError> {
+    let names = names_of(available);
     let mut shaped = Vec::new();
     let mut outputs: BTreeSet<String> = BTreeSet::new();
-    let mut add = |field: &str, output: &str, item: SelectItem, source: Option<String>| {
+    let mut add = |field: &str, output: &str, item, source, mask| {
         // a lake matches names whatever their case, so two that differ in case alone collide
         if !outputs.insert(output.to_lowercase()) {
             return Err(invalid(
@@ -331,7 +358,7 @@ fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, Federa
                 &format!("two exported columns are named \"{output}\"; rename one with as"),
             ));
         }
-        shaped.push(Shaped { item, source });
+        shaped.push(Shaped { item, source, mask });
         Ok(())
     };
     let column_item = |name: &str, output: &str| SelectItem::ExprWithAlias {
@@ -342,7 +369,11 @@ fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, Federa
         (Some(columns), None) => {
             for (index, column) in columns.iter().enumerate() {
                 let field = format!("spec.columns[{index}]");
-                let (expr, source) = column_expression(column, &field, &names, &unknown)?;
+                let (expr, source) = column_expression(column, &field, &names)?;
+                let mask = column.mask.as_deref();
+                if mask.is_some_and(|mask| mask.drop.is_some()) {
+                    continue;
+                }
                 let output = column
                     .output_name()
                     .ok_or_else(|| invalid(&field, "a column needs name, or expression and as"))?;
@@ -364,13 +395,17 @@ fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, Federa
                         alias: quoted(output),
                     },
                     source,
+                    mask.map(|spec| Masked {
+                        field: format!("{field}.mask"),
+                        spec,
+                    }),
                 )?;
             }
         }
         (None, Some(all)) => {
             for (index, name) in all.except.iter().enumerate() {
                 if !names.contains(&name.as_str()) {
-                    return Err(unknown(&format!("spec.allColumns.except[{index}]"), name));
+                    return Err(unknown(&names, &format!("spec.allColumns.except[{index}]"), name));
                 }
             }
             for name in names
@@ -382,6 +417,7 @@ fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, Federa
                     name,
                     column_item(name, name),
                     Some((*name).to_owned()),
+                    None,
                 )?;
             }
         }
@@ -392,16 +428,25 @@ fn shape(spec: &ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped>, Federa
                     name,
                     column_item(name, name),
                     Some((*name).to_owned()),
+                    None,
                 )?;
             }
         }
         _ => return Err(invalid("spec", "set exactly one of columns and allColumns")),
     }
     if shaped.is_empty() {
-        return Err(invalid(
-            "spec.allColumns",
-            "every column is excepted; nothing is left to export",
-        ));
+        let (field, problem) = if spec.columns.is_some() {
+            (
+                "spec.columns",
+                "every column is dropped; nothing is left to export",
+            )
+        } else {
+            (
+                "spec.allColumns",
+                "every column is excepted; nothing is left to export",
+            )
+        };
+        return Err(invalid(field, problem));
     }
     Ok(shaped)
 }
@@ -410,12 +455,11 @@ fn column_expression(
     column: &ColumnSpec,
     field: &str,
     names: &[&str],
-    unknown: &impl Fn(&str, &str) -> FederationError,
 ) -> Result<(Expr, Option<String>), FederationError> {
     match (&column.name, &column.expression) {
         (Some(name), None) => {
             if !names.contains(&name.as_str()) {
-                return Err(unknown(&format!("{field}.name"), name));
+                return Err(unknown(names, &format!("{field}.name"), name));
             }
             Ok((Expr::Identifier(quoted(name)), Some(name.clone())))
         }

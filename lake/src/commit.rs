@@ -217,7 +217,7 @@ impl Committer<'_> {
             .with_timestamp_ms(base.map_or(now, |base| now.max(base.metadata.last_updated_ms() + 1)))
             .with_manifest_list(self.objects().uri(&list_path))
             .with_schema_id(schema.schema_id())
-            .with_summary(self.summary(number, parent.is_some(), &replaced))
+            .with_summary(self.summary(number, parent.is_some(), &replaced)?)
             .build();
         let metadata = builder
             .set_branch_snapshot(snapshot, MAIN_BRANCH)
@@ -363,7 +363,12 @@ impl Committer<'_> {
         Ok(manifest)
     }
 
-    fn summary(&self, number: u64, has_parent: bool, replaced: &[LiveManifest]) -> Summary {
+    fn summary(
+        &self,
+        number: u64,
+        has_parent: bool,
+        replaced: &[LiveManifest],
+    ) -> Result<Summary, LakeError> {
         let files = self.files;
         let mut properties: HashMap<String, String> = self
             .info
@@ -379,6 +384,13 @@ impl Committer<'_> {
         }
         if let Some(uid) = &self.info.export_uid {
             set(summary::EXPORT_UID, uid.clone());
+        }
+        if !files.masks.is_empty() {
+            let masks = serde_json::to_string(&files.masks);
+            set(
+                summary::MASKS,
+                masks.map_err(|error| self.encode("the snapshot's summary", error))?,
+            );
         }
         set(summary::RUN, files.run_id.clone());
         set(summary::ATTEMPT, files.attempt_id.clone());
@@ -412,14 +424,14 @@ impl Committer<'_> {
         ] {
             set(key, "0".to_owned());
         }
-        Summary {
+        Ok(Summary {
             operation: if has_parent {
                 Operation::Overwrite
             } else {
                 Operation::Append
             },
             additional_properties: properties,
-        }
+        })
     }
 
     /// The commit itself.

@@ -3,6 +3,8 @@
 //! None of it decides anything, so whoever finds a committed run without it writes it, an attempt that was not the
 //! winner included.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use iceberg::spec::SnapshotRef;
 use object_store::ObjectStoreExt;
@@ -13,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::commit::relative;
 use crate::error::LakeError;
 use crate::name::LakeTableName;
-use crate::types::WrittenFiles;
+use crate::types::{ColumnMask, WrittenFiles};
 use crate::versions::{TablePaths, Version, Versions, property, summary};
 use crate::writer::hex;
 
@@ -67,6 +69,9 @@ pub struct RunColumn {
     /// Iceberg type; nested ones as JSON.
     pub data_type: serde_json::Value,
     pub required: bool,
+    /// How its values were hidden; absent of a clear column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<ColumnMask>,
 }
 
 /// Writes what is missing of the commit of `snapshot`. `files` are the winner's, when they are at hand.
@@ -149,7 +154,7 @@ fn run_manifest(
     let schema = snapshot
         .schema(&version.metadata)
         .unwrap_or_else(|_| version.schema.clone());
-    let columns = schema
+    let mut columns = schema
         .as_struct()
         .fields()
         .iter()
@@ -159,9 +164,17 @@ fn run_manifest(
                 name: field.name.clone(),
                 data_type: serde_json::to_value(&field.field_type)?,
                 required: field.required,
+                mask: None,
             })
         })
         .collect::<Result<Vec<_>, serde_json::Error>>()?;
+    let schema_hash = hex(&Sha256::digest(serde_json::to_vec(&columns)?));
+    if let Some(masks) = property(snapshot, summary::MASKS) {
+        let mut masks: BTreeMap<String, ColumnMask> = serde_json::from_str(masks)?;
+        for column in &mut columns {
+            column.mask = masks.remove(&column.name);
+        }
+    }
     let text = |key| property(snapshot, key).map(str::to_owned);
     serde_json::to_vec_pretty(&RunManifest {
         run_id: text(summary::RUN).unwrap_or_default(),
@@ -179,7 +192,7 @@ fn run_manifest(
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.size).sum(),
         files,
-        schema_hash: hex(&Sha256::digest(serde_json::to_vec(&columns)?)),
+        schema_hash,
         columns,
     })
 }

@@ -62,7 +62,9 @@ pub use finish::{RunColumn, RunFile, RunManifest};
 pub use lakegate_store::s3::{Patience, S3Error};
 pub use name::LakeTableName;
 pub use table::LakeTable;
-pub use types::{Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions, WrittenFiles};
+pub use types::{
+    ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions, WrittenFiles,
+};
 pub use writer::TableWriter;
 
 use commit::{Committer, relative};

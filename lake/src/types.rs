@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use iceberg::spec::Schema;
 use object_store::path::Path;
+use serde::{Deserialize, Serialize};
 
 use crate::metrics::FileMetrics;
 use crate::name::LakeTableName;
@@ -32,6 +33,31 @@ pub struct Progress {
 /// Called after every batch and every finished file.
 pub type ProgressCallback = Arc<dyn Fn(Progress) + Send + Sync>;
 
+/// How the values of a column were hidden before they came here, as the snapshot and the run manifest record it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ColumnMask {
+    /// The method, as a manifest names it.
+    pub method: String,
+    /// Columns of one domain and key hold the same hash or token for the same value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// `name/key` of the Secret that held the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Tells keys apart and reveals nothing of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
+}
+
+impl ColumnMask {
+    /// Whether the column has bounds in footers and manifests. Of what leaves parts of a text in the clear they would
+    /// show the first and the last where anyone looks.
+    pub(crate) fn has_bounds(&self) -> bool {
+        !matches!(self.method.as_str(), "partial" | "email" | "phone")
+    }
+}
+
 /// How one attempt of a run writes.
 #[derive(Clone)]
 pub struct WriteOptions {
@@ -48,6 +74,8 @@ pub struct WriteOptions {
     pub file_rows: u64,
     /// Bytes after which a file ends, at a row group boundary.
     pub file_bytes: u64,
+    /// The masked columns, by their names in the schema that is written.
+    pub masks: BTreeMap<String, ColumnMask>,
     pub progress: Option<ProgressCallback>,
 }
 
@@ -62,6 +90,7 @@ impl WriteOptions {
             row_group_bytes: 32 * 1024 * 1024,
             file_rows: u64::MAX,
             file_bytes: 256 * 1024 * 1024,
+            masks: BTreeMap::new(),
             progress: None,
         }
     }
@@ -99,6 +128,8 @@ pub struct WrittenFiles {
     pub(crate) attempt_id: String,
     pub(crate) directory: Path,
     pub(crate) files: Vec<WrittenFile>,
+    /// The masked columns, by their names in the table.
+    pub(crate) masks: BTreeMap<String, ColumnMask>,
 }
 
 impl WrittenFiles {

@@ -28,6 +28,8 @@ pub(crate) mod summary {
     pub const VERSION: &str = "lakegate.version";
     /// The attempt's data directory, relative to the table.
     pub const DIRECTORY: &str = "lakegate.data-directory";
+    /// The masked columns as JSON, by name.
+    pub const MASKS: &str = "lakegate.masks";
     pub const ROWS: &str = "added-records";
     pub const BYTES: &str = "added-files-size";
     pub const FILES: &str = "added-data-files";

@@ -1,6 +1,6 @@
 //! Record batches in, Parquet data files out.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -16,6 +16,7 @@ use parquet::arrow::async_writer::{AsyncArrowWriter, AsyncFileWriter};
 use parquet::basic::{Compression as PageCompression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
 use crate::convert::Converter;
@@ -23,7 +24,7 @@ use crate::error::LakeError;
 use crate::metrics::FileMetrics;
 use crate::name::LakeTableName;
 use crate::objects::Objects;
-use crate::types::{Compression, Progress, WriteOptions, WrittenFile, WrittenFiles};
+use crate::types::{ColumnMask, Compression, Progress, WriteOptions, WrittenFile, WrittenFiles};
 use crate::upload::Upload;
 
 /// Rows converted and encoded at a time; DataFusion's batches are of this size.
@@ -156,6 +157,18 @@ impl TableWriter {
         if full { self.finish_file().await } else { Ok(()) }
     }
 
+    /// The masked columns, by their names in the table.
+    fn masks(&self) -> BTreeMap<String, ColumnMask> {
+        let converter = &self.converter;
+        let columns = converter.source.fields().iter().zip(converter.target.fields());
+        columns
+            .filter_map(|(source, target)| {
+                let mask = self.options.masks.get(source.name())?;
+                Some((target.name().clone(), mask.clone()))
+            })
+            .collect()
+    }
+
     fn start_file(&self) -> Result<OpenFile, LakeError> {
         let path = self
             .directory
@@ -171,8 +184,9 @@ impl TableWriter {
             ),
             Compression::Snappy => PageCompression::SNAPPY,
         };
+        let masks = self.masks();
         // What other readers need (see the crate's documentation): version 1.0 pages, page statistics and index.
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder()
             .set_writer_version(WriterVersion::PARQUET_1_0)
             .set_compression(compression)
             .set_dictionary_enabled(true)
@@ -183,10 +197,13 @@ impl TableWriter {
             .set_key_value_metadata(Some(vec![parquet::file::metadata::KeyValue::new(
                 "lakegate.run-id".to_owned(),
                 self.options.run_id.clone(),
-            )]))
-            .build();
+            )]));
+        for (column, _) in masks.iter().filter(|(_, mask)| !mask.has_bounds()) {
+            let path = ColumnPath::from(column.as_str());
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
         let options = ArrowWriterOptions::new()
-            .with_properties(properties)
+            .with_properties(properties.build())
             .with_skip_arrow_metadata(true)
             .with_schema_root("table".to_owned());
         let writer =
@@ -233,6 +250,7 @@ impl TableWriter {
             self.fail().await;
             return Err(error);
         }
+        let masks = self.masks();
         Ok(WrittenFiles {
             table: self.converter.table,
             base: Arc::clone(&self.objects.base),
@@ -241,6 +259,7 @@ impl TableWriter {
             attempt_id: self.options.attempt_id,
             directory: self.directory,
             files: self.finished,
+            masks,
         })
     }
 

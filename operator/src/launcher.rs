@@ -121,10 +121,10 @@ pub enum LaunchFailure {
     },
 
     /// A secret cannot be had.
-    #[error("a secret of DataSource {data_source} cannot be had")]
+    #[error("a secret of {needed_by} cannot be had")]
     Secret {
-        /// Whose connection needs it.
-        data_source: String,
+        /// Whose connection or which field needs it.
+        needed_by: String,
 
         /// Names the secret and what to do.
         source: Box<SecretError>,

@@ -194,13 +194,13 @@ pub fn order(
     }
 }
 
-/// One key of a secret that an order's DataSources refer to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One key of a secret that an order's DataSources or masks refer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretUse<'a> {
-    /// Whose connection needs it.
-    pub data_source: &'a str,
+    /// Whose connection or which field needs it, for people.
+    pub needed_by: String,
 
-    /// Of the DataSource, and so of the secret.
+    /// Of the object that refers to it, and so of the secret.
     pub namespace: &'a str,
 
     /// Of the secret.
@@ -210,27 +210,33 @@ pub struct SecretUse<'a> {
     pub key: &'a str,
 }
 
-/// Every secret that the order's DataSources refer to.
+/// Every secret that the order's DataSources and masks refer to.
 pub fn secret_uses(order: &WorkOrder) -> Vec<SecretUse<'_>> {
     let mut uses = Vec::new();
     for source in order.sources.iter().chain([&order.lake]) {
-        let data_source = source.metadata.name.as_deref().unwrap_or_default();
+        let name = source.metadata.name.as_deref().unwrap_or_default();
         let namespace = source.metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         uses.extend(
             secret_references(&source.spec)
                 .into_iter()
-                .map(|(name, key)| SecretUse {
-                    data_source,
+                .map(|(secret, key)| SecretUse {
+                    needed_by: format!("DataSource {name}"),
                     namespace,
-                    name,
+                    name: secret,
                     key,
                 }),
         );
     }
+    uses.extend(order.spec.mask_keys().into_iter().map(|used| SecretUse {
+        needed_by: format!("Export {} ({})", order.run.export, used.field),
+        namespace: &order.run.namespace,
+        name: &used.reference.name,
+        key: &used.reference.key,
+    }));
     uses
 }
 
-/// The values of the secrets that the order's DataSources refer to.
+/// The values of the secrets that the order's DataSources and masks refer to.
 ///
 /// # Errors
 ///
@@ -238,7 +244,7 @@ pub fn secret_uses(order: &WorkOrder) -> Vec<SecretUse<'_>> {
 pub async fn secrets_of(order: &WorkOrder, secrets: &dyn Secrets) -> Result<SecretBundle, LaunchFailure> {
     let mut bundle = SecretBundle::default();
     for SecretUse {
-        data_source,
+        needed_by,
         namespace,
         name,
         key,
@@ -248,7 +254,7 @@ pub async fn secrets_of(order: &WorkOrder, secrets: &dyn Secrets) -> Result<Secr
             .get(namespace, name, key)
             .await
             .map_err(|source| LaunchFailure::Secret {
-                data_source: data_source.to_owned(),
+                needed_by,
                 source: Box::new(source),
             })?;
         bundle.insert(namespace, name, key, value);
@@ -262,6 +268,7 @@ pub(crate) fn secret_reason(error: &SecretError) -> Reason {
         SecretError::NotFound { .. } => Reason::SecretNotFound,
         SecretError::KeyMissing { .. } => Reason::SecretKeyMissing,
         SecretError::Unavailable { .. } => Reason::ConnectionFailed,
+        SecretError::NotText { .. } => Reason::SecretInvalid,
         _ => Reason::AccessDenied,
     }
 }

@@ -58,7 +58,7 @@ pub struct WorkOrder {
     pub memory_bytes: usize,
 }
 
-/// An order with the values of the secrets that its DataSources refer to: what a child process gets.
+/// An order with the values of the secrets that its DataSources and masks refer to: what a child process gets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {

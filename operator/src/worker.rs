@@ -5,6 +5,7 @@
 //! are computing; as a [`pod`] it ends on the first signal. What it had written by then is no part of any table, because
 //! the only thing that makes it so is the commit. And wherever it runs, it commits nothing after its order's deadline.
 
+mod masking;
 pub mod pod;
 mod report;
 mod secrets;
@@ -277,6 +278,7 @@ async fn attempt(
             ..report_of(&commit)
         });
     }
+    let keys = masking::keys(order, secrets.as_ref()).await?;
     let federation = Federation::new(FederationOptions {
         threads: order.threads.max(1),
         // More readers than threads pay where they wait for the store.
@@ -298,7 +300,7 @@ async fn attempt(
         .filter(|_| order.spec.from.source_ref.is_some())
         .map(catalog_of);
     let planned = federation
-        .plan_export(&order.spec, catalog.as_deref())
+        .plan_export(&order.spec, catalog.as_deref(), &keys)
         .instrument(tracing::info_span!("plan"));
     let plan = match planned.await {
         Ok(plan) => plan,
@@ -398,6 +400,7 @@ async fn copy(
         Compression::Zstd => lakegate_lake::Compression::Zstd,
         Compression::Snappy => lakegate_lake::Compression::Snappy,
     };
+    options.masks = masking::record(plan);
     options.progress = Some(Arc::new(move |written: lakegate_lake::Progress| {
         progress.bytes.store(written.bytes, Ordering::Relaxed);
     }));

@@ -140,25 +140,25 @@ fn one_broken_source_disturbs_no_other() {
 fn what_is_not_served_yet_is_refused() {
     let site = site();
     site.write(
-        "masked.yaml",
+        "lenient.yaml",
         "apiVersion: lakegate.dev/v1alpha1\nkind: DataSource\nmetadata: {name: lake}\nspec: {lake: {directory: {}}}\n---\n\
-         apiVersion: lakegate.dev/v1alpha1\nkind: Export\nmetadata: {name: masked}\nspec:\n  from: {sourceRef: {name: numbers}, table: {schema: default, name: numbers}}\n  columns: [{name: n, mask: {redact: {}}}]\n  schedule: {cron: '@daily', runOnCreate: true}\n  destination: {lakeRef: {name: lake}, schema: public, table: masked}\n",
+         apiVersion: lakegate.dev/v1alpha1\nkind: Export\nmetadata: {name: lenient}\nspec:\n  from: {sourceRef: {name: numbers}, table: {schema: default, name: numbers}}\n  columns: [{name: n, cast: bigint, onCastError: \"Null\"}]\n  schedule: {cron: '@daily', runOnCreate: true}\n  destination: {lakeRef: {name: lake}, schema: public, table: lenient}\n",
     );
     let mut serve = site.serve();
-    serve.expect_log("masked");
+    serve.expect_log("lenient");
     serve.sql_becomes(
         "lakegate",
-        "select ready, reason from lakegate.exports where name = 'masked'",
+        "select ready, reason from lakegate.exports where name = 'lenient'",
         "f|NotImplemented",
     );
     let message = serve
         .sql(
             "lakegate",
-            "select message from lakegate.exports where name = 'masked'",
+            "select message from lakegate.exports where name = 'lenient'",
         )
         .expect("a message");
-    assert!(message.contains("spec.columns[0].mask"), "{message}");
-    let run = site.cli(&["run", "export/masked"]);
+    assert!(message.contains("spec.columns[0].onCastError"), "{message}");
+    let run = site.cli(&["run", "export/lenient"]);
     assert!(!run.status.success(), "a run by hand is refused too");
     assert_eq!(
         serve

@@ -8,6 +8,8 @@ use crate::{
     PostgresSpec, PrimaryEndpoint, RetentionPolicy, ScheduleSpec, schedule, text::excerpt,
 };
 
+const A_DAY: StdDuration = StdDuration::from_hours(24);
+
 pub(super) fn check(resource: &AnyResource) -> Vec<Problem> {
     let mut problems = Vec::new();
     match resource {
@@ -127,6 +129,11 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
         problems.push(Problem::invalid("spec.timeout", "must be at least 1s"));
     }
     let columns = spec.columns.as_deref().unwrap_or_default();
+    for (index, column) in columns.iter().enumerate() {
+        if let Some(mask) = &column.mask {
+            check_mask(mask, &format!("spec.columns[{index}].mask"), problems);
+        }
+    }
 
     // Engines compare names of columns without regard to case.
     let mut outputs: HashMap<String, (usize, Option<&MaskSpec>)> = HashMap::new();
@@ -196,6 +203,50 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
                     format!("\"{key}\" is not exported; a key column must be, masked or not"),
                 ));
             }
+        }
+    }
+}
+
+/// Options that would hide nothing, or other than their user thinks.
+fn check_mask(mask: &MaskSpec, field: &str, problems: &mut Vec<Problem>) {
+    if let Some(partial) = &mask.partial
+        && partial.keep_first.unwrap_or(0) + partial.keep_last.unwrap_or(0) == 0
+    {
+        problems.push(Problem::invalid(
+            format!("{field}.partial"),
+            "keeps no character; set keepFirst or keepLast above 0, or use redact",
+        ));
+    }
+    if let Some(bounds) = mask.bucket.as_ref().and_then(|bucket| bucket.bounds.as_ref())
+        && let Some(index) = bounds.windows(2).position(|pair| pair[1] <= pair[0])
+    {
+        problems.push(Problem::invalid(
+            format!("{field}.bucket.bounds[{}]", index + 1),
+            "must be larger than the one before",
+        ));
+    }
+    if let Some(shift) = &mask.date_shift {
+        let within = shift.within.get();
+        if within < A_DAY || within.as_secs() % A_DAY.as_secs() != 0 || within.subsec_nanos() != 0 {
+            problems.push(Problem::invalid(
+                format!("{field}.dateShift.within"),
+                "must be whole days, at least 1d",
+            ));
+        }
+    }
+    let domains = [
+        ("hmac", mask.hmac.as_ref().and_then(|it| it.domain.as_deref())),
+        (
+            "tokenize",
+            mask.tokenize.as_ref().and_then(|it| it.domain.as_deref()),
+        ),
+    ];
+    for (method, domain) in domains {
+        if domain.is_some_and(|domain| domain.starts_with("lakegate ")) {
+            problems.push(Problem::invalid(
+                format!("{field}.{method}.domain"),
+                "domains that begin with \"lakegate \" are Lakegate's own; name another",
+            ));
         }
     }
 }

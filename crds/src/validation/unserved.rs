@@ -1,8 +1,7 @@
 //! Fields and kinds that the API accepts but no code serves yet.
 //!
-//! A resource that uses one is refused with the reason NotImplemented and starts nothing; above
-//! all, an export with a mask that is not served must never write clear values. Each line goes
-//! when its capability comes.
+//! A resource that uses one is refused with the reason NotImplemented and starts nothing. Each line
+//! goes when its capability comes.
 
 use super::Problem;
 use crate::{
@@ -98,12 +97,6 @@ impl Unserved {
         self.field(spec.from.index.is_some(), "spec.from.index");
         self.field(spec.from.keyspace.is_some(), "spec.from.keyspace");
         for (index, column) in spec.columns.iter().flatten().enumerate() {
-            if column.mask.is_some() {
-                self.add(
-                    format!("spec.columns[{index}].mask"),
-                    "masks are not served by this version yet; remove the column, so that no clear value is exported",
-                );
-            }
             if column.on_cast_error == Some(OnCastError::Null) {
                 self.add(
                     format!("spec.columns[{index}].onCastError"),

@@ -81,12 +81,20 @@ pub(super) fn texts_of(column: &ArrayRef, field: &Field) -> Result<StringArray, 
         DataType::Decimal128(_, scale) => {
             let scale = *scale;
             let values = column.as_primitive::<Decimal128Type>();
-            decimals(values.iter().map(|value| value.map(|value| Decimal::from_i128(value, scale))))
+            decimals(
+                values
+                    .iter()
+                    .map(|value| value.map(|value| Decimal::from_i128(value, scale))),
+            )
         }
         DataType::Decimal256(_, scale) => {
             let scale = *scale;
             let values = column.as_primitive::<Decimal256Type>();
-            decimals(values.iter().map(|value| value.map(|value| Decimal::from_i256(value, scale))))
+            decimals(
+                values
+                    .iter()
+                    .map(|value| value.map(|value| Decimal::from_i256(value, scale))),
+            )
         }
         data_type => cast::print(&column, types::of_data_type(data_type), &context),
     }

@@ -119,7 +119,10 @@ impl Mask {
         let as_text = "set cast: text, or use another method";
         let key = |reference| {
             keys.get(reference).ok_or_else(|| {
-                MaskRefusal::new(format!("{name}.keyRef"), "its key was not loaded; this is a fault of Lakegate")
+                MaskRefusal::new(
+                    format!("{name}.keyRef"),
+                    "its key was not loaded; this is a fault of Lakegate",
+                )
             })
         };
         let only_text = |method: Box<dyn TextMask>| match class {
@@ -137,7 +140,10 @@ impl Mask {
         };
         let only_days = |method| match class {
             Class::Date | Class::Timestamp => Ok((method, same.clone())),
-            _ => wrong_type("dates and timestamps", "cast the column to one, or use another method"),
+            _ => wrong_type(
+                "dates and timestamps",
+                "cast the column to one, or use another method",
+            ),
         };
         let domain = |own: Option<&String>| match own {
             Some(own) if own.starts_with(RESERVED) => Err(MaskRefusal::new(
@@ -168,7 +174,10 @@ impl Mask {
             only_scalars(Method::Hmac(Hash::new(key(&spec.key_ref)?, &domain)))?
         } else if let Some(spec) = &spec.tokenize {
             let domain = domain(spec.domain.as_ref())?;
-            only_scalars(Method::Tokenize(Tokens::new(Arc::clone(key(&spec.key_ref)?), domain)))?
+            only_scalars(Method::Tokenize(Tokens::new(
+                Arc::clone(key(&spec.key_ref)?),
+                domain,
+            )))?
         } else if let Some(spec) = &spec.partial {
             only_text(Box::new(text::partial(spec)?))?
         } else if let Some(spec) = &spec.email {
@@ -192,7 +201,9 @@ impl Mask {
             {
                 return Err(MaskRefusal::new(
                     "round.digits",
-                    format!("the column has {scale} digits after the point, so nothing would be rounded; set fewer"),
+                    format!(
+                        "the column has {scale} digits after the point, so nothing would be rounded; set fewer"
+                    ),
                 ));
             }
             only_numbers(Method::Round(spec.digits))?
@@ -301,8 +312,8 @@ impl Mask {
             Method::Noise(noise) => noise.apply(&cast::normalize(column)?, &texts_of(column, &self.input)?),
             Method::Truncate(unit) => time::truncate(&cast::normalize(column)?, *unit),
             Method::DateShift(shift) => {
-                let (field, entity) =
-                    entity.ok_or_else(|| FederationError::internal("dateShift without the column it shifts by"))?;
+                let (field, entity) = entity
+                    .ok_or_else(|| FederationError::internal("dateShift without the column it shifts by"))?;
                 shift.apply(&cast::normalize(column)?, &texts_of(entity, field)?)
             }
         }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray, StringArray, StringBuilder,
+};
 use arrow::datatypes::{
     DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
 };
@@ -44,7 +46,9 @@ fn changed(
                 let most = i256::from_i128(i128::from(<$native>::MAX));
                 let changed = change(row, i256::from_i128(i128::from(value)), most).to_i128();
                 // within the bounds by what `change` promises
-                changed.and_then(|value| <$native>::try_from(value).ok()).unwrap_or(value)
+                changed
+                    .and_then(|value| <$native>::try_from(value).ok())
+                    .unwrap_or(value)
             })
         };
     }
@@ -58,7 +62,9 @@ fn changed(
         DataType::Decimal128(precision, _) => {
             let most = most_of(*precision);
             each::<Decimal128Type>(column, |row, value| {
-                change(row, i256::from_i128(value), most).to_i128().unwrap_or(value)
+                change(row, i256::from_i128(value), most)
+                    .to_i128()
+                    .unwrap_or(value)
             })
         }
         DataType::Decimal256(precision, _) => {
@@ -121,7 +127,10 @@ impl Buckets {
             (None, Some(bounds)) if !bounds.is_empty() && bounds.is_sorted_by(|one, next| one < next) => {
                 Ok(Self::Bounds(bounds.iter().copied().map(i128::from).collect()))
             }
-            (None, Some(_)) => Err(MaskRefusal::new("bucket.bounds", "each must be larger than the one before")),
+            (None, Some(_)) => Err(MaskRefusal::new(
+                "bucket.bounds",
+                "each must be larger than the one before",
+            )),
             _ => Err(MaskRefusal::new("bucket", "set exactly one of width and bounds")),
         }
     }

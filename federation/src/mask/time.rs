@@ -48,7 +48,8 @@ impl Unit {
         if self.0 == TruncateUnit::Hour {
             return micros.div_euclid(HOUR_MICROS).checked_mul(HOUR_MICROS);
         }
-        self.first_day(micros.div_euclid(DAY_MICROS)).checked_mul(DAY_MICROS)
+        self.first_day(micros.div_euclid(DAY_MICROS))
+            .checked_mul(DAY_MICROS)
     }
 }
 
@@ -103,7 +104,10 @@ impl Shift {
         let within = within.get();
         let days = within.as_secs() / DAY_SECONDS;
         if days == 0 || within != std::time::Duration::from_secs(days * DAY_SECONDS) {
-            return Err(MaskRefusal::new("dateShift.within", "must be whole days, at least 1d"));
+            return Err(MaskRefusal::new(
+                "dateShift.within",
+                "must be whole days, at least 1d",
+            ));
         }
         Ok(Self {
             hash: Hash::new(key, "lakegate dateShift"),
@@ -121,7 +125,11 @@ impl Shift {
         }
     }
 
-    pub(super) fn apply(&self, column: &ArrayRef, entities: &StringArray) -> Result<ArrayRef, FederationError> {
+    pub(super) fn apply(
+        &self,
+        column: &ArrayRef,
+        entities: &StringArray,
+    ) -> Result<ArrayRef, FederationError> {
         // rows of one entity often follow one another
         let last = std::cell::Cell::new(None::<(&str, i64)>);
         let shift = |row: usize| {

@@ -30,7 +30,7 @@ impl Secrets for BundledSecrets {
             return Ok(value.clone());
         }
         let (namespace, name) = (namespace.to_owned(), name.to_owned());
-        let remedy = "it is not among those that the run's DataSources refer to".to_owned();
+        let remedy = "it is not among those that the run's DataSources and masks refer to".to_owned();
         Err(if self.bundle.contains(&namespace, &name) {
             SecretError::KeyMissing {
                 namespace,

@@ -329,9 +329,9 @@ fn exports(all: &mut Vec<(String, Value)>) {
         ),
     );
     let unserved = [Problem::new(
-        "spec.columns[0].mask",
+        "spec.onNewColumn",
         Reason::NotImplemented,
-        "masks are not served by this version yet",
+        "only onNewColumn Drop is served by this version",
     )];
     put(
         "not-served",
