@@ -66,6 +66,8 @@ vocabulary! {
         CatalogSynced,
         /// Export, RetentionPolicy: the newest ended run succeeded.
         LastRunSucceeded,
+        /// Export, abnormal-true: columns that look personal are published in the clear.
+        PersonalDataUnmasked,
         /// ExportRun: ended well.
         Complete,
         /// ExportRun: ended badly.
@@ -207,6 +209,8 @@ vocabulary! {
         MissedSchedule,
         /// A condition of `assert` was not met.
         AssertionFailed,
+        /// A column that is neither masked nor acknowledged looks personal.
+        LooksPersonal,
 
         // retention
         /// A policy acts.

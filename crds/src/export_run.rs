@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{ExportSpec, ResourceReference, Shared};
+use crate::{ExportSpec, PersonalColumnStatus, ResourceReference, Shared};
 
 /// One execution of an Export or of a RetentionPolicy. Created by the schedule, by a token, or by
 /// a person; its spec never changes, and it always ends Complete or Failed.
@@ -283,6 +283,10 @@ pub struct ExportRunStatus {
     /// Iceberg snapshot that the run published, as text because it may not fit a JSON number.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_id: Option<String>,
+
+    /// Columns that look personal and were not masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub personal_columns: Vec<PersonalColumnStatus>,
 
     /// Why the run, or its last attempt, failed.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -48,7 +48,7 @@ pub use duration::{Duration, InvalidDuration};
 pub use export::{
     AllColumns, AssertSpec, ColumnSpec, DeletionPolicy, DestinationSpec, Export, ExportFrom, ExportSpec,
     ExportStatus, IncrementalSpec, KAnonymity, OnCastError, OnNewColumn, PartitionField, PartitionTransform,
-    Profile, RunSummary, SnapshotSummary, TableFormat,
+    PersonalColumnStatus, Profile, RunSummary, SnapshotSummary, TableFormat,
 };
 pub use export_run::{
     CursorRange, ExportRun, ExportRunSpec, ExportRunStatus, FailureStatus, ProgressStatus, RunCause,
@@ -63,8 +63,8 @@ pub use kind::{
 pub use kube;
 pub use mask::{
     BucketMask, ConstantMask, DateShiftMask, EmailMask, EmptyMask, HmacMask, IpPrefixMask, JsonPathMask,
-    MaskSpec, NoiseMask, PartialMask, PhoneMask, RegexReplaceMask, RoundMask, TokenizeMask, TruncateMask,
-    TruncateUnit,
+    MaskKeyUse, MaskSpec, NoiseMask, PartialMask, PhoneMask, RegexReplaceMask, RoundMask, TokenizeMask,
+    TruncateMask, TruncateUnit,
 };
 pub use quantity::{Cpu, InvalidQuantity, Memory};
 pub use retention_policy::{

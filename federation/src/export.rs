@@ -1,5 +1,6 @@
 //! The rows of an Export: which columns, under which names, types and masks, of which rows.
 
+mod combinations;
 mod masks;
 
 use std::collections::BTreeSet;
@@ -24,6 +25,7 @@ use crate::stream::QueryStream;
 use crate::unserved::first_problem;
 use crate::{Federation, statement};
 
+pub use self::combinations::{Anonymity, Combinations};
 use self::masks::Masked;
 pub use self::masks::{ColumnMask, ColumnMaskKey};
 

@@ -41,7 +41,7 @@ pub mod values;
 mod views;
 
 pub use error::{Cause, FederationError, Location};
-pub use export::{ColumnMask, ColumnMaskKey, ExportPlan};
+pub use export::{Anonymity, ColumnMask, ColumnMaskKey, Combinations, ExportPlan};
 pub use extension::{SchemaContext, SchemaExtension};
 pub use federation::Federation;
 pub use health::{SourceHealth, ViewHealth};

@@ -129,7 +129,7 @@ fn step(facts: &Facts<'_>) -> Step {
             if let Ending::Finished(report) = ending {
                 return Step::Done {
                     record,
-                    outcome: Outcome::Complete(*report),
+                    outcome: Outcome::Complete(report.clone()),
                 };
             }
             after_lookup(facts, record, |record| settle(facts, record, *at, ending))
@@ -205,7 +205,7 @@ fn after_lookup(facts: &Facts<'_>, record: Record, absent: impl FnOnce(Record) -
         CommitLookup::NotAsked => Step::LookUpCommit,
         CommitLookup::Found(report) => Step::Done {
             record,
-            outcome: Outcome::Complete(*report),
+            outcome: Outcome::Complete(report.clone()),
         },
         CommitLookup::Absent => absent(record),
         CommitLookup::Unknown(why) => {
@@ -284,7 +284,7 @@ fn settle(facts: &Facts<'_>, record: Record, at: Timestamp, ending: &Ending) -> 
         Ending::Finished(report) => {
             return Step::Done {
                 record,
-                outcome: Outcome::Complete(*report),
+                outcome: Outcome::Complete(report.clone()),
             };
         }
     };

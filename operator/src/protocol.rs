@@ -14,7 +14,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::Timestamp;
-use lakegate_crds::{DataSource, ExportSpec, View};
+use lakegate_crds::{DataSource, ExportSpec, PersonalColumnStatus, View};
 use lakegate_store::SecretValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -225,7 +225,7 @@ impl Phase {
 }
 
 /// What a run published.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Rows read from the source after its filter; absent when an earlier attempt did the work.
@@ -245,6 +245,10 @@ pub struct Report {
 
     /// An earlier attempt of this run had committed already.
     pub already: bool,
+
+    /// Columns that look personal and are neither masked nor acknowledged; unknown of an earlier attempt's work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub personal: Vec<PersonalColumnStatus>,
 }
 
 /// Why an attempt published nothing.

@@ -11,6 +11,7 @@ mod report;
 mod secrets;
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
     process::ExitCode,
@@ -30,7 +31,7 @@ use lakegate_lake::{CommitInfo, Lake, LakeError, Patience, WriteOptions};
 use lakegate_store::{SecretValue, Secrets};
 use tracing::{Instrument as _, field::Empty};
 
-use self::{report::Reporter, secrets::BundledSecrets};
+use self::{masking::Inspection, report::Reporter, secrets::BundledSecrets};
 use crate::{
     clock::{Clock as _, SystemClock},
     decide::count,
@@ -283,7 +284,7 @@ async fn attempt(
         threads: order.threads.max(1),
         // More readers than threads pay where they wait for the store.
         partitions: Some(order.threads.max(order.spec.effective_parallelism())),
-        memory_bytes: order.memory_bytes,
+        memory_bytes: masking::query_memory(order),
         spill_dir: Some(scratch),
         ..FederationOptions::default()
     })
@@ -320,12 +321,15 @@ async fn attempt(
     if let Some(rows) = plan.expected_rows() {
         state.expected.store(rows.saturating_add(1), Ordering::Relaxed);
     }
+    let mut inspection = Inspection::new(order, &plan)?;
     let copying = tracing::info_span!("copy", lakegate.rows = Empty, lakegate.bytes = Empty);
-    let written = copy(order, &lake, &plan, state).instrument(copying.clone()).await;
+    let written = copy(order, &lake, &plan, &mut inspection, state)
+        .instrument(copying.clone())
+        .await;
     copying.record("lakegate.rows", count(state.rows.load(Ordering::Relaxed)));
     copying.record("lakegate.bytes", count(state.bytes.load(Ordering::Relaxed)));
     drop(copying);
-    let written = written?;
+    let (written, summary) = written?;
     // The timer round all this stands still while the machine sleeps; the clock does not.
     if SystemClock.now() >= order.deadline {
         return Err(too_late(order));
@@ -337,7 +341,7 @@ async fn attempt(
         attempt_id: run.attempt_id.clone(),
         export: Some(format!("{}/{}", run.namespace, run.export)),
         export_uid: run.export_uid.clone(),
-        ..CommitInfo::default()
+        summary,
     };
     let commit = lake
         .replace(written, info)
@@ -346,6 +350,7 @@ async fn attempt(
         .map_err(|error| lake_failure(&error))?;
     Ok(Report {
         rows_read: (!commit.already).then_some(rows_read),
+        personal: inspection.personal(),
         ..report_of(&commit)
     })
 }
@@ -387,12 +392,14 @@ async fn attach(
     Ok(first_failure)
 }
 
+/// Writes the rows into files of no table yet; beside them, what the snapshot's summary is to say of the rows.
 async fn copy(
     order: &WorkOrder,
     lake: &Lake,
     plan: &lakegate_federation::ExportPlan,
+    inspection: &mut Inspection,
     state: &Arc<State>,
-) -> Result<lakegate_lake::WrittenFiles, Failure> {
+) -> Result<(lakegate_lake::WrittenFiles, BTreeMap<String, String>), Failure> {
     let destination = &order.spec.destination;
     let progress = Arc::clone(state);
     let mut options = WriteOptions::new(&order.run.uid, &order.run.attempt_id);
@@ -420,14 +427,18 @@ async fn copy(
             .map_err(|error| federation_failure(&error, Stage::Reading))?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|error| federation_failure(&error, Stage::Reading))?;
+            inspection.look_at(&batch)?;
             let rows = batch.num_rows() as u64;
             writer.write(batch).await.map_err(|error| lake_failure(&error))?;
             state.rows.fetch_add(rows, Ordering::Relaxed);
         }
-        Ok(())
+        inspection.verdict()
     };
     match copied.await {
-        Ok(()) => writer.close().await.map_err(|error| lake_failure(&error)),
+        Ok(counted) => {
+            let written = writer.close().await.map_err(|error| lake_failure(&error))?;
+            Ok((written, counted.into_iter().collect()))
+        }
         Err(failure) => {
             if let Err(error) = writer.abort().await {
                 tracing::warn!(

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use destination::{DestinationSpec, PartitionField, PartitionTransform, Profile, TableFormat};
-pub use status::{ExportStatus, RunSummary, SnapshotSummary};
+pub use status::{ExportStatus, PersonalColumnStatus, RunSummary, SnapshotSummary};
 
 use crate::{
     Duration, HistorySpec, MaskSpec, Memory, ResourceReference, ResourceRequirements, RetrySpec,
@@ -166,6 +166,12 @@ pub struct ExportSpec {
     /// Conditions that the exported rows must meet, else nothing is published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assert: Option<AssertSpec>,
+
+    /// Exported columns that look personal and are meant to be exported as they are. A run reports
+    /// those that are neither masked nor named here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 2000), inner(length(min = 1, max = 128)))]
+    pub acknowledge_personal: Vec<String>,
 
     /// What this export is for, for people.
     #[schemars(length(max = 4096))]
@@ -355,7 +361,8 @@ pub enum DeletionPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AssertSpec {
-    /// Every combination of some columns occurs in at least `k` rows.
+    /// Every combination of some columns occurs in at least `k` rows of what is exported; null is
+    /// a value like any other.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub k_anonymity: Option<KAnonymity>,
 }

@@ -57,6 +57,10 @@ pub struct ExportStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotSummary>,
 
+    /// Columns of the published table that look personal and were not masked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub personal_columns: Vec<PersonalColumnStatus>,
+
     /// Runs that failed since the last success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consecutive_failures: Option<i64>,
@@ -64,6 +68,17 @@ pub struct ExportStatus {
     /// Slots that were not run, since the resource was created.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed_runs: Option<i64>,
+}
+
+/// A column that looks personal and was not masked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PersonalColumnStatus {
+    /// Name in the lake table.
+    pub name: String,
+
+    /// What it seems to hold, such as `phone numbers`.
+    pub holds: String,
 }
 
 /// An ended run in short.

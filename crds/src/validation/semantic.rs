@@ -181,6 +181,26 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
         }
     }
 
+    let assertion = spec.assert.as_ref().and_then(|it| it.k_anonymity.as_ref());
+    let quasi = assertion.map(|it| it.quasi.as_slice()).unwrap_or_default();
+    let exported_only = [
+        ("assert.kAnonymity.quasi", quasi),
+        ("acknowledgePersonal", spec.acknowledge_personal.as_slice()),
+    ];
+    for (field, names) in exported_only {
+        for (index, name) in names.iter().enumerate() {
+            if !columns.is_empty() && !outputs.contains_key(&name.to_lowercase()) {
+                let name = excerpt(name);
+                problems.push(Problem::invalid(
+                    format!("spec.{field}[{index}]"),
+                    format!(
+                        "\"{name}\" is not an exported column; name one of spec.columns as it is exported"
+                    ),
+                ));
+            }
+        }
+    }
+
     if let Some(incremental) = &spec.incremental {
         let except = spec
             .all_columns

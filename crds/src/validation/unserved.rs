@@ -111,7 +111,6 @@ impl Unserved {
             );
         }
         self.field(spec.incremental.is_some(), "spec.incremental");
-        self.field(spec.assert.is_some(), "spec.assert");
         let destination = &spec.destination;
         self.field(
             !destination.partition_by.is_empty(),

@@ -15,6 +15,7 @@ mod json;
 mod key;
 mod keyed;
 mod number;
+mod personal;
 mod text;
 mod time;
 
@@ -29,7 +30,8 @@ use arrow::datatypes::{DataType, Field};
 use lakegate_crds::MaskSpec;
 
 pub(crate) use self::function::{mask, null_of};
-pub use self::key::{MaskKey, MaskKeyError, MaskKeys, detokenize};
+pub use self::key::{MaskKey, MaskKeyError, MaskKeys, WrongKey, detokenize};
+pub use self::personal::{Personal, PersonalColumn, PersonalColumns};
 
 use self::canonical::{Class, class_of, texts_of};
 use self::distinct::TextMask;

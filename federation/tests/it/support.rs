@@ -69,6 +69,8 @@ pub struct Recorded {
     pub filters: AtomicUsize,
     pub limits: AtomicUsize,
     pub scans: AtomicUsize,
+    /// The columns of the last scan.
+    pub columns: Mutex<Vec<String>>,
     /// How often the planner asked which filters could be pushed.
     pub asked: AtomicUsize,
 }
@@ -104,6 +106,11 @@ impl TableProvider for RecordingTable {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.recorded.scans.fetch_add(1, Ordering::SeqCst);
         self.recorded.filters.fetch_add(filters.len(), Ordering::SeqCst);
+        let schema = self.schema();
+        let all: Vec<usize> = (0..schema.fields().len()).collect();
+        let read = projection.unwrap_or(&all).iter();
+        *self.recorded.columns.lock().unwrap() =
+            read.map(|index| schema.field(*index).name().clone()).collect();
         self.recorded
             .limits
             .fetch_add(usize::from(limit.is_some()), Ordering::SeqCst);

@@ -8,6 +8,7 @@ mod drop;
 mod evolution;
 mod faults;
 mod faulty;
+mod masks;
 mod proxy;
 mod readers;
 mod reading;

@@ -32,7 +32,7 @@ fn report() -> Report {
         bytes: 99,
         files: 1,
         snapshot_id: 7,
-        already: false,
+        ..Report::default()
     }
 }
 

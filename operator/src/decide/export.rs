@@ -7,14 +7,16 @@ use lakegate_crds::{
     CAUSE_LABEL, ConcurrencyPolicy, DeletionPolicy, EXPORT_LABEL, Export, ExportRun, ExportRunSpec,
     ExportSpec, ExportStatus, ObjectMeta, REQUESTED_AT_ANNOTATION, ResourceReference, RunCause, RunState,
     RunSummary, Shared, SnapshotSummary,
-    conditions::{ConditionStatus, ConditionType, ConditionsMut as _, Reason, time},
+    conditions::{ConditionStatus, ConditionType, ConditionsExt as _, ConditionsMut as _, Reason, time},
 };
 use lakegate_store::{Entry, Key, NoticeType, Problem};
 
 use super::{
     Decision, Effect, Verdict, attention, count,
     deletion::{TableFate, decide_deletion},
-    instant, notice, refusal,
+    instant, notice,
+    personal::personal_columns,
+    refusal,
     run::summarise,
 };
 use crate::{
@@ -135,6 +137,18 @@ pub fn decide_export(observed: ObservedExport<'_>) -> Decision<ExportStatus> {
         message,
         entry.generation,
     );
+    let personal = personal_columns(spec, &status);
+    match &personal {
+        Some(message) => status.conditions.set(
+            now,
+            ConditionType::PersonalDataUnmasked,
+            true,
+            Reason::LooksPersonal,
+            message,
+            entry.generation,
+        ),
+        None => status.conditions.unset(ConditionType::PersonalDataUnmasked),
+    }
     let verdict = refused
         .or_else(|| unreadable.map(|message| Verdict::stalled(Reason::InvalidSpec, message)))
         .unwrap_or_else(|| verdict(&observed, &plan, suspended, schedule.is_some()));
@@ -160,6 +174,17 @@ pub fn decide_export(observed: ObservedExport<'_>) -> Decision<ExportStatus> {
         .into_iter()
         .collect();
     notices.extend(run_news(entry, &before, &status, now));
+    if let Some(message) =
+        personal.filter(|_| !before.conditions.is_true(ConditionType::PersonalDataUnmasked))
+    {
+        notices.push(notice(
+            entry,
+            NoticeType::Warning,
+            Reason::LooksPersonal,
+            message,
+            now,
+        ));
+    }
     let missed = status.missed_runs.unwrap_or(0) - before.missed_runs.unwrap_or(0);
     if missed > 0 {
         let message = format!("{missed} slots of the schedule were passed over");
@@ -342,6 +367,7 @@ pub(super) fn account_for_runs(status: &mut ExportStatus, runs: &[Entry<ExportRu
         if run_status.state() == RunState::Complete {
             status.consecutive_failures = Some(0);
             status.last_successful_time.clone_from(&run_status.finish_time);
+            status.personal_columns.clone_from(&run_status.personal_columns);
             status.snapshot = Some(SnapshotSummary {
                 id: run_status.snapshot_id.clone().unwrap_or_default(),
                 rows: run_status.rows_written,

@@ -7,6 +7,7 @@
 mod deletion;
 mod export;
 mod others;
+mod personal;
 mod run;
 
 use jiff::{SignedDuration, Timestamp};

@@ -402,6 +402,7 @@ fn end(
             status.bytes_written = Some(count(report.bytes));
             status.files = Some(count(report.files));
             status.snapshot_id = Some(report.snapshot_id.to_string());
+            status.personal_columns.clone_from(&report.personal);
             let files = if report.files == 1 { "file" } else { "files" };
             let message = format!(
                 "{} rows, {} bytes in {} {files}",

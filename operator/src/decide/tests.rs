@@ -620,7 +620,7 @@ fn the_life_of_a_run_in_statuses() {
         bytes: 99,
         files: 1,
         snapshot_id: -7,
-        already: false,
+        ..Report::default()
     };
     let done = Work::Ended {
         attempt: 2,
@@ -941,5 +941,65 @@ fn durations_read_well() {
         (5_400_000, "1h30m0s"),
     ] {
         assert_eq!(format_duration(SignedDuration::from_millis(millis)), expected);
+    }
+}
+
+#[test]
+fn columns_that_look_personal_are_a_condition_until_somebody_acts() {
+    let columns = json!([{"name": "id"}, {"name": "email"}, {"name": "tel", "as": "phone"}]);
+    let mut export = export_with(&json!({"allColumns": null, "columns": columns}));
+    let mut run = ended_run("orders-1", "2026-05-11T03:00:00Z", RunState::Complete, "");
+    run.status.as_mut().unwrap().personal_columns =
+        [("email", "e-mail addresses"), ("phone", "phone numbers")]
+            .map(|(name, holds)| lakegate_crds::PersonalColumnStatus {
+                name: name.to_owned(),
+                holds: holds.to_owned(),
+            })
+            .into();
+    let runs = [run];
+    let decide = |export: &Entry<Export>| {
+        decide_export(ObservedExport {
+            runs: &runs,
+            ..observe(export)
+        })
+    };
+    let warned = |decision: &Decision<ExportStatus>| {
+        let notices = decision.notices.iter();
+        notices
+            .filter(|notice| notice.reason == Reason::LooksPersonal)
+            .count()
+    };
+    let decision = decide(&export);
+    assert_eq!(
+        words(&decision.status.conditions),
+        "LastRunSucceeded=True/Succeeded PersonalDataUnmasked=True/LooksPersonal Ready=True/Scheduled"
+    );
+    let message = message_of(&decision.status.conditions, ConditionType::PersonalDataUnmasked);
+    assert!(
+        message.contains("email (e-mail addresses), phone (phone numbers); mask"),
+        "{message}"
+    );
+    assert_eq!(warned(&decision), 1);
+    export.status = Some(decision.status);
+    assert_eq!(warned(&decide(&export)), 0, "it has been told");
+
+    // no run is needed to say that somebody has acted
+    let status = export.status.clone();
+    let columns =
+        json!([{"name": "id"}, {"name": "email", "mask": {"redact": {}}}, {"name": "tel", "as": "phone"}]);
+    for (acknowledged, expected) in [(json!([]), Some("clear: phone (")), (json!(["phone"]), None)] {
+        let mut export = export_with(
+            &json!({"allColumns": null, "columns": columns, "acknowledgePersonal": acknowledged}),
+        );
+        export.status.clone_from(&status);
+        let decision = decide(&export);
+        let condition = decision
+            .status
+            .conditions
+            .find(ConditionType::PersonalDataUnmasked);
+        match expected {
+            Some(text) => assert!(condition.unwrap().message.contains(text)),
+            None => assert!(condition.is_none()),
+        }
     }
 }

@@ -59,7 +59,7 @@ impl FakeSurroundings {
             return Report {
                 already: true,
                 rows_read: None,
-                ..*report
+                ..report.clone()
             };
         }
         let snapshot_id = commits.len() as i64 + 1;
@@ -69,9 +69,9 @@ impl FakeSurroundings {
             bytes: 99,
             files: 1,
             snapshot_id,
-            already: false,
+            ..Report::default()
         };
-        commits.insert(run_uid.to_owned(), report);
+        commits.insert(run_uid.to_owned(), report.clone());
         report
     }
 
@@ -134,7 +134,7 @@ impl Surroundings for FakeSurroundings {
         if *self.lake_is_away.lock().unwrap() {
             return Err("the lake is away".to_owned());
         }
-        Ok(self.commits.lock().unwrap().get(run_uid).copied())
+        Ok(self.commits.lock().unwrap().get(run_uid).cloned())
     }
 
     async fn drop_table(

@@ -17,6 +17,7 @@ mod gitops;
 mod harness;
 mod job;
 mod kubernetes;
+mod masks;
 mod orders;
 mod pod;
 mod process;

@@ -25,7 +25,7 @@ fn child() {
     lakegate_operator::worker::run(std::io::stdin(), std::io::stdout());
 }
 
-fn launcher() -> ProcessLauncher {
+pub fn launcher() -> ProcessLauncher {
     let arguments = [
         "--exact",
         "worker::child",
@@ -99,7 +99,7 @@ pub fn order(directory: &Path, spec: serde_json::Value, attempt: u32) -> WorkOrd
 }
 
 /// The last message of a worker, and how it ended.
-async fn outcome(worker: &mut Worker) -> (Option<WorkerMessage>, String) {
+pub async fn outcome(worker: &mut Worker) -> (Option<WorkerMessage>, String) {
     let mut last = None;
     loop {
         let event = tokio::time::timeout(PATIENCE, worker.events.recv())
@@ -172,10 +172,10 @@ async fn failures_name_the_field_and_say_whether_to_try_again() {
             "spec.columns[0].name",
         ),
         (
-            json!({"columns": [{"name": "email", "mask": {"null": {}}}]}),
+            json!({"columns": [{"name": "id", "mask": {"email": {}}}]}),
             "InvalidSpec",
             true,
-            "spec.columns[0].mask",
+            "spec.columns[0].mask.email",
         ),
         (json!({"where": "nothing = 1"}), "ColumnNotFound", true, "nothing"),
         (

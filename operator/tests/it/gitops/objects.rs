@@ -479,7 +479,7 @@ fn runs(all: &mut Vec<(String, Value)>) {
         bytes: 9000,
         files: 1,
         snapshot_id: 77,
-        already: false,
+        ..Report::default()
     };
     put(
         "complete",
