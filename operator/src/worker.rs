@@ -424,9 +424,9 @@ async fn copy(
     let copied = async {
         let mut batches = plan
             .execute()
-            .map_err(|error| federation_failure(&error, Stage::Reading))?;
+            .map_err(|error| reading_failure(order, &error))?;
         while let Some(batch) = batches.next().await {
-            let batch = batch.map_err(|error| federation_failure(&error, Stage::Reading))?;
+            let batch = batch.map_err(|error| reading_failure(order, &error))?;
             inspection.look_at(&batch)?;
             let rows = batch.num_rows() as u64;
             writer.write(batch).await.map_err(|error| lake_failure(&error))?;
@@ -490,6 +490,8 @@ fn federation_failure(error: &FederationError, stage: Stage) -> Failure {
         Cause::UnknownColumn { .. } => (Reason::ColumnNotFound, planning),
         Cause::DuplicateColumn { .. } => (Reason::ColumnNameConflict, planning),
         Cause::InvalidText { .. } | Cause::OutOfRange { .. } => (Reason::CastFailed, false),
+        // Class 22 are the errors of values.
+        Cause::Value { sqlstate, .. } if !planning && sqlstate.starts_with("22") => (Reason::CastFailed, false),
         Cause::Internal { .. } => (Reason::InternalError, false),
         _ if planning => (Reason::PlanFailed, true),
         _ => (Reason::ReadFailed, false),
@@ -501,26 +503,56 @@ fn federation_failure(error: &FederationError, stage: Stage) -> Failure {
     if stage == Stage::Reading && reason == Reason::CastFailed {
         // Such errors quote the value, as they should to whoever asked the query. A status is read by people who may
         // not see the data.
-        message = format!("a value does not fit: {}", without_quotes(&message));
+        message = format!("a value does not fit: {}", without_quotes(&message, &[]));
     }
     failure(reason, message, terminal)
 }
 
-/// The text with everything between quotes left out.
-fn without_quotes(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut open = None;
-    for character in text.chars() {
-        match open {
-            None if matches!(character, '"' | '\'') => {
-                open = Some(character);
-                kept.push('…');
-            }
-            None => kept.push(character),
-            Some(quote) if quote == character => open = None,
-            Some(_) => {}
-        }
+/// As [`federation_failure`] while rows are read. Where a column is masked no error shows what may be a value: those of
+/// stores quote values, too.
+fn reading_failure(order: &WorkOrder, error: &FederationError) -> Failure {
+    let failure = federation_failure(error, Stage::Reading);
+    let columns = order.spec.columns.as_deref().unwrap_or_default();
+    if columns.iter().all(|column| column.mask.is_none()) {
+        return failure;
     }
+    let names: Vec<&str> = columns
+        .iter()
+        .flat_map(|column| [column.name.as_deref(), column.r#as.as_deref()])
+        .flatten()
+        .collect();
+    Failure {
+        message: without_quotes(&failure.message, &names),
+        ..failure
+    }
+}
+
+/// The text without what stands between its first and its last quote, for a value may hold some itself. Names that are
+/// known stay.
+fn without_quotes(text: &str, names: &[&str]) -> String {
+    let is_quote = |character: char| matches!(character, '"' | '\'');
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find(is_quote) {
+        let (before, quoted) = rest.split_at(open);
+        kept.push_str(before);
+        let name = names
+            .iter()
+            .find(|name| quoted[1..].starts_with(**name) && quoted[1 + name.len()..].starts_with(&quoted[..1]));
+        if let Some(name) = name {
+            let (shown, behind) = quoted.split_at(name.len() + 2);
+            kept.push_str(shown);
+            rest = behind;
+            continue;
+        }
+        kept.push('…');
+        rest = match quoted.rfind(is_quote) {
+            Some(close) if close > 0 => &quoted[close + 1..],
+            _ => "",
+        };
+        break;
+    }
+    kept.push_str(rest);
     kept
 }
 
@@ -540,11 +572,13 @@ mod tests {
                 r#"invalid input syntax for type bigint: "a@x""#,
                 "invalid input syntax for type bigint: …",
             ),
-            ("cannot cast 'it' to \"b\" here", "cannot cast … to … here"),
+            ("cannot cast 'it' to \"b\" here", "cannot cast … here"),
+            ("column \"email\" of row 7: \"a\" b \"c\"!", "column \"email\" of row 7: …!"),
+            ("column \"emails\": x", "column …: x"),
             ("value \"never closed", "value …"),
             ("no quotes", "no quotes"),
         ] {
-            assert_eq!(without_quotes(text), expected);
+            assert_eq!(without_quotes(text, &["id", "email"]), expected);
         }
     }
 

@@ -966,7 +966,7 @@ fn columns_that_look_personal_are_a_condition_until_somebody_acts() {
     let warned = |decision: &Decision<ExportStatus>| {
         let notices = decision.notices.iter();
         notices
-            .filter(|notice| notice.reason == Reason::LooksPersonal)
+            .filter(|notice| notice.reason == Reason::LooksPersonal.as_str())
             .count()
     };
     let decision = decide(&export);
