@@ -41,11 +41,16 @@ impl Hash {
 impl TextMask for Hash {
     fn begin(&self) -> Box<dyn FnMut(&str, &mut String) -> bool + '_> {
         Box::new(|text, out| {
-            for byte in self.of(text) {
-                out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-                out.push(char::from(DIGITS[usize::from(byte & 15)]));
+            let mut digits = [0; 64];
+            for (pair, byte) in digits.chunks_exact_mut(2).zip(self.of(text)) {
+                pair[0] = DIGITS[usize::from(byte >> 4)];
+                pair[1] = DIGITS[usize::from(byte & 15)];
             }
-            true
+            // digits are ASCII
+            std::str::from_utf8(&digits).is_ok_and(|digits| {
+                out.push_str(digits);
+                true
+            })
         })
     }
 }

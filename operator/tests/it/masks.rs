@@ -193,7 +193,7 @@ async fn what_is_wrong_with_a_mask_fails_the_run_with_its_field() {
     people(directory.path(), 3);
     let hmac = |key: &str| json!([{"name": "id"}, {"name": "email", "mask": {"hmac": {"keyRef": {"name": "pii", "key": key}}}}]);
     for (secret, reason, text) in [
-        (("pii", "gone"), "SecretKeyMissing", "\"gone\""),
+        (("pii", "gone"), "SecretKeyMissing", "gone"),
         (("other", "hmac"), "SecretNotFound", "secret other was not found"),
     ] {
         let columns =

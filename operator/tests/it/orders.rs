@@ -163,3 +163,41 @@ async fn no_value_of_a_secret_is_in_an_order_or_in_a_job() {
         assert!(text.contains("shop-db"), "names are");
     }
 }
+
+#[tokio::test]
+async fn keys_of_masks_reach_workers_as_other_secrets_do() {
+    let columns = json!([
+        {"name": "id"},
+        {"name": "email", "mask": {"hmac": {"keyRef": {"name": "pii", "key": "hmac"}}}},
+        {"name": "card", "mask": {"tokenize": {"keyRef": {"name": "pii", "key": "siv"}}}},
+        {"name": "phone", "mask": {"hmac": {"keyRef": {"name": "pii", "key": "hmac"}}}},
+    ]);
+    let order = order(json!({"allColumns": null, "columns": columns}), Vec::new());
+    let masks: Vec<String> = orders::secret_uses(&order)
+        .into_iter()
+        .filter(|used| used.name == "pii")
+        .map(|used| format!("{} {}: {}", used.namespace, used.key, used.needed_by))
+        .collect();
+    assert_eq!(
+        masks,
+        [
+            "default hmac: Export orders (spec.columns[1].mask.hmac.keyRef)",
+            "default siv: Export orders (spec.columns[2].mask.tokenize.keyRef)",
+            "default hmac: Export orders (spec.columns[3].mask.hmac.keyRef)",
+        ]
+    );
+    let now = "2026-05-11T00:00:00Z".parse().unwrap();
+    let job = job_of(&order, &JobOptions::default(), now).unwrap();
+    let volumes = job.spec.unwrap().template.spec.unwrap().volumes.unwrap();
+    let projected = volumes.into_iter().find_map(|volume| volume.projected).unwrap();
+    let mounted: Vec<String> = projected
+        .sources
+        .unwrap()
+        .into_iter()
+        .filter_map(|source| source.secret)
+        .filter(|secret| secret.name == "pii")
+        .flat_map(|secret| secret.items.unwrap())
+        .map(|item| item.path)
+        .collect();
+    assert_eq!(mounted, ["secrets/pii/hmac", "secrets/pii/siv"]);
+}
