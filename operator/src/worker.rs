@@ -422,9 +422,7 @@ async fn copy(
         .map_err(|error| lake_failure(&error))?;
     state.enter(Phase::Copying);
     let copied = async {
-        let mut batches = plan
-            .execute()
-            .map_err(|error| reading_failure(order, &error))?;
+        let mut batches = plan.execute().map_err(|error| reading_failure(order, &error))?;
         while let Some(batch) = batches.next().await {
             let batch = batch.map_err(|error| reading_failure(order, &error))?;
             inspection.look_at(&batch)?;
@@ -491,7 +489,9 @@ fn federation_failure(error: &FederationError, stage: Stage) -> Failure {
         Cause::DuplicateColumn { .. } => (Reason::ColumnNameConflict, planning),
         Cause::InvalidText { .. } | Cause::OutOfRange { .. } => (Reason::CastFailed, false),
         // Class 22 are the errors of values.
-        Cause::Value { sqlstate, .. } if !planning && sqlstate.starts_with("22") => (Reason::CastFailed, false),
+        Cause::Value { sqlstate, .. } if !planning && sqlstate.starts_with("22") => {
+            (Reason::CastFailed, false)
+        }
         Cause::Internal { .. } => (Reason::InternalError, false),
         _ if planning => (Reason::PlanFailed, true),
         _ => (Reason::ReadFailed, false),
@@ -536,9 +536,9 @@ fn without_quotes(text: &str, names: &[&str]) -> String {
     while let Some(open) = rest.find(is_quote) {
         let (before, quoted) = rest.split_at(open);
         kept.push_str(before);
-        let name = names
-            .iter()
-            .find(|name| quoted[1..].starts_with(**name) && quoted[1 + name.len()..].starts_with(&quoted[..1]));
+        let name = names.iter().find(|name| {
+            quoted[1..].starts_with(**name) && quoted[1 + name.len()..].starts_with(&quoted[..1])
+        });
         if let Some(name) = name {
             let (shown, behind) = quoted.split_at(name.len() + 2);
             kept.push_str(shown);
@@ -573,7 +573,10 @@ mod tests {
                 "invalid input syntax for type bigint: …",
             ),
             ("cannot cast 'it' to \"b\" here", "cannot cast … here"),
-            ("column \"email\" of row 7: \"a\" b \"c\"!", "column \"email\" of row 7: …!"),
+            (
+                "column \"email\" of row 7: \"a\" b \"c\"!",
+                "column \"email\" of row 7: …!",
+            ),
             ("column \"emails\": x", "column …: x"),
             ("value \"never closed", "value …"),
             ("no quotes", "no quotes"),
