@@ -1,5 +1,6 @@
 //! Queries of TPC-H and others, compared with the server's own answers.
 
+use datafusion::common::TableReference;
 use serde_json::json;
 use tokio_postgres::SimpleQueryMessage;
 
@@ -56,7 +57,7 @@ async fn the_server_answers_the_same() {
     let admin = server.database("tpch").await;
     admin.batch_execute(LINEITEM).await.unwrap();
     let connector = connector_of(&server, "tpch", json!({})).await;
-    let mut config = SessionConfig::new();
+    let mut config = crate::common::settings();
     // 0.05 is a number of two digits, as in PostgreSQL and in the gateway.
     config.options_mut().sql_parser.parse_float_as_decimal = true;
     let pushing = crate::common::pushing(config);
