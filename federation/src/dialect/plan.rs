@@ -17,7 +17,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
-use super::{lateral, subquery};
+use super::operand::{is_open, is_text};
+use super::{lateral, matching, subquery};
 use crate::cast::Target;
 use crate::functions::{Library, cast, same};
 use crate::types::{self, PgType};
@@ -47,6 +48,7 @@ pub(crate) fn settle(
     if has_open_parameter(&plan)? {
         return Ok(plan);
     }
+    matching::check(&plan)?;
     TypeCoercion::new().analyze(plan, options)
 }
 
@@ -75,7 +77,7 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
                 || matches!(expr, Expr::BinaryExpr(BinaryExpr {
                     op: Operator::IsDistinctFrom | Operator::IsNotDistinctFrom, ..
                 }))
-                || matches!(expr, Expr::ScalarFunction(call) if is_conditional(call.name()) || is_quantified(call.name()))
+                || matches!(expr, Expr::ScalarFunction(call) if is_conditional(call.name()) || quantified(call.name()).is_some())
                 || matches!(expr, Expr::Column(_)) && matches!(plan, LogicalPlan::Sort(_));
             Ok(TreeNodeRecursion::Continue)
         })
@@ -129,13 +131,10 @@ fn is_conditional(name: &str) -> bool {
     matches!(name, "coalesce" | "nullif" | "greatest" | "least")
 }
 
-/// `x = ANY ($1)`.
-fn is_quantified(name: &str) -> bool {
-    name.starts_with("lakegate_any ") || name.starts_with("lakegate_all ")
-}
-
-fn is_open(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), None))
+/// The operator of `x = ANY ($1)`, by the name of its function.
+pub(super) fn quantified(name: &str) -> Option<&str> {
+    name.strip_prefix("lakegate_any ")
+        .or_else(|| name.strip_prefix("lakegate_all "))
 }
 
 /// The type of the expressions that are no string literals; None where it is text, unknown or of several kinds.
@@ -245,7 +244,7 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
             });
             Ok(Transformed::yes(with_type(case, pg_type, schema)))
         }
-        Expr::ScalarFunction(mut call) if is_quantified(call.name()) => {
+        Expr::ScalarFunction(mut call) if quantified(call.name()).is_some() => {
             if let [value, array] = call.args.as_mut_slice()
                 && is_padded(value, schema)
                 && !matches!(array, Expr::Placeholder(_))
@@ -358,10 +357,6 @@ fn bare(expr: &Expr) -> &Expr {
         Expr::Alias(alias) => bare(&alias.expr),
         other => other,
     }
-}
-
-fn is_text(pg_type: PgType) -> bool {
-    matches!(pg_type.base.oid, 18 | 19 | 25 | 1042 | 1043)
 }
 
 /// EXCEPT ALL and INTERSECT ALL count equal rows, which DataFusion's anti and semi joins do not: the rows are
