@@ -4,9 +4,9 @@
 //! binary)` decoded by position straight into Arrow. Every statement runs in a
 //! read-only transaction with pinned settings ([`settings::Settings::begin`]).
 //!
-//! What has an exact Arrow form gets it ([`types`]); everything else, and
-//! numeric without limits, is the server's own text. A value without an exact
-//! form in its column (an infinite date, NaN in a decimal, 24:00:00, an array
+//! What has an exact Arrow form gets it ([`types`]); everything else is the
+//! server's own text. A value without an exact
+//! form in its column (an infinite date, NaN in a numeric, 24:00:00, an array
 //! of two dimensions) is an error that names the column, never another value.
 
 mod blocks;
@@ -115,9 +115,11 @@ impl Connector for PostgresConnector {
 
     async fn discover(&self) -> Result<Vec<TableDescription>, ConnectorError> {
         let (lease, server) = self.begin().await?;
-        let tables = discover::tables(&lease.connection()?.client, &server, &self.discovery)
+        let settings = lease.driver();
+        let client = &lease.connection()?.client;
+        let tables = discover::tables(client, &server, &self.discovery, settings.unconstrained_numeric)
             .await
-            .map_err(|error| failure(lease.driver(), &error))?;
+            .map_err(|error| failure(settings, &error))?;
         lease.release();
         Ok(tables)
     }

@@ -59,6 +59,7 @@ impl Driver for Settings {
         Self {
             server: self.server.at(address),
             database: self.database.clone(),
+            unconstrained_numeric: self.unconstrained_numeric,
         }
     }
 

@@ -430,6 +430,7 @@ mod tests {
                     element: None,
                     composite: name == "row",
                     geometry: false,
+                    numeric_as_text: false,
                     bytewise,
                 },
             )

@@ -549,6 +549,12 @@ fn explain(problem: &Problem) -> String {
             "holds the time 24:00:00, which is not a time of day here; filter such rows out or \
              {AS_TEXT}"
         ),
+        Problem::NumericMisfit {
+            precision: 76,
+            scale: 38,
+        } => "holds a number of more than 38 digits before or behind the point; filter such rows out or set \
+              unconstrainedNumeric: Text in the DataSource"
+            .to_owned(),
         Problem::NumericMisfit { precision, scale } => format!(
             "holds a number that does not fit numeric({precision},{scale}); if the column was \
              altered, it is looked at again at the next discovery"

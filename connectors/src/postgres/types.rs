@@ -73,6 +73,13 @@ pub(super) enum TextForm {
 }
 
 impl Wire {
+    /// A numeric whose digits differ by value: half of those that a decimal has stand behind the point, as in a
+    /// `numeric` without a precision everywhere in Lakegate.
+    const UNCONSTRAINED: Self = Self::Numeric256 {
+        precision: DECIMAL256_MAX_PRECISION,
+        scale: 38,
+    };
+
     pub(super) fn data_type(&self) -> DataType {
         match self {
             Self::Bool => DataType::Boolean,
@@ -166,11 +173,10 @@ impl Wire {
     /// The modifier holds precision and an 11-bit signed scale (numeric.c,
     /// `make_numeric_typmod`; before PostgreSQL 15 the scale was never
     /// negative). Arrow's precision counts every digit above the scale, so a
-    /// scale outside 0..=precision widens it. Exact text where no decimal fits,
-    /// and for a numeric without limits, whose scale differs by value.
+    /// scale outside 0..=precision widens it. Exact text where no decimal fits.
     fn numeric(modifier: i32) -> Self {
         if modifier < 4 {
-            return Self::Text(TextForm::Cast);
+            return Self::UNCONSTRAINED;
         }
         let packed = modifier - 4;
         let precision = (packed >> 16) & 0xFFFF;
@@ -229,6 +235,8 @@ pub(super) struct ColumnFacts {
     pub composite: bool,
     /// PostGIS's `geometry`, whose oid differs by database.
     pub geometry: bool,
+    /// A `numeric` without a precision is read as text.
+    pub numeric_as_text: bool,
     /// Equality of this text is equality of its bytes here and there.
     pub bytewise: bool,
 }
@@ -247,6 +255,7 @@ const ELEMENT: &str = "elementOid";
 const ELEMENT_DOMAIN: &str = "elementIsDomain";
 const COMPOSITE: &str = "composite";
 const GEOMETRY: &str = "geometry";
+const NUMERIC_AS_TEXT: &str = "numericAsText";
 const BYTEWISE: &str = "bytewiseEquality";
 
 impl ColumnFacts {
@@ -256,6 +265,7 @@ impl ColumnFacts {
             (MODIFIER.to_owned(), self.modifier.to_string()),
             (COMPOSITE.to_owned(), self.composite.to_string()),
             (GEOMETRY.to_owned(), self.geometry.to_string()),
+            (NUMERIC_AS_TEXT.to_owned(), self.numeric_as_text.to_string()),
             (BYTEWISE.to_owned(), self.bytewise.to_string()),
         ]);
         if let Some(element) = self.element {
@@ -281,6 +291,7 @@ impl ColumnFacts {
             element,
             composite: flag(COMPOSITE)?,
             geometry: flag(GEOMETRY)?,
+            numeric_as_text: flag(NUMERIC_AS_TEXT)?,
             bytewise: flag(BYTEWISE)?,
         })
     }
@@ -301,14 +312,21 @@ pub(super) struct RemoteColumn {
 
 impl RemoteColumn {
     pub(super) fn new(name: String, facts: &ColumnFacts) -> Self {
+        let scalar = |type_oid| {
+            if type_oid == oid::NUMERIC && facts.modifier < 4 && facts.numeric_as_text {
+                Wire::Text(TextForm::Cast)
+            } else {
+                Wire::scalar(type_oid, facts.modifier)
+            }
+        };
         let (wire, direct) = if let Some(element) = facts.element {
-            let wire = Wire::scalar(element.type_oid, facts.modifier);
+            let wire = scalar(element.type_oid);
             let direct = !element.domain && wire.oid() == element.type_oid;
             (Wire::List(Box::new(wire)), direct)
         } else if facts.geometry {
             (Wire::Geometry, false)
         } else {
-            let wire = Wire::scalar(facts.type_oid, facts.modifier);
+            let wire = scalar(facts.type_oid);
             let direct = wire.oid() == facts.type_oid;
             (wire, direct)
         };
@@ -353,6 +371,7 @@ mod tests {
             element: None,
             composite: false,
             geometry: false,
+            numeric_as_text: false,
             bytewise: false,
         }
     }
@@ -372,7 +391,7 @@ mod tests {
             (modifier(1000, 500), DataType::Utf8),
             (modifier(5, -3), DataType::Decimal128(8, 0)),
             (modifier(3, 5), DataType::Decimal128(5, 5)),
-            (-1, DataType::Utf8),
+            (-1, DataType::Decimal256(76, 38)),
         ];
         for (modifier, expected) in cases {
             let column = RemoteColumn::new("n".into(), &facts(oid::NUMERIC, modifier));
@@ -402,7 +421,29 @@ mod tests {
             (array(oid::INT4, true), "::pg_catalog.int4[]"),
             (array(oid::VARCHAR, true), "::pg_catalog.varchar[]"),
             (array(uuid, false), "::pg_catalog.text[]"),
-            (array(oid::NUMERIC, false), "::pg_catalog.text[]"),
+            (array(oid::NUMERIC, false), ""),
+            (array(oid::NUMERIC, true), "::pg_catalog.numeric[]"),
+            (
+                ColumnFacts {
+                    numeric_as_text: true,
+                    ..array(oid::NUMERIC, false)
+                },
+                "::pg_catalog.text[]",
+            ),
+            (
+                ColumnFacts {
+                    numeric_as_text: true,
+                    ..facts(oid::NUMERIC, -1)
+                },
+                "::pg_catalog.text",
+            ),
+            (
+                ColumnFacts {
+                    numeric_as_text: true,
+                    ..facts(oid::NUMERIC, modifier(76, 38))
+                },
+                "",
+            ),
             (
                 array(oid::MONEY, false),
                 "::pg_catalog.numeric[]::pg_catalog.text[]",

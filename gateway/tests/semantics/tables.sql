@@ -67,7 +67,7 @@ select a.id, b.id from things a join things b on a.i4 = b.i2 + 1 order by 1, 2
 select id, i4 > 1 and n < 3, i4 = 1 or t = 'b' from things order by id
 select id, tm, tm + interval '1 hour' from things order by id
 select id, num from things order by id
---! numeric-columns: int4, text = 1 | 1.5 ; 2 | 2.250 ; 3 | 1000000.000001 ; 4 | NULL
+--! numeric-scale: int4, numeric = 1 | 1.5 ; 2 | 2.25 ; 3 | 1000000.000001 ; 4 | NULL
 select sum(num::numeric), max(num::numeric) from things
 select distinct on (b) b, id from things order by b, id desc
 select id, lag(i4) over (order by id), sum(n) over (order by id) from things order by id
@@ -113,6 +113,51 @@ select id, jb = '{"k": 1}', jb -> 'k', j #>> '{l,0}' from things order by id
 select id, coalesce(c, 'none'), case when b then u end from things order by id
 select u from things union select 'c0eebc99-9c0b-4ef8-bb6d-6bb9bd380a13' order by 1
 select id, num > 1, num + 1 from things order by id
---! numeric-columns: error 42883
+--! numeric-scale: int4, bool, numeric = 1 | t | 2.5 ; 2 | t | 3.25 ; 3 | t | 1000001.000001 ; 4 | NULL | NULL
 select id, iv > '1 hour' from things order by id
 --! interval-columns: int4, bool = 1 | t ; 2 | t ; 3 | t ; 4 | NULL
+-- a numeric without precision, and text beside what is none
+select id from things where num > 1 order by id
+select id from things where num = 1.5 order by id
+select 'a'::text > 1
+select id from things where t < 5
+select id from things where iv = interval '1 day' order by id
+--! interval-columns: error 42883
+select id from things where num between 1 and 3 order by id
+select id from things where num in (1.5, 2) order by id
+select id, case num when 1.5 then 'x' end, coalesce(num, 0), nullif(num, 1.5), greatest(num, 2) from things order by id
+--! numeric-scale: int4, text, numeric, numeric, numeric = 1 | x | 1.5 | NULL | 2 ; 2 | NULL | 2.25 | 2.25 | 2.25 ; 3 | NULL | 1000000.000001 | 1000000.000001 | 1000000.000001 ; 4 | NULL | 0 | NULL | 2
+select sum(num) from things
+select avg(num), min(num), max(num) from things
+--! numeric-scale: numeric, numeric, numeric = 333334.58333366666666666666666666666666666667 | 1.5 | 1000000.000001
+select id from things order by num desc nulls last limit 1
+select id from things a join (values (1.5), (2.25)) b(x) on a.num = b.x order by 1
+select count(distinct num), count(*) from (select num from things union all select num * 1.0 from things) x
+select id from things where num = 1.5::float8 or num = 2.25::float8 order by id
+select num::float8 * 2, num * 0.5::float8 from things where id = 1
+select num, count(*) from things group by num having sum(num) > 2 order by num desc
+--! numeric-scale: numeric, int8 = 1000000.000001 | 1 ; 2.25 | 1
+select round(num, 2), trunc(num), num::int from things order by id
+select id from things where id = t
+select id from things where t in (1, 2)
+select id from things where t between 1 and 2
+select id from things where b = t
+select id from things where t = current_date
+select id from things where t is distinct from 1
+select case when id > 1 then t else id end from things
+select case t when 1 then 2 end from things
+select coalesce(t, 0) from things
+select nullif(t, 0) from things
+select greatest(t, 1) from things
+select t from things union select id from things
+select id from things where t in (select id from things)
+select id from things where id in (select t from things)
+select a.id from things a join things b on a.t = b.id
+select a.id from things a join (select id as t from things) b using (t)
+select t from things intersect select id from things
+select id from things where u = t
+select id from things where t = any (array[1, 2])
+select id, x from longs order by id
+--! numeric-columns: int4, text = 1 | 1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000.000 ; 2 | 2.500
+select id from longs where x > 1
+--! numeric-columns: error 42883

@@ -159,9 +159,17 @@ fn cases() -> Vec<Case> {
         case("numeric(100,3)", DataType::Utf8, TEXT, &["1e90", "0.001"]),
         case(
             "numeric",
-            DataType::Utf8,
-            TEXT,
-            &["0.10", "1e40", "NaN", "Infinity", "-Infinity", &small, "1.000"],
+            DataType::Decimal256(76, 38),
+            "v::numeric(76,38)::text",
+            &[
+                "0.10",
+                "-12345678901234.5678",
+                &nines,
+                &format!("-{nines}"),
+                &small,
+                "1.000",
+                "0",
+            ],
         ),
         case("text", DataType::Utf8, TEXT, &texts),
         case("varchar(20)", DataType::Utf8, TEXT, &texts),
@@ -298,9 +306,10 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "numeric[]",
-            DataType::new_list(DataType::Utf8, true),
-            ELEMENTS,
-            &["{1.5,NaN,NULL,1e50}"],
+            DataType::new_list(DataType::Decimal256(76, 38), true),
+            "CASE WHEN v IS NOT NULL THEN (SELECT coalesce(jsonb_agg(e::numeric(76,38)::text ORDER BY o), '[]')::text \
+             FROM unnest(v) WITH ORDINALITY AS u(e, o)) END",
+            &["{1.5,NULL,-1e37}"],
         ),
         case(
             "text[]",
@@ -485,6 +494,10 @@ async fn what_has_no_exact_form_is_refused() {
         ("time", "'24:00:00'", "24:00:00"),
         ("numeric(10,2)", "'NaN'", "NaN"),
         ("numeric(10,2)[]", "'{1,NaN}'", "NaN"),
+        ("numeric", "'NaN'", "NaN"),
+        ("numeric", "1e38", "unconstrainedNumeric"),
+        ("numeric", "1e-39", "unconstrainedNumeric"),
+        ("numeric[]", "'{1,1e38}'", "unconstrainedNumeric"),
         ("int4[]", "'{{1,2},{3,4}}'", "2 dimensions"),
         ("text[]", "'[0:1]={a,b}'", "begins at index 0"),
         ("date[]", "'{2026-01-01,infinity}'", "infinite date"),
@@ -518,6 +531,40 @@ async fn what_has_no_exact_form_is_refused() {
         let ids = rows(&session, &format!("SELECT id FROM r{number}")).await.1;
         assert_eq!(ids, [[Some("1".to_owned())]]);
     }
+}
+
+#[tokio::test]
+async fn numerics_of_any_length_are_text_where_the_manifest_says_so() {
+    let server = PostgresServer::shared();
+    let admin = server.database("any_length").await;
+    admin
+        .batch_execute(
+            "CREATE TABLE t (id int, n numeric, e numeric[], p numeric(5,2)); \
+             INSERT INTO t VALUES (1, 1e40, '{1.50,NaN}', 1.5), (2, 'NaN', NULL, NULL), (3, 1.000, '{1e-50}', 2)",
+        )
+        .await
+        .unwrap();
+    let connector = connector_of(&server, "any_length", json!({"unconstrainedNumeric": "Text"})).await;
+    let (session, _) = sessions(&connector).await;
+    let (types, values) = rows(&session, "SELECT n, e, p FROM t ORDER BY id").await;
+    assert_eq!(types, ["Utf8", "List(Utf8)", "Decimal128(5, 2)"]);
+    let texts: Vec<Vec<&str>> = values
+        .iter()
+        .map(|row| {
+            row.iter()
+                .map(|value| value.as_deref().unwrap_or("NULL"))
+                .collect()
+        })
+        .collect();
+    let small = format!("[0.{}1]", "0".repeat(49));
+    assert_eq!(
+        texts,
+        [
+            [&format!("1{}", "0".repeat(40)), "[1.50, NaN]", "1.50"],
+            ["NaN", "NULL", "NULL"],
+            ["1.000", &small, "2.00"],
+        ]
+    );
 }
 
 #[tokio::test]
