@@ -58,6 +58,7 @@ impl RemoteShape {
             | Wire::Timestamp
             | Wire::TimestampTz
             | Wire::Time => None,
+            Wire::Interval => Some("intervals are sorted by their length, in which months have 30 days"),
             Wire::Float4 | Wire::Float8 => {
                 Some("zero has two forms, which are sorted here and one in PostgreSQL")
             }

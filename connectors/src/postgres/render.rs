@@ -373,7 +373,7 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
             }
             _ => Err("PostgreSQL ignores trailing blanks of character(n)"),
         },
-        Wire::Text(_) | Wire::Geometry | Wire::Oid | Wire::List(_) => {
+        Wire::Text(_) | Wire::Interval | Wire::Geometry | Wire::Oid | Wire::List(_) => {
             Err("PostgreSQL compares this type by its own rules")
         }
     };

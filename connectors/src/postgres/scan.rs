@@ -545,6 +545,10 @@ fn explain(problem: &Problem) -> String {
             "holds a {kind} beyond the range of 64-bit microseconds since 1970; filter such rows \
              out or {AS_TEXT}"
         ),
+        Problem::LongInterval => format!(
+            "holds an interval whose hours are more than 292 years, beyond 64-bit nanoseconds; filter such rows out \
+             or {AS_TEXT}"
+        ),
         Problem::EndOfDay => format!(
             "holds the time 24:00:00, which is not a time of day here; filter such rows out or \
              {AS_TEXT}"

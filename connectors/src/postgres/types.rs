@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, TimeUnit};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, IntervalUnit, TimeUnit,
+};
 
 /// Type oids of pg_type.dat, fixed since PostgreSQL's beginning.
 pub(super) mod oid {
@@ -24,6 +26,7 @@ pub(super) mod oid {
     pub const TIME: u32 = 1083;
     pub const TIMESTAMP: u32 = 1114;
     pub const TIMESTAMPTZ: u32 = 1184;
+    pub const INTERVAL: u32 = 1186;
     pub const NUMERIC: u32 = 1700;
     pub const UUID: u32 = 2950;
     pub const JSONB: u32 = 3802;
@@ -56,6 +59,7 @@ pub(super) enum Wire {
     Timestamp,
     TimestampTz,
     Time,
+    Interval,
     List(Box<Wire>),
 }
 
@@ -96,6 +100,7 @@ impl Wire {
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
+            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::List(element) => DataType::List(Field::new_list_field(element.data_type(), true).into()),
         }
     }
@@ -119,6 +124,7 @@ impl Wire {
             Self::Timestamp => oid::TIMESTAMP,
             Self::TimestampTz => oid::TIMESTAMPTZ,
             Self::Time => oid::TIME,
+            Self::Interval => oid::INTERVAL,
             Self::List(element) => array_oid(element.oid()),
         }
     }
@@ -143,6 +149,7 @@ impl Wire {
             Self::Timestamp => "timestamp",
             Self::TimestampTz => "timestamptz",
             Self::Time => "time",
+            Self::Interval => "interval",
             Self::List(element) => element.sql_name(),
         }
     }
@@ -166,6 +173,7 @@ impl Wire {
             oid::TIMESTAMP => Self::Timestamp,
             oid::TIMESTAMPTZ => Self::TimestampTz,
             oid::TIME => Self::Time,
+            oid::INTERVAL => Self::Interval,
             _ => Self::Text(TextForm::Cast),
         }
     }
@@ -216,6 +224,7 @@ fn array_oid(element: u32) -> u32 {
         oid::DATE => 1182,
         oid::TIME => 1183,
         oid::TIMESTAMPTZ => 1185,
+        oid::INTERVAL => 1187,
         oid::NUMERIC => 1231,
         // Text, and what is cast to it. An array of arrays is never asked for.
         _ => 1009,

@@ -62,7 +62,6 @@ select u, u = 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11', by from things order by id
 select id from things where u = 'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'
 select id, c, c = 'ab', length(c), c || '|' from things order by id
 select id, iv from things order by id
---! interval-columns: int4, text = 1 | P1D ; 2 | P1MT2H ; 3 | P-1D ; 4 | NULL
 select a.id, b.id from things a join things b on a.i4 = b.i2 + 1 order by 1, 2
 select id, i4 > 1 and n < 3, i4 = 1 or t = 'b' from things order by id
 select id, tm, tm + interval '1 hour' from things order by id
@@ -115,14 +114,12 @@ select u from things union select 'c0eebc99-9c0b-4ef8-bb6d-6bb9bd380a13' order b
 select id, num > 1, num + 1 from things order by id
 --! numeric-scale: int4, bool, numeric = 1 | t | 2.5 ; 2 | t | 3.25 ; 3 | t | 1000001.000001 ; 4 | NULL | NULL
 select id, iv > '1 hour' from things order by id
---! interval-columns: int4, bool = 1 | t ; 2 | t ; 3 | t ; 4 | NULL
 -- a numeric without precision, and text beside what is none
 select id from things where num > 1 order by id
 select id from things where num = 1.5 order by id
 select 'a'::text > 1
 select id from things where t < 5
 select id from things where iv = interval '1 day' order by id
---! interval-columns: error 42883
 select id from things where num between 1 and 3 order by id
 select id from things where num in (1.5, 2) order by id
 select id, case num when 1.5 then 'x' end, coalesce(num, 0), nullif(num, 1.5), greatest(num, 2) from things order by id
@@ -161,3 +158,31 @@ select id, x from longs order by id
 --! numeric-columns: int4, text = 1 | 1000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000.000 ; 2 | 2.500
 select id from longs where x > 1
 --! numeric-columns: error 42883
+select id, iv, iv * 2, iv + interval '1 hour', d + iv, ts - iv from things order by id
+select id from things order by iv desc nulls last, id
+select min(iv), max(iv), sum(iv), avg(iv), count(iv), count(distinct iv) from things
+select iv, count(*) from things group by iv order by iv
+select id, iv = '24 hours', iv between '0' and '1 month', iv in ('1 day', '720:00:00'), extract(epoch from iv) from things order by id
+select a.id, b.id from things a join things b on a.iv = b.iv order by 1, 2
+select id, rank() over (order by iv desc nulls last) from things order by id
+select distinct iv from (select iv from things union all select '24 hours'::interval) x order by iv, iv::text desc
+--! interval-groups: interval = -1 days ; 24:00:00 ; 1 day ; 1 mon 02:00:00 ; NULL
+select iv::text, to_char(iv, 'HH24:MI'), justify_days(iv), coalesce(iv, interval '0') from things order by id
+select coalesce(iv, '0') from things order by id
+--! interval-literals: error 42883
+select array_agg(iv order by iv) from things
+select array_agg(x order by x), min(x), max(x) from (values ('40 days'::interval), ('1 month'), ('-1 month 100 days'), ('1000 hours')) v(x)
+select greatest('40 days'::interval, '1 month'::interval), least('40 days'::interval, '1 month'::interval)
+--! interval-functions: error 0A000
+select '30 days'::interval = any (array['1 month'::interval])
+--! interval-functions: error 0A000
+select greatest('40 days'::interval, '1 month')
+--! interval-literals: error 42883
+select max(x) over () from (values ('40 days'::interval), ('1 month')) v(x)
+--! interval-functions: error 0A000
+select min(x) filter (where x > '1 month'), max(distinct x) from (values ('40 days'::interval), ('1 month'), (null)) v(x)
+select b, min(iv), max(iv) from things group by b having max(iv) > '1 hour' order by 1
+select x, rank() over (order by x), count(*) over (partition by x) from (values ('40 days'::interval), ('1 month'), ('30 days'), ('1000 hours')) v(x) order by x, x::text
+select x, sum(1) over (order by x desc) from (values ('40 days'::interval), ('1 month'), ('1000 hours')) v(x) order by x
+select id, iv in ('24:00:00', '30 days'), iv is distinct from interval '24:00:00', case iv when interval '24:00:00' then 'a day' end from things order by id
+select '30 days'::interval in ('1 day'::interval, '1 month'), nullif('30 days'::interval, '1 month'::interval)

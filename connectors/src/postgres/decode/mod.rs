@@ -40,6 +40,7 @@ pub(super) enum Problem {
     NotANumber,
     OutOfRange(&'static str),
     EndOfDay,
+    LongInterval,
     NumericMisfit {
         precision: u8,
         scale: i32,

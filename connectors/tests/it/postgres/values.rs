@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
 };
 use serde_json::json;
 
@@ -229,9 +230,19 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "interval",
-            DataType::Utf8,
-            TEXT,
-            &["1 mon", "30 days", "-1 year 2 days 03:04:05.678", "0"],
+            DataType::Interval(IntervalUnit::MonthDayNano),
+            "CASE WHEN v IS NOT NULL THEN concat_ws(' ', (extract(year FROM v) * 12 + extract(month FROM v))::int8, \
+             extract(day FROM v)::int8, (extract(hour FROM v) * 3600000000 + extract(minute FROM v) * 60000000 \
+             + extract(microseconds FROM v))::numeric(20,0) * 1000) END",
+            &[
+                "1 mon",
+                "30 days",
+                "-1 year 2 days 03:04:05.678",
+                "0",
+                "-1 mon 1 day -00:00:00.000001",
+                "2562047:47:16.854775",
+                "-178956970 years",
+            ],
         ),
         case(
             "uuid",
@@ -391,6 +402,10 @@ fn text_of(array: &ArrayRef, row: usize) -> Option<String> {
             .as_primitive::<Time64MicrosecondType>()
             .value(row)
             .to_string(),
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
+            format!("{} {} {}", value.months, value.days, value.nanoseconds)
+        }
         DataType::List(_) => {
             let elements = array.as_list::<i32>().value(row);
             let texts: Vec<_> = (0..elements.len()).map(|row| text_of(&elements, row)).collect();
@@ -492,6 +507,7 @@ async fn what_has_no_exact_form_is_refused() {
         ("timestamptz", "'-infinity'", "infinite timestamp with time zone"),
         ("timestamp", "'294276-12-31 23:59:59'", "beyond the range"),
         ("time", "'24:00:00'", "24:00:00"),
+        ("interval", "'2562047:47:16.854776'", "292 years"),
         ("numeric(10,2)", "'NaN'", "NaN"),
         ("numeric(10,2)[]", "'{1,NaN}'", "NaN"),
         ("numeric", "'NaN'", "NaN"),
