@@ -284,7 +284,7 @@ impl ColumnRow {
             element: element.map(|(type_oid, _, domain)| ElementFacts { type_oid, domain }),
             composite: row.is_some_and(|row| row.kind == "c") || type_oid == RECORD,
             geometry: row.is_some_and(|row| row.geometry),
-            numeric_as_text: unconstrained == UnconstrainedNumeric::Text,
+            unconstrained_numeric: unconstrained,
             // A foreign server compares by rules nobody here knows.
             bytewise: [oid::TEXT, oid::VARCHAR, oid::BPCHAR].contains(&type_oid)
                 && self.deterministic

@@ -430,7 +430,7 @@ mod tests {
                     element: None,
                     composite: name == "row",
                     geometry: false,
-                    numeric_as_text: false,
+                    unconstrained_numeric: lakegate_crds::UnconstrainedNumeric::Decimal,
                     bytewise,
                 },
             )

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{
     DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, IntervalUnit, TimeUnit,
 };
+use lakegate_crds::UnconstrainedNumeric;
 
 /// Type oids of pg_type.dat, fixed since PostgreSQL's beginning.
 pub(super) mod oid {
@@ -244,8 +245,7 @@ pub(super) struct ColumnFacts {
     pub composite: bool,
     /// PostGIS's `geometry`, whose oid differs by database.
     pub geometry: bool,
-    /// A `numeric` without a precision is read as text.
-    pub numeric_as_text: bool,
+    pub unconstrained_numeric: UnconstrainedNumeric,
     /// Equality of this text is equality of its bytes here and there.
     pub bytewise: bool,
 }
@@ -274,7 +274,10 @@ impl ColumnFacts {
             (MODIFIER.to_owned(), self.modifier.to_string()),
             (COMPOSITE.to_owned(), self.composite.to_string()),
             (GEOMETRY.to_owned(), self.geometry.to_string()),
-            (NUMERIC_AS_TEXT.to_owned(), self.numeric_as_text.to_string()),
+            (
+                NUMERIC_AS_TEXT.to_owned(),
+                (self.unconstrained_numeric == UnconstrainedNumeric::Text).to_string(),
+            ),
             (BYTEWISE.to_owned(), self.bytewise.to_string()),
         ]);
         if let Some(element) = self.element {
@@ -300,7 +303,11 @@ impl ColumnFacts {
             element,
             composite: flag(COMPOSITE)?,
             geometry: flag(GEOMETRY)?,
-            numeric_as_text: flag(NUMERIC_AS_TEXT)?,
+            unconstrained_numeric: if flag(NUMERIC_AS_TEXT)? {
+                UnconstrainedNumeric::Text
+            } else {
+                UnconstrainedNumeric::Decimal
+            },
             bytewise: flag(BYTEWISE)?,
         })
     }
@@ -322,7 +329,8 @@ pub(super) struct RemoteColumn {
 impl RemoteColumn {
     pub(super) fn new(name: String, facts: &ColumnFacts) -> Self {
         let scalar = |type_oid| {
-            if type_oid == oid::NUMERIC && facts.modifier < 4 && facts.numeric_as_text {
+            let as_text = facts.unconstrained_numeric == UnconstrainedNumeric::Text;
+            if type_oid == oid::NUMERIC && facts.modifier < 4 && as_text {
                 Wire::Text(TextForm::Cast)
             } else {
                 Wire::scalar(type_oid, facts.modifier)
@@ -380,7 +388,7 @@ mod tests {
             element: None,
             composite: false,
             geometry: false,
-            numeric_as_text: false,
+            unconstrained_numeric: UnconstrainedNumeric::Decimal,
             bytewise: false,
         }
     }
@@ -434,21 +442,21 @@ mod tests {
             (array(oid::NUMERIC, true), "::pg_catalog.numeric[]"),
             (
                 ColumnFacts {
-                    numeric_as_text: true,
+                    unconstrained_numeric: UnconstrainedNumeric::Text,
                     ..array(oid::NUMERIC, false)
                 },
                 "::pg_catalog.text[]",
             ),
             (
                 ColumnFacts {
-                    numeric_as_text: true,
+                    unconstrained_numeric: UnconstrainedNumeric::Text,
                     ..facts(oid::NUMERIC, -1)
                 },
                 "::pg_catalog.text",
             ),
             (
                 ColumnFacts {
-                    numeric_as_text: true,
+                    unconstrained_numeric: UnconstrainedNumeric::Text,
                     ..facts(oid::NUMERIC, modifier(76, 38))
                 },
                 "",

@@ -51,7 +51,7 @@ pub enum OnReplicaLag {
 }
 
 /// How `numeric` columns without a precision are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = crate::text::plain_enum)]
 pub enum UnconstrainedNumeric {
     /// As numbers of up to 38 digits before the point and 38 behind it.
