@@ -204,7 +204,10 @@ impl Socket {
 }
 
 fn lost() -> io::Error {
-    io::Error::new(io::ErrorKind::NotConnected, "the connection is not watched any more")
+    io::Error::new(
+        io::ErrorKind::NotConnected,
+        "the connection is not watched any more",
+    )
 }
 
 impl AsyncRead for Socket {
@@ -213,8 +216,7 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_into(context, &mut Space::Buffer(buffer))
-            .map_ok(|_| ())
+        self.poll_into(context, &mut Space::Buffer(buffer)).map_ok(|_| ())
     }
 }
 
@@ -234,5 +236,142 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writable(context)?.poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const MUCH: usize = 4 * FLOW_BYTES;
+
+    async fn pair(outlet: &Outlet) -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (socket, server) = tokio::join!(Socket::connect(address, outlet.clone()), listener.accept());
+        (socket.unwrap(), server.unwrap().0)
+    }
+
+    fn is_watched(socket: &Socket) -> bool {
+        matches!(socket.stream, Stream::Watched { .. })
+    }
+
+    /// What is read next, by the one way or the other; nothing at the end.
+    async fn some(socket: &mut Socket, spare: bool) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(100_000);
+        if spare {
+            poll_fn(|context| socket.poll_fill(context, &mut bytes))
+                .await
+                .unwrap();
+        } else {
+            bytes.resize(100_000, 0);
+            let read = socket.read(&mut bytes).await.unwrap();
+            bytes.truncate(read);
+        }
+        bytes
+    }
+
+    async fn exactly(socket: &mut Socket, count: usize, spare: bool) -> Vec<u8> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            let more = some(socket, spare).await;
+            assert!(!more.is_empty(), "{} of {count}", all.len());
+            all.extend(more);
+        }
+        assert_eq!(all.len(), count);
+        all
+    }
+
+    #[tokio::test]
+    async fn flowing_rows_are_not_watched() {
+        for spare in [true, false] {
+            let outlet = Outlet::default();
+            let (mut socket, mut server) = pair(&outlet).await;
+            let many: Vec<u8> = (0..MUCH).map(|at| (at % 251) as u8).collect();
+
+            // What is not rows does not count.
+            let (read, sent) = tokio::join!(exactly(&mut socket, MUCH, spare), server.write_all(&many));
+            sent.unwrap();
+            assert!(read == many && is_watched(&socket));
+
+            let _rows = outlet.divert();
+            let (read, sent) = tokio::join!(exactly(&mut socket, MUCH, spare), server.write_all(&many));
+            sent.unwrap();
+            assert!(read == many && !is_watched(&socket));
+
+            // The end of the rows, with bytes that follow and without.
+            outlet.close();
+            server.write_all(b"done").await.unwrap();
+            assert_eq!(exactly(&mut socket, 4, spare).await, b"done");
+            assert!(is_watched(&socket));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_the_flow() {
+        for spare in [true, false] {
+            let outlet = Outlet::default();
+            let _rows = outlet.divert();
+            let (mut socket, mut server) = pair(&outlet).await;
+            for _ in 0..2 {
+                let many = vec![7; MUCH];
+                let (read, sent) = tokio::join!(exactly(&mut socket, MUCH, spare), server.write_all(&many));
+                sent.unwrap();
+                assert!(read == many && !is_watched(&socket));
+                let mut none = Vec::with_capacity(10);
+                poll_fn(|context| {
+                    assert!(socket.poll_fill(context, &mut none).is_pending());
+                    if is_watched(&socket) {
+                        Poll::Ready(())
+                    } else {
+                        Poll::Pending
+                    }
+                })
+                .await;
+                server.write_all(b"a").await.unwrap();
+                assert_eq!(exactly(&mut socket, 1, spare).await, b"a");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_and_a_write_while_rows_flow() {
+        for spare in [true, false] {
+            let outlet = Outlet::default();
+            let _rows = outlet.divert();
+            let (mut socket, mut server) = pair(&outlet).await;
+            let many = vec![7; MUCH];
+            let (read, sent) = tokio::join!(exactly(&mut socket, MUCH, spare), server.write_all(&many));
+            sent.unwrap();
+            assert!(read == many && !is_watched(&socket));
+
+            // A reader that waits for a rest is woken when somebody writes.
+            let (mut reader, mut writer) = tokio::io::split(socket);
+            let reading = tokio::spawn(async move {
+                let mut bytes = [0; 10];
+                let read = reader.read(&mut bytes).await.unwrap();
+                (reader, bytes[..read].to_vec())
+            });
+            tokio::task::yield_now().await;
+            writer.write_all(b"ping").await.unwrap();
+            let mut asked = [0; 4];
+            server.read_exact(&mut asked).await.unwrap();
+            assert_eq!(&asked, b"ping");
+            server.write_all(b"pong").await.unwrap();
+            let (reader, read) = reading.await.unwrap();
+            assert_eq!(read, b"pong");
+
+            let mut socket = reader.unsplit(writer);
+            let (read, sent) = tokio::join!(exactly(&mut socket, MUCH, spare), server.write_all(&many));
+            sent.unwrap();
+            assert!(read == many && !is_watched(&socket));
+            drop(server);
+            assert_eq!(some(&mut socket, spare).await, b"");
+        }
     }
 }
