@@ -16,11 +16,13 @@ mod discover;
 mod failure;
 mod grouped;
 mod guard;
+mod outlet;
 mod pool;
 mod render;
 mod scan;
 mod settings;
 mod shared;
+mod socket;
 mod standing;
 mod types;
 

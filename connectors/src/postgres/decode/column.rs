@@ -18,7 +18,7 @@ use arrow::datatypes::{
 };
 
 use super::numeric::{Decimal, unscaled};
-use super::{BATCH_BYTES, Positions, Problem, value_at};
+use super::{BATCH_BYTES, LENGTH_BYTES, Positions, Problem, value_at};
 use crate::postgres::types::Wire;
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's day zero.
@@ -103,19 +103,18 @@ impl<T: Default + Copy> Values<T> {
         positions: Positions<'_>,
         decode: impl Fn(&[u8]) -> Result<T, Problem>,
     ) -> Result<(), Problem> {
-        self.values.reserve(positions.len());
+        let first = self.values.len();
+        self.values.resize(first + positions.len(), T::default());
         // How many of these are in the validity.
         let mut known = 0;
-        for (index, position) in positions.iter().enumerate() {
-            let value = if let Some(bytes) = value_at(data, position)? {
-                decode(bytes)?
+        for (index, (position, value)) in positions.iter().zip(&mut self.values[first..]).enumerate() {
+            if let Some(bytes) = value_at(data, position)? {
+                *value = decode(bytes)?;
             } else {
                 self.validity.append_n_non_nulls(index - known);
                 self.validity.append_null();
                 known = index + 1;
-                T::default()
-            };
-            self.values.push(value);
+            }
         }
         self.validity.append_n_non_nulls(positions.len() - known);
         Ok(())
@@ -150,7 +149,10 @@ impl Strings {
         let mut known = 0;
         for (index, position) in positions.iter().enumerate() {
             if let Some(bytes) = value_at(data, position)? {
-                self.bytes.extend_from_slice(bytes);
+                let rest = &data[position as usize + LENGTH_BYTES..];
+                append_short::<16>(&mut self.bytes, bytes, rest)
+                    .or_else(|| append_short::<48>(&mut self.bytes, bytes, rest))
+                    .unwrap_or_else(|| self.bytes.extend_from_slice(bytes));
             } else {
                 self.validity.append_n_non_nulls(index - known);
                 self.validity.append_null();
@@ -175,6 +177,17 @@ impl Strings {
             self.validity.finish(),
         )
     }
+}
+
+/// Appends a value of up to `N` bytes that `rest` begins with, if that has as many: a
+/// copy of constant size, cut off behind the value, is no call.
+#[inline]
+fn append_short<const N: usize>(bytes: &mut Vec<u8>, value: &[u8], rest: &[u8]) -> Option<()> {
+    let copied = rest.first_chunk::<N>().filter(|_| value.len() <= N)?;
+    let end = bytes.len() + value.len();
+    bytes.extend_from_slice(copied);
+    bytes.truncate(end);
+    Some(())
 }
 
 impl Column {

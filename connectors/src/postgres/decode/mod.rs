@@ -21,6 +21,9 @@ pub(super) const MAX_VALUE_BYTES: usize = 64 * 1024 * 1024;
 /// A batch is handed on once its values take this much, whatever its rows.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
+/// Rows are gone over by row and then by column while they are in the nearest cache.
+const STRETCH_BYTES: usize = 16 * 1024;
+
 /// The type of a protocol message with COPY data; its header is that and an int32
 /// length, which counts itself.
 pub(super) const COPY_DATA: u8 = b'd';
@@ -144,7 +147,12 @@ impl CopyDecoder {
     /// Decodes messages of whole rows; how many bytes of them it went through.
     fn decode(&mut self, chunk: &[u8]) -> Result<usize, DecodeFailure> {
         let mut at = 0;
+        let mut appended = 0;
         while at < chunk.len() && !self.is_full() {
+            if at - appended >= STRETCH_BYTES {
+                self.append_rows(chunk)?;
+                appended = at;
+            }
             let end = message_end(chunk, at)?;
             let decoded = self.find_rows(&chunk[..end], at + MESSAGE_HEADER_BYTES)?;
             at = end;

@@ -2,6 +2,7 @@
 
 mod connection;
 mod discovery;
+mod flow;
 mod joins;
 mod keys;
 mod pushdown;
