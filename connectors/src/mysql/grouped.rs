@@ -8,7 +8,8 @@ use lakegate_crds::ZeroDates;
 use super::constant::constant;
 use super::render::{Answer, RemoteShape, ZERO_DATE};
 use super::types::{RemoteColumn, TextRule, Wire};
-use crate::scan::{AggregateCall, Arithmetic, Asked, Expression, Function, JoinedTable, Rounding, StoreJoin};
+use crate::scan::{AggregateCall, Arithmetic, Asked, Expression, Function, Rounding, StoreJoin};
+use crate::server::{Naming, condition};
 
 /// Digits of a DECIMAL, and those of them behind the point.
 const MAX_DIGITS: u32 = 65;
@@ -33,30 +34,21 @@ impl RemoteShape {
 
     /// The two tables as one.
     pub(super) fn joined(&self, other: &Self, join: &StoreJoin) -> Result<Self, &'static str> {
-        if !other.joined.is_empty() {
-            return Err("tables are joined one after the other");
-        }
-        for (left, right) in &join.on {
-            if let Some(reason) = self.order_refusal(*left).or(other.order_refusal(*right)) {
-                return Err(reason);
-            }
-            if self
-                .columns
-                .get(*left)
-                .is_some_and(|column| column.wire == Wire::Text)
-            {
-                return Err("MySQL compares texts of two columns by a collation of its choice");
-            }
-        }
-        let mut shape = self.clone();
-        shape.joined.push(JoinedTable {
-            schema: other.schema.clone(),
-            name: other.name.clone(),
-            first: self.columns.len(),
-            join: join.clone(),
-        });
-        shape.columns.extend(other.columns.iter().cloned());
-        Ok(shape)
+        let tables = self.with(other, join, |left, right| {
+            let is_text = |column: &RemoteColumn| column.wire == Wire::Text;
+            self.order_refusal(left)
+                .or_else(|| other.order_refusal(right))
+                .or_else(|| {
+                    self.columns
+                        .get(left)
+                        .is_some_and(is_text)
+                        .then_some("MySQL compares texts of two columns by a collation of its choice")
+                })
+        })?;
+        Ok(Self {
+            tables,
+            zero_dates: self.zero_dates,
+        })
     }
 
     fn zero_is_null(&self, column: &RemoteColumn) -> bool {
@@ -225,11 +217,24 @@ impl RemoteShape {
             name: name.clone(),
             wire,
         };
+        // MySQL has no FILTER; rows that do not count have NULL.
+        let counting = |value: String| match &call.filter {
+            Some(filter) => {
+                let mut sql = "CASE WHEN ".to_owned();
+                condition(filter, self, &|index| self.name(index, qualified), &mut sql);
+                format!("{sql} THEN {value} END")
+            }
+            None => value,
+        };
         let Some(argument) = &call.argument else {
-            return Some(answer("COUNT(*)".to_owned(), Wire::Big { unsigned: false }));
+            let rows = match &call.filter {
+                Some(_) => counting("1".to_owned()),
+                None => "*".to_owned(),
+            };
+            return Some(answer(format!("COUNT({rows})"), Wire::Big { unsigned: false }));
         };
         let distinct = if call.distinct { "DISTINCT " } else { "" };
-        let value = self.expression(argument, qualified);
+        let value = counting(self.expression(argument, qualified));
         let (sum, count) = (
             format!("SUM({distinct}{value})"),
             format!("COUNT({distinct}{value})"),

@@ -5,24 +5,29 @@
 //! else is local. Constants mean one thing under the session's pinned settings.
 
 use std::fmt::Write as _;
+use std::ops::Deref;
 
 use datafusion::common::ScalarValue;
 use lakegate_crds::ZeroDates;
 
 use super::constant::{constant, identifier, literal};
 use super::types::{RemoteColumn, TextRule, Wire};
-use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
-use crate::server::{Spelling, condition};
+use crate::scan::{Comparison, GroupOutput, Grouping, Predicate, ScanRequest, Verdict};
+use crate::server::{Naming, Spelling, Tables, conditions};
 
-/// A table as SQL names it, with its columns in the order of its description.
+/// A table, or several that MySQL joins.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RemoteShape {
-    pub schema: String,
-    pub name: String,
-    /// Then those of the joined tables.
-    pub columns: Vec<RemoteColumn>,
-    pub joined: Vec<JoinedTable>,
+    pub tables: Tables<RemoteColumn>,
     pub zero_dates: ZeroDates,
+}
+
+impl Deref for RemoteShape {
+    type Target = Tables<RemoteColumn>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tables
+    }
 }
 
 /// A column of the server's answer.
@@ -47,6 +52,18 @@ impl Spelling for RemoteShape {
 
     fn holds(&self, column: &str) -> String {
         format!("({column} = 1)")
+    }
+}
+
+impl Naming for RemoteShape {
+    type Column = RemoteColumn;
+
+    fn tables(&self) -> &Tables<RemoteColumn> {
+        &self.tables
+    }
+
+    fn identifier(name: &str) -> String {
+        identifier(name)
     }
 }
 
@@ -98,53 +115,16 @@ impl RemoteShape {
                 format!("SELECT {}", columns.join(", "))
             }
         };
-        let _ = write!(
-            sql,
-            " FROM {}.{}",
-            identifier(&self.schema),
-            identifier(&self.name)
-        );
-        if qualified {
-            sql.push_str(" AS t");
-        }
-        let column = |index: usize| self.name(index, qualified);
-        for (position, table) in self.joined.iter().enumerate() {
-            let _ = write!(
-                sql,
-                " {}JOIN {}.{} AS t{} ON ",
-                if table.join.outer { "LEFT " } else { "" },
-                identifier(&table.schema),
-                identifier(&table.name),
-                position + 2
-            );
-            for (position, (left, right)) in table.join.on.iter().enumerate() {
-                let and = if position == 0 { "" } else { " AND " };
-                let _ = write!(sql, "{and}({} = {})", column(*left), column(table.first + right));
-            }
-            for predicate in &table.join.conditions {
-                sql.push_str(" AND ");
-                condition(&predicate.moved(table.first), self, &column, &mut sql);
-            }
-        }
-        for (position, predicate) in request.predicates.iter().enumerate() {
-            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            condition(predicate, self, &column, &mut sql);
-        }
+        self.push_source(request, &mut sql);
         if let Some(grouping) = &request.grouping {
-            for (position, key) in grouping.keys.iter().enumerate() {
-                sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
-                sql.push_str(&column(*key));
-            }
+            self.push_keys(&grouping.keys, qualified, &mut sql);
             let output = |index: usize| self.output(grouping, index, qualified);
-            for (position, predicate) in grouping.having.iter().enumerate() {
-                sql.push_str(if position == 0 { " HAVING " } else { " AND " });
-                condition(predicate, self, &output, &mut sql);
-            }
+            conditions(" HAVING ", &grouping.having, self, &output, &mut sql);
         }
         for (position, key) in request.order.iter().enumerate() {
             sql.push_str(if position == 0 { " ORDER BY " } else { ", " });
             let name = match &request.grouping {
-                None => column(key.column),
+                None => self.name(key.column, qualified),
                 Some(grouping) => self.output(grouping, key.column, qualified),
             };
             // NULL comes first in MySQL, and last when descending.
@@ -178,26 +158,6 @@ impl RemoteShape {
                 .unwrap_or_default(),
             None => String::new(),
         }
-    }
-
-    /// A column as SQL.
-    pub(super) fn name(&self, index: usize, qualified: bool) -> String {
-        let name = self
-            .columns
-            .get(index)
-            .map(|column| identifier(&column.name))
-            .unwrap_or_default();
-        if qualified {
-            format!("{}.{name}", JoinedTable::alias_of(&self.joined, index))
-        } else {
-            name
-        }
-    }
-
-    /// Whether columns need their table's name: several tables have some, and in
-    /// ORDER BY a bare name means an output column first.
-    fn is_qualified(&self, request: &ScanRequest) -> bool {
-        !request.order.is_empty() || !self.joined.is_empty()
     }
 
     /// What the server may be asked.
@@ -392,22 +352,20 @@ mod tests {
             };
             RemoteColumn::new(name.to_owned(), &facts)
         };
+        let columns = vec![
+            column("id", "bigint", ""),
+            column("name", "varchar", "utf8mb4_general_ci"),
+            column("code", "varchar", "utf8mb4_nopad_bin"),
+            column("flag", "bit", ""),
+            column("day", "date", ""),
+            column("place", "point", ""),
+            column("ratio", "double", ""),
+            column("rounded", "double", ""),
+            column("ip", "inet6", ""),
+            column("made", "year", ""),
+        ];
         RemoteShape {
-            schema: "shop".to_owned(),
-            name: "odd`table".to_owned(),
-            columns: vec![
-                column("id", "bigint", ""),
-                column("name", "varchar", "utf8mb4_general_ci"),
-                column("code", "varchar", "utf8mb4_nopad_bin"),
-                column("flag", "bit", ""),
-                column("day", "date", ""),
-                column("place", "point", ""),
-                column("ratio", "double", ""),
-                column("rounded", "double", ""),
-                column("ip", "inet6", ""),
-                column("made", "year", ""),
-            ],
-            joined: Vec::new(),
+            tables: Tables::new("shop".to_owned(), "odd`table".to_owned(), columns),
             zero_dates,
         }
     }

@@ -6,7 +6,8 @@ use arrow::datatypes::DataType;
 use super::constant::constant;
 use super::render::RemoteShape;
 use super::types::{TextForm, Wire, oid};
-use crate::scan::{AggregateCall, Asked, Expression, Function, JoinedTable, Rounding, StoreJoin};
+use crate::scan::{AggregateCall, Asked, Expression, Function, Rounding, StoreJoin};
+use crate::server::{Naming, condition};
 
 impl RemoteShape {
     /// Why the server is not asked.
@@ -20,28 +21,16 @@ impl RemoteShape {
 
     /// The two tables as one.
     pub(super) fn joined(&self, other: &Self, join: &StoreJoin) -> Result<Self, &'static str> {
-        if !other.joined.is_empty() {
-            return Err("tables are joined one after the other");
-        }
-        for (left, right) in &join.on {
-            let refusal = self.distinct_refusal(*left).or(other.distinct_refusal(*right));
-            if let Some(reason) = refusal {
-                return Err(reason);
-            }
+        let tables = self.with(other, join, |left, right| {
             let characters = |shape: &Self, column: usize| shape.columns.get(column)?.characters;
-            if characters(self, *left) != characters(other, *right) {
-                return Err("PostgreSQL ignores trailing blanks of character(n)");
-            }
-        }
-        let mut shape = self.clone();
-        shape.joined.push(JoinedTable {
-            schema: other.schema.clone(),
-            name: other.name.clone(),
-            first: self.columns.len(),
-            join: join.clone(),
-        });
-        shape.columns.extend(other.columns.iter().cloned());
-        Ok(shape)
+            self.distinct_refusal(left)
+                .or_else(|| other.distinct_refusal(right))
+                .or_else(|| {
+                    (characters(self, left) != characters(other, right))
+                        .then_some("PostgreSQL ignores trailing blanks of character(n)")
+                })
+        })?;
+        Ok(Self(tables))
     }
 
     fn order_refusal(&self, column: usize) -> Option<&'static str> {
@@ -159,12 +148,18 @@ impl RemoteShape {
     /// An aggregate with the type of its result.
     pub(super) fn aggregate(&self, call: &AggregateCall, qualified: bool) -> String {
         let distinct = if call.distinct { "DISTINCT " } else { "" };
+        let mut filter = String::new();
+        if let Some(predicate) = &call.filter {
+            filter.push_str(" FILTER (WHERE ");
+            condition(predicate, self, &|index| self.name(index, qualified), &mut filter);
+            filter.push(')');
+        }
         let Some(argument) = &call.argument else {
-            return "pg_catalog.count(*)".to_owned();
+            return format!("pg_catalog.count(*){filter}");
         };
         let value = self.expression(argument, qualified);
-        let sum = format!("pg_catalog.sum({distinct}{value})");
-        let count = format!("pg_catalog.count({distinct}{value})");
+        let sum = format!("pg_catalog.sum({distinct}{value}){filter}");
+        let count = format!("pg_catalog.count({distinct}{value}){filter}");
         match call.function {
             Function::Count => count,
             // An error where it does not fit.
@@ -203,10 +198,10 @@ impl RemoteShape {
                     Some(Wire::Text(_)) => " COLLATE pg_catalog.\"C\"",
                     _ => "",
                 };
-                format!("pg_catalog.{name}({value}{collation})")
+                format!("pg_catalog.{name}({value}{collation}){filter}")
             }
-            Function::Every => format!("pg_catalog.bool_and({value})"),
-            Function::Any => format!("pg_catalog.bool_or({value})"),
+            Function::Every => format!("pg_catalog.bool_and({value}){filter}"),
+            Function::Any => format!("pg_catalog.bool_or({value}){filter}"),
         }
     }
 

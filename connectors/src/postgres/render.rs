@@ -5,23 +5,26 @@
 //! setting of the server and no search path decides what they mean.
 
 use std::fmt::Write as _;
+use std::ops::Deref;
 
 use datafusion::common::ScalarValue;
 
 use super::blocks::Blocks;
 use super::constant::{constant, identifier, literal, quoted};
 use super::types::{RemoteColumn, TextForm, Wire, oid};
-use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
-use crate::server::{Spelling, condition};
+use crate::scan::{Comparison, GroupOutput, Grouping, Predicate, ScanRequest, Verdict};
+use crate::server::{Naming, Spelling, Tables, conditions};
 
-/// A table as SQL names it, with its columns in the order of its description.
+/// A table, or several that PostgreSQL joins.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct RemoteShape {
-    pub schema: String,
-    pub name: String,
-    /// Then those of the joined tables.
-    pub columns: Vec<RemoteColumn>,
-    pub joined: Vec<JoinedTable>,
+pub(super) struct RemoteShape(pub Tables<RemoteColumn>);
+
+impl Deref for RemoteShape {
+    type Target = Tables<RemoteColumn>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 /// A column of the server's answer.
@@ -55,6 +58,23 @@ impl Spelling for RemoteShape {
 
     fn holds(&self, column: &str) -> String {
         column.to_owned()
+    }
+}
+
+impl Naming for RemoteShape {
+    type Column = RemoteColumn;
+
+    fn tables(&self) -> &Tables<RemoteColumn> {
+        self
+    }
+
+    fn identifier(name: &str) -> String {
+        identifier(name)
+    }
+
+    /// Two columns may have two collations, of which none would win.
+    fn joined_by(&self, column: usize, name: String) -> String {
+        self.ordered(column, name)
     }
 }
 
@@ -136,47 +156,7 @@ impl RemoteShape {
             sql.push_str(if position == 0 { " " } else { ", " });
             sql.push_str(&answer.sql);
         }
-        sql.push_str(" FROM ");
-        sql.push_str(&identifier(&self.schema));
-        sql.push('.');
-        sql.push_str(&identifier(&self.name));
-        if qualified {
-            sql.push_str(" AS t");
-        }
-        let column = |index: usize| self.name(index, qualified);
-        for (position, table) in self.joined.iter().enumerate() {
-            let _ = write!(
-                sql,
-                " {}JOIN {}.{} AS t{} ON ",
-                if table.join.outer { "LEFT " } else { "" },
-                identifier(&table.schema),
-                identifier(&table.name),
-                position + 2
-            );
-            for (position, (left, right)) in table.join.on.iter().enumerate() {
-                let (left, right) = (*left, table.first + right);
-                // Two columns may have two collations, of which none would win.
-                let collation = match self.columns.get(left).map(|column| &column.wire) {
-                    Some(Wire::Text(_)) => " COLLATE pg_catalog.\"C\"",
-                    _ => "",
-                };
-                let and = if position == 0 { "" } else { " AND " };
-                let _ = write!(
-                    sql,
-                    "{and}({}{collation} = {}{collation})",
-                    column(left),
-                    column(right)
-                );
-            }
-            for predicate in &table.join.conditions {
-                sql.push_str(" AND ");
-                condition(&predicate.moved(table.first), self, &column, &mut sql);
-            }
-        }
-        for (position, predicate) in request.predicates.iter().enumerate() {
-            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            condition(predicate, self, &column, &mut sql);
-        }
+        self.push_source(request, &mut sql);
         if let Some(blocks) = blocks {
             sql.push_str(if request.predicates.is_empty() {
                 " WHERE "
@@ -186,27 +166,17 @@ impl RemoteShape {
             let _ = write!(sql, "{blocks}");
         }
         if let Some(grouping) = &request.grouping {
-            for (position, key) in grouping.keys.iter().enumerate() {
-                sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
-                sql.push_str(&column(*key));
-            }
+            self.push_keys(&grouping.keys, qualified, &mut sql);
             let output = |index: usize| match grouping.outputs.get(index) {
                 Some(GroupOutput::Aggregate(call)) => self.aggregate(call, qualified),
-                Some(GroupOutput::Key(key)) => column(*key),
+                Some(GroupOutput::Key(key)) => self.name(*key, qualified),
                 None => String::new(),
             };
-            for (position, predicate) in grouping.having.iter().enumerate() {
-                sql.push_str(if position == 0 { " HAVING " } else { " AND " });
-                condition(
-                    predicate,
-                    &Outputs {
-                        shape: self,
-                        grouping,
-                    },
-                    &output,
-                    &mut sql,
-                );
-            }
+            let outputs = Outputs {
+                shape: self,
+                grouping,
+            };
+            conditions(" HAVING ", &grouping.having, &outputs, &output, &mut sql);
             // Nothing else would say that all rows are one group.
             if grouping.keys.is_empty() && grouping.having.is_empty() && answers.is_empty() {
                 sql.push_str(" HAVING true");
@@ -250,26 +220,6 @@ impl RemoteShape {
             Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
             _ => name,
         }
-    }
-
-    /// A column as SQL.
-    pub(super) fn name(&self, index: usize, qualified: bool) -> String {
-        let name = self
-            .columns
-            .get(index)
-            .map(|column| identifier(&column.name))
-            .unwrap_or_default();
-        if qualified {
-            format!("{}.{name}", JoinedTable::alias_of(&self.joined, index))
-        } else {
-            name
-        }
-    }
-
-    /// Whether columns need their table's name: several tables have some, and in
-    /// ORDER BY a bare name means an output column first.
-    fn is_qualified(&self, request: &ScanRequest) -> bool {
-        !request.order.is_empty() || !self.joined.is_empty()
     }
 
     /// The statement that streams those rows.
@@ -434,21 +384,17 @@ mod tests {
                 },
             )
         };
-        RemoteShape {
-            schema: "public".to_owned(),
-            name: "odd\"table".to_owned(),
-            joined: Vec::new(),
-            columns: vec![
-                column("id", oid::INT8, -1, false),
-                column("name", oid::TEXT, -1, true),
-                column("ci", oid::TEXT, -1, false),
-                column("flag", oid::BOOL, -1, false),
-                column("uuid", 2950, -1, false),
-                column("row", 2249, -1, false),
-                column("ratio", oid::FLOAT8, -1, false),
-                column("padded", oid::BPCHAR, 9, true),
-            ],
-        }
+        let columns = vec![
+            column("id", oid::INT8, -1, false),
+            column("name", oid::TEXT, -1, true),
+            column("ci", oid::TEXT, -1, false),
+            column("flag", oid::BOOL, -1, false),
+            column("uuid", 2950, -1, false),
+            column("row", 2249, -1, false),
+            column("ratio", oid::FLOAT8, -1, false),
+            column("padded", oid::BPCHAR, 9, true),
+        ];
+        RemoteShape(Tables::new("public".to_owned(), "odd\"table".to_owned(), columns))
     }
 
     fn request(projection: &[usize], predicates: Vec<Predicate>, limit: Option<usize>) -> ScanRequest {

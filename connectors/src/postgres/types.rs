@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, TimeUnit};
 
+use crate::server::Named;
+
 /// Type oids of pg_type.dat, fixed since PostgreSQL's beginning.
 pub(super) mod oid {
     pub const BOOL: u32 = 16;
@@ -339,6 +341,12 @@ impl RemoteColumn {
                 _ => None,
             },
         }
+    }
+}
+
+impl Named for RemoteColumn {
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 

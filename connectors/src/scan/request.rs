@@ -100,6 +100,8 @@ pub struct AggregateCall {
     pub argument: Option<Expression>,
     /// Only different values count; the argument is then a column.
     pub distinct: bool,
+    /// Only rows that it keeps count: a condition on the table's columns whose verdict was Exact.
+    pub filter: Option<Predicate>,
     /// The type of the answer, whatever the store's own would be.
     pub result: DataType,
 }

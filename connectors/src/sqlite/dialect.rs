@@ -2,15 +2,21 @@
 //!
 //! SQLite compares by storage class first (any text is greater than any number),
 //! and a column may hold any class. A condition is therefore wrapped so that rows
-//! whose value is not of the declared class are *kept*: reading them then fails
-//! with an error that names the row, just as it does without push-down.
+//! whose value is not of the declared class are *kept*, and an answer that does not
+//! hold the value says which column has one: reading it then fails, just as it does
+//! without push-down.
 
 use std::fmt::Write as _;
+use std::ops::Deref;
 
 use datafusion::common::ScalarValue;
 
 use super::types::ColumnKind;
-use crate::scan::{Asked, Comparison, Expression, Function, GroupOutput, Predicate, ScanRequest, Verdict};
+use crate::scan::{
+    Asked, Comparison, Expression, Function, GroupOutput, JoinedTable, Predicate, ScanRequest, StoreJoin,
+    Verdict,
+};
+use crate::server::Tables;
 
 /// A constant, bound as a parameter: SQLite's own reading of a decimal literal is
 /// not always the nearest float.
@@ -24,15 +30,16 @@ pub(super) enum Parameter {
 /// What the dialect knows about a column.
 #[derive(Debug, Clone)]
 pub(super) struct SqliteColumn {
+    pub name: String,
     pub kind: ColumnKind,
     /// SQLite itself enforces the class: a rowid alias, or a STRICT table.
     pub enforced: bool,
 }
 
-/// A table as the dialect sees it.
+/// A table as the dialect sees it, or several that SQLite joins.
 #[derive(Debug, Clone)]
 pub(super) struct SqliteLayout {
-    pub columns: Vec<SqliteColumn>,
+    pub tables: Tables<SqliteColumn>,
     /// A view's columns have neither a sure class nor a sure collation.
     pub view: bool,
     /// A name that reads the rowid, where there is one.
@@ -43,6 +50,14 @@ pub(super) struct SqliteLayout {
 
 /// SQLite takes 32766 parameters; far shorter lists are no longer worth sending.
 const MAX_LIST: usize = 1000;
+
+impl Deref for SqliteLayout {
+    type Target = Tables<SqliteColumn>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tables
+    }
+}
 
 impl SqliteLayout {
     pub fn verdict(&self, predicate: &Predicate) -> Verdict {
@@ -128,6 +143,57 @@ impl SqliteLayout {
         }
     }
 
+    /// The two tables as one.
+    ///
+    /// # Errors
+    /// The reason why they are joined here.
+    pub fn joined(&self, other: &Self, join: &StoreJoin) -> Result<Self, &'static str> {
+        let tables = self.with(other, join, |left, right| {
+            self.sort_refusal(left).or_else(|| other.sort_refusal(right))
+        })?;
+        Ok(Self {
+            tables,
+            view: false,
+            rowid: None,
+            utf8: self.utf8,
+        })
+    }
+
+    /// The columns that a condition of the request compares, that may hold values of
+    /// another class, and that the answer does not hold themselves.
+    fn unread(&self, request: &ScanRequest) -> Vec<usize> {
+        let of_joins = self.joined.iter().flat_map(|table| {
+            let moved = table.join.conditions.iter();
+            moved.map(|predicate| predicate.moved(table.first))
+        });
+        let outputs = request.grouping.iter().flat_map(|grouping| &grouping.outputs);
+        let of_aggregates = outputs.filter_map(|output| match output {
+            GroupOutput::Aggregate(call) => call.filter.clone(),
+            GroupOutput::Key(_) => None,
+        });
+        let mut columns: Vec<usize> = request
+            .predicates
+            .iter()
+            .cloned()
+            .chain(of_joins)
+            .chain(of_aggregates)
+            .flat_map(|predicate| compared(&predicate))
+            .filter(|column| {
+                let is_read = request.grouping.is_none() && request.projection.contains(column);
+                !is_read && self.columns.get(*column).is_some_and(|column| !column.enforced)
+            })
+            .collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// Whether the answer has one more column: the index of a table's column that
+    /// holds a value of another class in this row or group, else NULL.
+    pub fn is_checked(&self, request: &ScanRequest) -> bool {
+        !self.unread(request).is_empty()
+    }
+
     fn kind(&self, column: usize) -> Option<ColumnKind> {
         self.columns.get(column).map(|column| column.kind)
     }
@@ -203,10 +269,12 @@ impl<'a> Writer<'a> {
     }
 
     fn select(&mut self) {
-        let request = self.request;
+        let (request, layout) = (self.request, self.layout);
+        let unread = layout.unread(request);
         let counted = request.projection.is_empty();
         if counted {
-            self.sql.push_str("SELECT count(*) FROM (SELECT ");
+            let check = if unread.is_empty() { "" } else { ", max(unread)" };
+            let _ = write!(self.sql, "SELECT count(*){check} FROM (SELECT ");
             // Nothing else would say that all rows are one group.
             let one_group = request
                 .grouping
@@ -225,7 +293,27 @@ impl<'a> Writer<'a> {
                 let _ = write!(self.sql, ", t.{rowid}");
             }
         }
-        let _ = write!(self.sql, " FROM main.{} AS t", identifier(&request.table.name));
+        self.check(&unread);
+        let _ = write!(self.sql, " FROM main.{} AS t", identifier(&layout.name));
+        for (position, table) in layout.joined.iter().enumerate() {
+            let _ = write!(
+                self.sql,
+                " {}JOIN main.{} AS t{} ON ",
+                if table.join.outer { "LEFT " } else { "" },
+                identifier(&table.name),
+                position + 2
+            );
+            for (position, (left, right)) in table.join.on.iter().enumerate() {
+                self.separate(position, " AND ");
+                self.compared(*left);
+                self.sql.push_str(" = ");
+                self.compared(table.first + right);
+            }
+            for predicate in &table.join.conditions {
+                self.sql.push_str(" AND ");
+                self.predicate(&predicate.moved(table.first), false);
+            }
+        }
         for (position, predicate) in request.predicates.iter().enumerate() {
             self.sql.push_str(if position == 0 { " WHERE " } else { " AND " });
             self.predicate(predicate, false);
@@ -268,9 +356,30 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Which of these columns holds a value that is not of its class.
+    fn check(&mut self, unread: &[usize]) {
+        if unread.is_empty() {
+            return;
+        }
+        let grouped = self.request.grouping.is_some();
+        self.sql.push_str(if grouped { ", max(CASE" } else { ", CASE" });
+        for &column in unread {
+            self.sql.push_str(" WHEN typeof(");
+            self.column(column);
+            let classes = classes(self.layout.kind(column));
+            let _ = write!(self.sql, ") NOT IN ({classes}, 'null') THEN {column}");
+        }
+        self.sql.push_str(if grouped {
+            " END) AS unread"
+        } else {
+            " END AS unread"
+        });
+    }
+
     /// A column of the request: of the table, or of its groups.
     fn output(&mut self, index: usize) {
-        let Some(grouping) = &self.request.grouping else {
+        let request = self.request;
+        let Some(grouping) = &request.grouping else {
             return self.column(index);
         };
         match grouping.outputs.get(index) {
@@ -297,6 +406,11 @@ impl<'a> Writer<'a> {
                     _ => self.sql.push('*'),
                 }
                 self.sql.push(')');
+                if let Some(filter) = &call.filter {
+                    self.sql.push_str(" FILTER (WHERE ");
+                    self.predicate(filter, false);
+                    self.sql.push(')');
+                }
             }
             None => {}
         }
@@ -327,8 +441,9 @@ impl<'a> Writer<'a> {
             self.of_groups = true;
             return;
         }
-        let name = identifier(self.request.column_name(column));
-        let _ = write!(self.sql, "t.{name}");
+        let tables = &self.layout.tables;
+        let alias = JoinedTable::alias_of(&tables.joined, column);
+        let _ = write!(self.sql, "{alias}.{}", identifier(&tables.columns[column].name));
     }
 
     /// Negation is pushed to the leaves, where the guard has to stay outermost.
@@ -375,16 +490,12 @@ impl<'a> Writer<'a> {
             self.leaf(leaf, negated);
             return;
         }
-        let class = match facts.kind {
-            ColumnKind::Integer => "integer",
-            ColumnKind::Real => "real",
-            _ => "text",
-        };
-        self.sql.push_str("CASE typeof(");
+        let classes = classes(Some(facts.kind));
+        self.sql.push_str("CASE WHEN typeof(");
         self.column(column);
-        let _ = write!(self.sql, ") WHEN '{class}' THEN ");
+        let _ = write!(self.sql, ") IN ({classes}, 'null') THEN ");
         self.leaf(leaf, negated);
-        self.sql.push_str(" WHEN 'null' THEN NULL ELSE 1 END");
+        self.sql.push_str(" ELSE 1 END");
     }
 
     fn leaf(&mut self, leaf: &Predicate, negated: bool) {
@@ -466,6 +577,26 @@ impl<'a> Writer<'a> {
             Parameter::Real(value) => write!(self.sql, "{value:?}"),
             Parameter::Text(text) => write!(self.sql, "'{}'", text.replace('\'', "''")),
         };
+    }
+}
+
+/// The columns that a condition compares: that one is NULL can be seen in any class.
+fn compared(predicate: &Predicate) -> Vec<usize> {
+    match predicate {
+        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().flat_map(compared).collect(),
+        Predicate::Not(inner) => compared(inner),
+        Predicate::IsNull { .. } => Vec::new(),
+        leaf => leaf.columns(),
+    }
+}
+
+/// The classes of a compared column's values. NUMERIC, which is read as a float, keeps
+/// whole numbers as integers.
+fn classes(kind: Option<ColumnKind>) -> &'static str {
+    match kind {
+        Some(ColumnKind::Integer) => "'integer'",
+        Some(ColumnKind::Real) => "'real', 'integer'",
+        _ => "'text'",
     }
 }
 

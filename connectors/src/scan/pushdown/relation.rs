@@ -394,6 +394,11 @@ impl Relation {
             {
                 allowed(remote, Asked::Distinct(column)).map_err(|reason| format!("{expr}: {reason}"))?;
             }
+            if let Some(filter) = &call.filter
+                && let Verdict::Inexact(reason) | Verdict::Unsupported(reason) = remote.verdict(filter)
+            {
+                return Err(format!("{expr}: {reason}"));
+            }
             allowed(remote, Asked::Aggregate(&call)).map_err(|reason| format!("{expr}: {reason}"))?;
             outputs.push(GroupOutput::Aggregate(call));
         }

@@ -604,6 +604,19 @@ async fn groups_and_orders_answer_alike() {
     let columns: Vec<String> = COLUMNS.iter().map(|column| column.name.to_owned()).collect();
     let chance = tokio::task::block_in_place(|| harness.by_chance(&columns, predicate()));
     println!("mariadb: matrix {matrix:?}, by chance {chance:?}");
+    let sent = [
+        "SELECT count(*) FILTER (WHERE num > 0), sum(price) FILTER (WHERE num = 2 OR tiny IS NULL), avg(num) FILTER (WHERE NOT flag), min(made) FILTER (WHERE nopad LIKE 'a%') FROM typed",
+        "SELECT num, max(nopad) FILTER (WHERE id > 100), count(DISTINCT tiny) FILTER (WHERE id < 200) FROM typed GROUP BY num HAVING count(*) FILTER (WHERE id > 100) > 3",
+        "SELECT num, count(at) FILTER (WHERE num BETWEEN -5 AND 2) AS n FROM typed WHERE unum IS NOT NULL GROUP BY num ORDER BY n DESC, num LIMIT 3",
+        "SELECT sum(id) FILTER (WHERE day >= date '1970-01-01'), sum(ubig) FILTER (WHERE ubig > 0) FROM typed",
+    ];
+    let stays = [
+        "SELECT count(*) FILTER (WHERE ci = 'a') FROM typed",
+        "SELECT count(*) FILTER (WHERE day < date '1970-01-01') FROM typed",
+        "SELECT count(*) FILTER (WHERE num + 1 = 2) FROM typed",
+        "SELECT sum(real8) FILTER (WHERE num = 2) FROM typed",
+    ];
+    harness.divides("CASE WHEN", "AggregateExec", &sent, &stays).await;
     assert!(matrix.cases > 500 && matrix.pushed > 200, "{matrix:?}");
     assert!(chance.cases > 60 && chance.pushed > 20, "{chance:?}");
 }
