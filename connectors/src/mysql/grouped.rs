@@ -2,10 +2,8 @@
 //! they are answered here.
 
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
 use lakegate_crds::ZeroDates;
 
-use super::constant::constant;
 use super::render::{Answer, RemoteShape, ZERO_DATE};
 use super::types::{RemoteColumn, TextRule, Wire};
 use crate::scan::{AggregateCall, Arithmetic, Asked, Expression, Function, Rounding, StoreJoin};
@@ -28,6 +26,7 @@ impl RemoteShape {
             Asked::Order(column) => self.order_refusal(column),
             // The same types: what is not padded or folded is sorted by its bytes.
             Asked::Distinct(column) => self.order_refusal(column),
+            Asked::Computed(_) => Some("MySQL groups by columns alone"),
             Asked::Aggregate(call) => self.aggregate_refusal(call),
         }
     }
@@ -84,15 +83,14 @@ impl RemoteShape {
             return None;
         };
         match call.function {
-            Function::Count => argument
-                .columns()
-                .iter()
-                .any(|column| {
-                    self.columns
-                        .get(*column)
-                        .is_none_or(|column| self.zero_is_null(column))
-                })
-                .then_some(ZERO_DATE),
+            Function::Count => match argument {
+                Expression::Column(column) => self
+                    .columns
+                    .get(*column)
+                    .is_none_or(|column| self.zero_is_null(column))
+                    .then_some(ZERO_DATE),
+                computed => self.size(computed).err(),
+            },
             Function::Minimum | Function::Maximum => match argument {
                 Expression::Column(column) => self.order_refusal(*column),
                 _ => Some("the minimum of an expression is computed here"),
@@ -156,6 +154,7 @@ impl RemoteShape {
                     _ => Size::whole(20),
                 }
             }
+            Expression::Truncate { .. } => return Err("MySQL cuts times by its own rules"),
             Expression::Arithmetic {
                 operator,
                 left,
@@ -279,38 +278,6 @@ impl RemoteShape {
             Function::Every | Function::Any => None,
         }
     }
-
-    fn expression(&self, expression: &Expression, qualified: bool) -> String {
-        match expression {
-            Expression::Column(column) => self.name(*column, qualified),
-            Expression::Constant(value @ (ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..))) => {
-                let size = value.data_type();
-                format!("CAST({} AS {})", constant(value), decimal_type(&size))
-            }
-            Expression::Constant(value) => format!("({})", constant(value)),
-            Expression::Arithmetic {
-                operator,
-                left,
-                right,
-            } => format!(
-                "({} {} {})",
-                self.expression(left, qualified),
-                operator.sql(),
-                self.expression(right, qualified)
-            ),
-            Expression::Convert { inner, data_type } => {
-                let inner = self.expression(inner, qualified);
-                match data_type {
-                    DataType::Decimal128(..) | DataType::Decimal256(..) => {
-                        format!("CAST({inner} AS {})", decimal_type(data_type))
-                    }
-                    // Whole numbers are computed with in 64 bits; a mean's sum is
-                    // exact before it becomes a float.
-                    _ => inner,
-                }
-            }
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -333,7 +300,7 @@ fn places(data_type: &DataType) -> u32 {
     }
 }
 
-fn decimal_type(data_type: &DataType) -> String {
+pub(super) fn decimal_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
             format!("DECIMAL({precision},{scale})")

@@ -7,12 +7,14 @@
 use std::fmt::Write as _;
 use std::ops::Deref;
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use lakegate_crds::ZeroDates;
 
 use super::constant::{constant, identifier, literal};
+use super::grouped::decimal_type;
 use super::types::{RemoteColumn, TextRule, Wire};
-use crate::scan::{Comparison, GroupOutput, Grouping, Predicate, ScanRequest, Verdict};
+use crate::scan::{Comparison, Expression, GroupOutput, Grouping, Predicate, ScanRequest, Verdict};
 use crate::server::{Naming, Spelling, Tables, conditions};
 
 /// A table, or several that MySQL joins.
@@ -65,6 +67,29 @@ impl Naming for RemoteShape {
     fn identifier(name: &str) -> String {
         identifier(name)
     }
+
+    fn number(value: &ScalarValue) -> String {
+        match value {
+            ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..) => {
+                format!(
+                    "CAST({} AS {})",
+                    constant(value),
+                    decimal_type(&value.data_type())
+                )
+            }
+            _ => format!("({})", constant(value)),
+        }
+    }
+
+    fn converted(computation: String, data_type: &DataType) -> String {
+        match data_type {
+            DataType::Decimal128(..) | DataType::Decimal256(..) => {
+                format!("CAST({computation} AS {})", decimal_type(data_type))
+            }
+            // Whole numbers are computed with in 64 bits; a mean's sum is exact before it becomes a float.
+            _ => computation,
+        }
+    }
 }
 
 impl RemoteShape {
@@ -86,7 +111,8 @@ impl RemoteShape {
                 Some(grouping) => {
                     let name = grouping.schema.field(index).name().clone();
                     match grouping.outputs.get(index)? {
-                        GroupOutput::Key(key) => self.key(*key, qualified, name),
+                        GroupOutput::Key(Expression::Column(key)) => self.key(*key, qualified, name),
+                        GroupOutput::Key(_) => None,
                         GroupOutput::Aggregate(call) => self.aggregate(call, qualified, name),
                     }
                 }
@@ -151,7 +177,7 @@ impl RemoteShape {
     /// An output of a group where it is compared or sorted.
     fn output(&self, grouping: &Grouping, index: usize, qualified: bool) -> String {
         match grouping.outputs.get(index) {
-            Some(GroupOutput::Key(key)) => self.name(*key, qualified),
+            Some(GroupOutput::Key(key)) => self.expression(key, qualified),
             Some(GroupOutput::Aggregate(call)) => self
                 .aggregate(call, qualified, String::new())
                 .map(|answer| answer.sql)

@@ -1,9 +1,8 @@
 //! Orders, groups and aggregates in PostgreSQL's SQL, and which of them it answers
 //! as they are answered here.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 
-use super::constant::constant;
 use super::render::RemoteShape;
 use super::types::{TextForm, Wire, oid};
 use crate::scan::{AggregateCall, Asked, Expression, Function, Rounding, StoreJoin};
@@ -15,6 +14,7 @@ impl RemoteShape {
         match asked {
             Asked::Order(column) => self.order_refusal(column),
             Asked::Distinct(column) => self.distinct_refusal(column),
+            Asked::Computed(expression) => self.computed_refusal(expression),
             Asked::Aggregate(call) => self.aggregate_refusal(call),
         }
     }
@@ -82,6 +82,39 @@ impl RemoteShape {
         }
     }
 
+    fn computed_refusal(&self, expression: &Expression) -> Option<&'static str> {
+        let is_exact = |column: &usize| {
+            matches!(
+                self.columns.get(*column).map(|column| &column.wire),
+                Some(
+                    Wire::Int2 | Wire::Int4 | Wire::Int8 | Wire::Numeric128 { .. } | Wire::Numeric256 { .. }
+                )
+            )
+        };
+        match expression {
+            Expression::Column(column) => {
+                (!is_exact(column)).then_some("PostgreSQL computes with this type by its own rules")
+            }
+            Expression::Constant(_) => None,
+            Expression::Arithmetic { left, right, .. } => self
+                .computed_refusal(left)
+                .or_else(|| self.computed_refusal(right)),
+            Expression::Convert {
+                data_type: DataType::Float64,
+                ..
+            } => Some("floats are grouped here"),
+            Expression::Convert { inner, .. } => self.computed_refusal(inner),
+            Expression::Truncate { inner, .. } => match inner.as_ref() {
+                Expression::Column(column)
+                    if self.columns.get(*column).map(|column| &column.wire) == Some(&Wire::Timestamp) =>
+                {
+                    None
+                }
+                _ => Some("only a column of a timestamp is cut to a unit"),
+            },
+        }
+    }
+
     fn aggregate_refusal(&self, call: &AggregateCall) -> Option<&'static str> {
         let Some(argument) = &call.argument else {
             return None;
@@ -96,18 +129,7 @@ impl RemoteShape {
             Function::Sum | Function::Average(_) | Function::Mean => argument
                 .columns()
                 .iter()
-                .any(|column| {
-                    !matches!(
-                        wire(column),
-                        Some(
-                            Wire::Int2
-                                | Wire::Int4
-                                | Wire::Int8
-                                | Wire::Numeric128 { .. }
-                                | Wire::Numeric256 { .. }
-                        )
-                    )
-                })
+                .any(|column| self.computed_refusal(&Expression::Column(*column)).is_some())
                 .then_some("PostgreSQL adds this type up by its own rules"),
             Function::Minimum | Function::Maximum => match argument {
                 Expression::Column(column) => match wire(column) {
@@ -135,14 +157,7 @@ impl RemoteShape {
                 wire => wire.clone(),
             });
         }
-        Some(match call.result {
-            DataType::Int64 => Wire::Int8,
-            DataType::Float64 => Wire::Float8,
-            DataType::Boolean => Wire::Bool,
-            DataType::Decimal128(precision, scale) => Wire::Numeric128 { precision, scale },
-            DataType::Decimal256(precision, scale) => Wire::Numeric256 { precision, scale },
-            _ => return None,
-        })
+        wire_of(&call.result)
     }
 
     /// An aggregate with the type of its result.
@@ -204,35 +219,19 @@ impl RemoteShape {
             Function::Any => format!("pg_catalog.bool_or({value}){filter}"),
         }
     }
+}
 
-    /// An exact computation. Numeric has room for every digit of it.
-    fn expression(&self, expression: &Expression, qualified: bool) -> String {
-        match expression {
-            Expression::Column(column) => self.name(*column, qualified),
-            Expression::Constant(value) => constant(value),
-            Expression::Arithmetic {
-                operator,
-                left,
-                right,
-            } => format!(
-                "({} {} {})",
-                self.expression(left, qualified),
-                operator.sql(),
-                self.expression(right, qualified)
-            ),
-            Expression::Convert { inner, data_type } => {
-                let inner = self.expression(inner, qualified);
-                match data_type {
-                    DataType::Int16 => format!("{inner}::pg_catalog.int2"),
-                    DataType::Int32 => format!("{inner}::pg_catalog.int4"),
-                    DataType::Int64 => format!("{inner}::pg_catalog.int8"),
-                    DataType::Decimal128(..) | DataType::Decimal256(..) => {
-                        format!("{inner}::pg_catalog.numeric")
-                    }
-                    // Of a mean, whose sum is exact before it becomes a float.
-                    _ => inner,
-                }
-            }
-        }
-    }
+/// The form in which computed values arrive; none for a type that none has.
+pub(super) fn wire_of(data_type: &DataType) -> Option<Wire> {
+    Some(match *data_type {
+        DataType::Int16 => Wire::Int2,
+        DataType::Int32 => Wire::Int4,
+        DataType::Int64 => Wire::Int8,
+        DataType::Float64 => Wire::Float8,
+        DataType::Boolean => Wire::Bool,
+        DataType::Decimal128(precision, scale) => Wire::Numeric128 { precision, scale },
+        DataType::Decimal256(precision, scale) => Wire::Numeric256 { precision, scale },
+        DataType::Timestamp(TimeUnit::Microsecond, None) => Wire::Timestamp,
+        _ => return None,
+    })
 }

@@ -7,12 +7,16 @@
 use std::fmt::Write as _;
 use std::ops::Deref;
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::blocks::Blocks;
 use super::constant::{constant, identifier, literal, quoted};
+use super::grouped::wire_of;
 use super::types::{RemoteColumn, TextForm, Wire, oid};
-use crate::scan::{Comparison, GroupOutput, Grouping, Predicate, ScanRequest, Verdict};
+use crate::scan::{
+    CalendarUnit, Comparison, Expression, GroupOutput, Grouping, Predicate, ScanRequest, Verdict,
+};
 use crate::server::{Naming, Spelling, Tables, conditions};
 
 /// A table, or several that PostgreSQL joins.
@@ -72,6 +76,30 @@ impl Naming for RemoteShape {
         identifier(name)
     }
 
+    fn number(value: &ScalarValue) -> String {
+        constant(value)
+    }
+
+    /// Numeric has room for every digit.
+    fn converted(computation: String, data_type: &DataType) -> String {
+        let name = match data_type {
+            DataType::Int16 => "int2",
+            DataType::Int32 => "int4",
+            DataType::Int64 => "int8",
+            DataType::Decimal128(..) | DataType::Decimal256(..) => "numeric",
+            // Of a mean, whose sum is exact before it becomes a float.
+            _ => return computation,
+        };
+        format!("{computation}::pg_catalog.{name}")
+    }
+
+    fn truncated(unit: CalendarUnit, time: String) -> String {
+        format!(
+            "pg_catalog.date_trunc('{}'::pg_catalog.text, {time})",
+            unit.name()
+        )
+    }
+
     /// Two columns may have two collations, of which none would win.
     fn joined_by(&self, column: usize, name: String) -> String {
         self.ordered(column, name)
@@ -87,19 +115,19 @@ struct Outputs<'a> {
 impl Spelling for Outputs<'_> {
     fn constant(&self, column: usize, value: &ScalarValue) -> String {
         match self.grouping.outputs.get(column) {
-            Some(GroupOutput::Key(key)) => self.shape.constant(*key, value),
+            Some(GroupOutput::Key(Expression::Column(key))) => self.shape.constant(*key, value),
             _ => constant(value),
         }
     }
 
     fn ordered(&self, column: usize, name: String) -> String {
         match self.grouping.outputs.get(column) {
-            Some(GroupOutput::Key(key)) => self.shape.ordered(*key, name),
+            Some(GroupOutput::Key(Expression::Column(key))) => self.shape.ordered(*key, name),
             Some(GroupOutput::Aggregate(call)) => match self.shape.aggregate_wire(call) {
                 Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
                 _ => name,
             },
-            None => name,
+            Some(GroupOutput::Key(_)) | None => name,
         }
     }
 
@@ -118,7 +146,15 @@ impl RemoteShape {
             .filter_map(|&index| match &request.grouping {
                 None => self.answer(index, qualified),
                 Some(grouping) => match grouping.outputs.get(index)? {
-                    GroupOutput::Key(key) => self.answer(*key, qualified),
+                    GroupOutput::Key(Expression::Column(key)) => self.answer(*key, qualified),
+                    GroupOutput::Key(key) => {
+                        let field = grouping.schema.field(index);
+                        Some(Answer {
+                            sql: self.expression(key, qualified),
+                            name: field.name().clone(),
+                            wire: wire_of(field.data_type())?,
+                        })
+                    }
                     GroupOutput::Aggregate(call) => Some(Answer {
                         sql: self.aggregate(call, qualified),
                         name: grouping.schema.field(index).name().clone(),
@@ -169,7 +205,7 @@ impl RemoteShape {
             self.push_keys(&grouping.keys, qualified, &mut sql);
             let output = |index: usize| match grouping.outputs.get(index) {
                 Some(GroupOutput::Aggregate(call)) => self.aggregate(call, qualified),
-                Some(GroupOutput::Key(key)) => self.name(*key, qualified),
+                Some(GroupOutput::Key(key)) => self.expression(key, qualified),
                 None => String::new(),
             };
             let outputs = Outputs {
@@ -203,7 +239,8 @@ impl RemoteShape {
         let index = match &request.grouping {
             None => column,
             Some(grouping) => match grouping.outputs.get(column) {
-                Some(GroupOutput::Key(key)) => *key,
+                Some(GroupOutput::Key(Expression::Column(key))) => *key,
+                Some(GroupOutput::Key(key)) => return self.expression(key, true),
                 // Its own text has that order already.
                 Some(GroupOutput::Aggregate(call)) => {
                     let sql = self.aggregate(call, true);

@@ -3,12 +3,12 @@
 //! Only what has one exact result is taken: a whole number must be certain not to
 //! overflow, so every expression carries the bounds of its values.
 
-use arrow::datatypes::{DataType, i256};
+use arrow::datatypes::{DataType, TimeUnit, i256};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{Expr, Operator};
 
-use super::request::{Arithmetic, Expression};
+use super::request::{Arithmetic, CalendarUnit, Expression};
 
 /// An expression with its type here and the values it can have.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,7 @@ impl Typed {
                 let right = Self::of(&binary.right, resolve)?;
                 left.combined(operator, right, false)
             }
+            Expr::ScalarFunction(call) if call.name() == "date_trunc" => Self::truncated(&call.args, resolve),
             Expr::ScalarFunction(call) => {
                 let operator = checked_operator(call.name())
                     .ok_or_else(|| format!("function {} is computed here", call.name()))?;
@@ -78,6 +79,36 @@ impl Typed {
             expression: Expression::Constant(value.clone()),
             data_type: value.data_type(),
             bounds: Some((number, number)),
+        })
+    }
+
+    /// `date_trunc` of a date and time without a zone, which is the same whatever zone the session has.
+    fn truncated(arguments: &[Expr], resolve: &Resolve<'_>) -> Result<Self, String> {
+        let refused = || "date_trunc of this unit and type is computed here".to_owned();
+        let [
+            Expr::Literal(
+                ScalarValue::Utf8(Some(unit))
+                | ScalarValue::Utf8View(Some(unit))
+                | ScalarValue::LargeUtf8(Some(unit)),
+                _,
+            ),
+            argument,
+        ] = arguments
+        else {
+            return Err(refused());
+        };
+        let unit = CalendarUnit::by_name(unit).ok_or_else(refused)?;
+        let inner = Self::of(argument, resolve)?;
+        if inner.data_type != DataType::Timestamp(TimeUnit::Microsecond, None) {
+            return Err(refused());
+        }
+        Ok(Self {
+            expression: Expression::Truncate {
+                unit,
+                inner: Box::new(inner.expression),
+            },
+            data_type: inner.data_type,
+            bounds: None,
         })
     }
 

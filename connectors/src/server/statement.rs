@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+
 use super::{Spelling, condition};
-use crate::scan::{JoinedTable, Predicate, ScanRequest, StoreJoin};
+use crate::scan::{CalendarUnit, Expression, JoinedTable, Predicate, ScanRequest, StoreJoin};
 
 /// A table as SQL names it, or several that the store joins.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +62,7 @@ pub(crate) trait Named {
     fn name(&self) -> &str;
 }
 
-/// How a dialect names tables and columns.
+/// How a dialect names tables and columns, and computes with them.
 pub(crate) trait Naming: Spelling + Sized {
     type Column: Named;
 
@@ -126,11 +129,44 @@ pub(crate) trait Naming: Spelling + Sized {
         conditions(" WHERE ", &request.predicates, self, &column, sql);
     }
 
+    /// An exact number that is computed with.
+    fn number(value: &ScalarValue) -> String;
+
+    /// A computation, spelt already, in a type that holds every value of it.
+    fn converted(computation: String, data_type: &DataType) -> String;
+
+    /// A date and time, spelt already, cut to a unit; only where the dialect does not refuse it.
+    fn truncated(_unit: CalendarUnit, _time: String) -> String {
+        "NULL".to_owned()
+    }
+
+    /// An exact computation.
+    fn expression(&self, expression: &Expression, qualified: bool) -> String {
+        match expression {
+            Expression::Column(column) => self.name(*column, qualified),
+            Expression::Constant(value) => Self::number(value),
+            Expression::Arithmetic {
+                operator,
+                left,
+                right,
+            } => format!(
+                "({} {} {})",
+                self.expression(left, qualified),
+                operator.sql(),
+                self.expression(right, qualified)
+            ),
+            Expression::Convert { inner, data_type } => {
+                Self::converted(self.expression(inner, qualified), data_type)
+            }
+            Expression::Truncate { unit, inner } => Self::truncated(*unit, self.expression(inner, qualified)),
+        }
+    }
+
     /// Appends GROUP BY.
-    fn push_keys(&self, keys: &[usize], qualified: bool, sql: &mut String) {
+    fn push_keys(&self, keys: &[Expression], qualified: bool, sql: &mut String) {
         for (position, key) in keys.iter().enumerate() {
             sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
-            sql.push_str(&self.name(*key, qualified));
+            sql.push_str(&self.expression(key, qualified));
         }
     }
 }

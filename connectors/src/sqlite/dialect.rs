@@ -128,6 +128,7 @@ impl SqliteLayout {
     pub fn refusal(&self, asked: Asked<'_>) -> Option<&'static str> {
         match asked {
             Asked::Order(column) | Asked::Distinct(column) => self.sort_refusal(column),
+            Asked::Computed(_) => Some("SQLite groups by columns alone"),
             Asked::Aggregate(call) => match (call.function, &call.argument) {
                 (Function::Count, None | Some(Expression::Column(_))) => None,
                 (Function::Sum, Some(Expression::Column(column)))
@@ -219,7 +220,8 @@ impl SqliteLayout {
             .filter_map(|&index| match &request.grouping {
                 None => self.kind(index),
                 Some(grouping) => match grouping.outputs.get(index)? {
-                    GroupOutput::Key(key) => self.kind(*key),
+                    GroupOutput::Key(Expression::Column(key)) => self.kind(*key),
+                    GroupOutput::Key(_) => None,
                     GroupOutput::Aggregate(call) => match (call.function, &call.argument) {
                         (Function::Minimum | Function::Maximum, Some(Expression::Column(column))) => {
                             self.kind(*column)
@@ -318,14 +320,12 @@ impl<'a> Writer<'a> {
             self.sql.push_str(if position == 0 { " WHERE " } else { " AND " });
             self.predicate(predicate, false);
         }
-        for (position, &key) in request
-            .grouping
-            .iter()
-            .flat_map(|grouping| &grouping.keys)
-            .enumerate()
-        {
+        let keys = request.grouping.iter().flat_map(|grouping| &grouping.keys);
+        for (position, key) in keys.enumerate() {
             self.sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
-            self.compared(key);
+            if let Expression::Column(key) = key {
+                self.compared(*key);
+            }
         }
         self.of_groups = true;
         let having = request.grouping.iter().flat_map(|grouping| &grouping.having);
@@ -383,7 +383,7 @@ impl<'a> Writer<'a> {
             return self.column(index);
         };
         match grouping.outputs.get(index) {
-            Some(GroupOutput::Key(key)) => self.column(*key),
+            Some(GroupOutput::Key(Expression::Column(key))) => self.column(*key),
             Some(GroupOutput::Aggregate(call)) => {
                 let name = match call.function {
                     Function::Sum => "sum",
@@ -412,7 +412,7 @@ impl<'a> Writer<'a> {
                     self.sql.push(')');
                 }
             }
-            None => {}
+            Some(GroupOutput::Key(_)) | None => {}
         }
     }
 
@@ -420,7 +420,7 @@ impl<'a> Writer<'a> {
         let kind = match &self.request.grouping {
             None => self.layout.kind(index),
             Some(grouping) => match grouping.outputs.get(index) {
-                Some(GroupOutput::Key(key)) => self.layout.kind(*key),
+                Some(GroupOutput::Key(Expression::Column(key))) => self.layout.kind(*key),
                 _ => return false,
             },
         };

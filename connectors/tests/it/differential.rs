@@ -211,6 +211,18 @@ impl Harness<'_> {
                 ),
                 false,
             );
+            if matches!(field.data_type(), DataType::Timestamp(_, None)) {
+                for unit in [
+                    "second", "minute", "hour", "day", "week", "month", "quarter", "year",
+                ] {
+                    add(
+                        format!(
+                            "SELECT date_trunc('{unit}', {name}) AS began, count(*), max(id) FROM {table} GROUP BY began"
+                        ),
+                        false,
+                    );
+                }
+            }
             let functions: &[&str] = match field.data_type() {
                 DataType::Boolean => &["bool_and", "bool_or"],
                 DataType::Float32 | DataType::Float64 => &["sum", "avg", "stddev"],

@@ -607,7 +607,7 @@ async fn groups_and_orders_answer_alike() {
     let sent = [
         "SELECT count(*) FILTER (WHERE num > 0), sum(price) FILTER (WHERE num = 2 OR tiny IS NULL), avg(num) FILTER (WHERE NOT flag), min(made) FILTER (WHERE nopad LIKE 'a%') FROM typed",
         "SELECT num, max(nopad) FILTER (WHERE id > 100), count(DISTINCT tiny) FILTER (WHERE id < 200) FROM typed GROUP BY num HAVING count(*) FILTER (WHERE id > 100) > 3",
-        "SELECT num, count(at) FILTER (WHERE num BETWEEN -5 AND 2) AS n FROM typed WHERE unum IS NOT NULL GROUP BY num ORDER BY n DESC, num LIMIT 3",
+        "SELECT num, count(raw) FILTER (WHERE num BETWEEN -5 AND 2) AS n FROM typed WHERE unum IS NOT NULL GROUP BY num ORDER BY n DESC, num LIMIT 3",
         "SELECT sum(id) FILTER (WHERE day >= date '1970-01-01'), sum(ubig) FILTER (WHERE ubig > 0) FROM typed",
     ];
     let stays = [

@@ -494,6 +494,23 @@ async fn groups_and_orders_answer_alike() {
     harness
         .divides("FILTER (WHERE", "AggregateExec", &sent, &stays)
         .await;
+    let sent = [
+        "SELECT date_trunc('month', at) AS m, count(*), sum(price) FROM typed GROUP BY m",
+        "SELECT date_trunc('second', at) AS s, num, max(id) FROM typed WHERE id > 5 GROUP BY s, num ORDER BY s DESC NULLS LAST, num LIMIT 4",
+        "SELECT price * 2 AS p, count(*) FROM typed GROUP BY p HAVING count(*) > 3",
+        "SELECT price - big AS p, min(name) FROM typed GROUP BY p",
+        "SELECT CAST(num AS bigint) + CAST(small AS bigint) AS s, count(*) FROM typed GROUP BY s ORDER BY s NULLS FIRST LIMIT 5",
+        "SELECT DISTINCT CAST(small AS int) AS s FROM typed",
+    ];
+    let stays = [
+        "SELECT date_trunc('month', atz) AS m, count(*) FROM typed GROUP BY m",
+        "SELECT date_trunc('month', day) AS m, count(*) FROM typed GROUP BY m",
+        "SELECT num % 3 AS m, count(*) FROM typed GROUP BY m",
+        "SELECT num + num AS m, count(*) FROM typed GROUP BY m",
+        "SELECT CAST(num AS double) AS m, count(*) FROM typed GROUP BY m",
+        "SELECT day_of AS m, count(*) FROM (SELECT at, extract(day FROM at) AS day_of FROM typed) GROUP BY m",
+    ];
+    harness.divides("GROUP BY", "AggregateExec", &sent, &stays).await;
     assert!(matrix.cases > 300 && matrix.pushed > 250, "{matrix:?}");
     assert!(chance.cases > 60 && chance.pushed > 20, "{chance:?}");
 }
