@@ -292,7 +292,7 @@ fn range(data_type: &DataType) -> Option<Bounds> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::prelude::{cast, col, lit};
+    use datafusion::prelude::{cast, col, date_trunc, lit};
 
     fn resolve(column: &Column) -> Result<Typed, String> {
         let (index, data_type) = match column.name.as_str() {
@@ -303,6 +303,9 @@ mod tests {
             "discount" => (4, DataType::Decimal128(15, 2)),
             "wide" => (5, DataType::Decimal128(30, 20)),
             "real" => (6, DataType::Float64),
+            "at" => (7, DataType::Timestamp(TimeUnit::Microsecond, None)),
+            "instant" => (8, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+            "day" => (9, DataType::Date32),
             _ => return Err("no such column".to_owned()),
         };
         Ok(Typed::column(index, data_type))
@@ -317,6 +320,7 @@ mod tests {
             cast(col("num"), DataType::Int64) * lit(1_000_000_i64),
             cast(col("num"), DataType::Decimal128(10, 0)) * col("price"),
             cast(col("num"), DataType::Float64),
+            date_trunc(lit("month"), col("at")),
         ];
         for expr in yes {
             Typed::of(&expr, &resolve).unwrap_or_else(|reason| panic!("{expr}: {reason}"));
@@ -332,6 +336,11 @@ mod tests {
             cast(col("price"), DataType::Int64),
             cast(col("big"), DataType::Decimal128(10, 0)),
             col("price") + lit(ScalarValue::Decimal128(None, 20, 0)),
+            date_trunc(lit("decade"), col("at")),
+            date_trunc(col("name"), col("at")),
+            date_trunc(lit("month"), col("instant")),
+            date_trunc(lit("month"), col("day")),
+            date_trunc(lit(ScalarValue::Utf8(None)), col("at")),
         ];
         for expr in no {
             assert!(Typed::of(&expr, &resolve).is_err(), "{expr}");

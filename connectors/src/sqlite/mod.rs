@@ -3,6 +3,7 @@
 mod decode;
 mod dialect;
 mod scan;
+mod statement;
 mod types;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,8 +19,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 
 use self::decode::Stored;
-use self::dialect::{SqliteColumn, SqliteLayout, identifier};
+use self::dialect::{SqliteColumn, SqliteLayout};
 use self::scan::SqliteTable;
+use self::statement::identifier;
 use self::types::ColumnKind;
 use crate::scan::RemoteTableProvider;
 use crate::server::Tables;

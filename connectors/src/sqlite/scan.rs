@@ -17,7 +17,8 @@ use tokio::sync::mpsc::Sender;
 
 use super::Database;
 use super::decode::ColumnBuilder;
-use super::dialect::{Parameter, SqliteLayout};
+use super::dialect::SqliteLayout;
+use super::statement::Parameter;
 use crate::scan::{Asked, Predicate, RemoteTable, ScanContext, ScanRequest, StoreJoin, Verdict};
 use crate::{ConnectorError, RefusedValue};
 
