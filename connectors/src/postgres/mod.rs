@@ -40,6 +40,7 @@ use self::scan::PostgresTable;
 use self::settings::Settings;
 use self::types::{ColumnFacts, RemoteColumn};
 use crate::scan::RemoteTableProvider;
+use crate::server::Tables;
 use crate::{ConnectContext, Connector, ConnectorError, Probe, ReplicaHealth, SourceKind, TableDescription};
 
 /// One PostgreSQL database.
@@ -160,12 +161,7 @@ impl Connector for PostgresConnector {
                 }
             })
             .collect::<Result<_, _>>()?;
-        let shape = RemoteShape {
-            schema: table.schema.clone(),
-            name: table.name.clone(),
-            columns,
-            joined: Vec::new(),
-        };
+        let shape = RemoteShape(Tables::new(table.schema.clone(), table.name.clone(), columns));
         let blocks = blocks::of(&table.facts);
         let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape, blocks));
         Ok(Arc::new(RemoteTableProvider::new(

@@ -7,6 +7,8 @@ use arrow::datatypes::{
 };
 use lakegate_crds::UnconstrainedNumeric;
 
+use crate::server::Named;
+
 /// Type oids of pg_type.dat, fixed since PostgreSQL's beginning.
 pub(super) mod oid {
     pub const BOOL: u32 = 16;
@@ -374,6 +376,12 @@ impl RemoteColumn {
                 _ => None,
             },
         }
+    }
+}
+
+impl Named for RemoteColumn {
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 

@@ -44,6 +44,15 @@ select sum(i2), sum(i4), sum(i8), sum(n), sum(f8), avg(i4), avg(n), avg(f8), min
 --! numeric-scale: int8, int8, numeric, numeric, float8, numeric, numeric, float8, text, text, int8 = 6 | 6 | 60 | 0.75 | NaN | 2.0000000000000000 | 0.2500000000000000 | NaN | B | b | 2
 select b, count(*), sum(i4), avg(n), min(d), max(ts) from things group by b order by b
 --! numeric-scale: bool, int8, int8, numeric, date, timestamp = f | 1 | 2 | 2.2500000000000000 | 2024-02-29 | 2024-02-29 12:34:56.789 ; t | 2 | 1 | 1.5000000000000000 | 2024-01-01 | 2024-01-01 00:00:00 ; NULL | 1 | 3 | -3.0000000000000000 | 2024-03-01 | 2024-03-01 23:59:59.999999
+select b, count(*) filter (where i4 > 1), sum(n) filter (where t = 'a' or n < 0), max(ts) filter (where id < 3), avg(i8) filter (where i2 is not null), count(distinct i4) filter (where d >= date '2024-02-01') from things group by b order by b
+select count(*) filter (where t like '_'), min(t) filter (where t <> 'a'), bool_or(b) filter (where i4 = 2), sum(i8) filter (where false) from things
+select date_trunc('month', ts) as m, count(*), sum(n) from things group by 1 order by 1
+select date_trunc('quarter', ts) as q, b, count(*) from things where id > 0 group by 1, 2 order by 1 desc nulls last, 2 limit 3
+select date_trunc('month', d) as m, count(*) from things group by 1 order by 1
+select date_trunc('hour', tstz) as h, count(*) from things group by 1 order by 1
+select i4::bigint + i2::bigint as s, count(*) from things group by 1 order by 1
+select i4 + i2 as s, count(*) from things group by 1 order by 1
+select n * 2 as p, min(t) from things group by 1 order by 1
 select stddev(i4), var_pop(n), stddev_samp(f8) from things
 --! numeric-scale: numeric, numeric, float8 = 1.0000000000000000 | 5.3750000000000000 | NaN
 select t, i4 from things order by t, i4
