@@ -13,7 +13,7 @@
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
@@ -52,6 +52,8 @@ enum Stream {
         resting: bool,
         /// Rests since the last byte.
         empty: u32,
+        /// Who waits for the end of a rest.
+        reader: Option<Waker>,
     },
     /// The runtime refused to watch the socket, or to leave it.
     Lost,
@@ -135,9 +137,13 @@ impl Socket {
                     rest,
                     resting,
                     empty,
+                    reader,
                 } => {
                     if *resting {
-                        ready!(rest.as_mut().poll(context));
+                        if rest.as_mut().poll(context).is_pending() {
+                            *reader = Some(context.waker().clone());
+                            return Poll::Pending;
+                        }
                         *resting = false;
                     }
                     let room = space.room();
@@ -182,6 +188,7 @@ impl Socket {
                 rest: Box::pin(sleep_until(Instant::now())),
                 resting: false,
                 empty: 0,
+                reader: None,
             },
             stream => stream,
         };
@@ -190,11 +197,14 @@ impl Socket {
 
     /// The watched stream, to write to: the driver writes while rows flow only to end
     /// the connection.
-    fn writable(&mut self, context: &mut Context<'_>) -> io::Result<Pin<&mut TcpStream>> {
-        if matches!(self.stream, Stream::Unwatched { .. }) {
+    fn writable(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+        if let Stream::Unwatched { reader, .. } = &mut self.stream {
+            let reader = reader.take();
             self.watch()?;
-            // Whoever waits to read waited for the rest.
-            context.waker().wake_by_ref();
+            // There is no rest any more that would wake it.
+            if let Some(reader) = reader {
+                reader.wake();
+            }
         }
         match &mut self.stream {
             Stream::Watched { stream, .. } => Ok(Pin::new(stream)),
@@ -226,7 +236,7 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.writable(context)?.poll_write(context, bytes)
+        self.writable()?.poll_write(context, bytes)
     }
 
     /// The kernel sends by itself what was written.
@@ -235,7 +245,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.writable(context)?.poll_shutdown(context)
+        self.writable()?.poll_shutdown(context)
     }
 }
 
