@@ -42,7 +42,7 @@ pub use data_source::{
     FileCompression, FileFormat, GoogleCredentials, GoogleSheetSpec, Keyspace, KeyspaceType,
     LakeDirectorySpec, LakeSpec, MysqlSpec, ObjectStoreSpec, ObjectStoreTable, OnReplicaLag, PostgresSpec,
     PrimaryEndpoint, RedisCredentials, RedisPasswordReference, RedisSpec, S3Credentials, S3SecretReference,
-    S3Spec, SheetRange, SourceKind, SpreadsheetSpec, SqliteSpec, ZeroDates,
+    S3Spec, SheetRange, SourceKind, SpreadsheetSpec, SqliteSpec, UnconstrainedNumeric, ZeroDates,
 };
 pub use duration::{Duration, InvalidDuration};
 pub use export::{

@@ -143,6 +143,11 @@ impl PgType {
         name
     }
 
+    /// As [`PgType::sql_name`] without a modifier, which errors name types by.
+    pub fn plain_name(&self) -> String {
+        PgType { typmod: -1, ..*self }.sql_name()
+    }
+
     /// `information_schema.columns.data_type`: as [`PgType::sql_name`] without modifiers, `ARRAY` for arrays.
     pub const fn information_schema_name(&self) -> &'static str {
         if self.array { "ARRAY" } else { self.base.sql_name }

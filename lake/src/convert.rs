@@ -9,11 +9,11 @@ use arrow::array::{
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    ArrowTemporalType, DataType, Date32Type, Date64Type, Decimal128Type, DurationMicrosecondType,
-    DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field, IntervalDayTimeType,
-    IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, SchemaRef, Time32MillisecondType,
-    Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    ArrowTemporalType, DataType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DecimalType,
+    DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field,
+    IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType, SchemaRef,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 use arrow::record_batch::RecordBatch;
 
@@ -271,6 +271,11 @@ impl Converter {
             }
             DataType::Duration(TimeUnit::Microsecond) => durations::<DurationMicrosecondType>(array, 1_000),
             DataType::Duration(TimeUnit::Nanosecond) => durations::<DurationNanosecondType>(array, 1),
+            // A numeric without a precision: the zeros at its end are nobody's.
+            DataType::Decimal256(76, 38) => texts(array.as_primitive::<Decimal256Type>(), |value| {
+                let digits = Decimal256Type::format_decimal(value, 76, 38);
+                digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+            }),
             _ => {
                 let text = self.cast(path, array, &DataType::Utf8)?;
                 self.check_sizes(path, text.as_string::<i32>().value_offsets())?;

@@ -11,6 +11,14 @@ mod edits;
 mod faults;
 mod flights;
 mod layering;
+// the connectors' tests start the same servers
+#[allow(dead_code)]
+#[path = "../../connectors/tests/it/loopback.rs"]
+mod loopback;
+#[allow(dead_code)]
+#[path = "../../connectors/tests/it/postgres/server.rs"]
+mod postgres_server;
+mod replicas;
 #[path = "../services/s3.rs"]
 mod s3_server;
 mod support;

@@ -1,20 +1,19 @@
 //! Names and constants in MySQL's SQL.
 
-use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
-use arrow::datatypes::{Decimal128Type, Decimal256Type, DecimalType};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use datafusion::common::ScalarValue;
+
+/// `NO_BACKSLASH_ESCAPES` is pinned.
+pub(super) use crate::server::constant::quoted;
+use crate::server::constant::{date, date_time, decimal, hexadecimal};
+
+/// Those that MySQL says it supports.
+const YEARS: RangeInclusive<i32> = 1000..=9999;
 
 /// A name, quoted.
 pub(super) fn identifier(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
-}
-
-/// Text as a constant; `NO_BACKSLASH_ESCAPES` is pinned, so only the quote is
-/// special.
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Only for constants whose verdict was Exact or Inexact, so NULL stands for none.
@@ -33,40 +32,16 @@ pub(super) fn literal(value: &ScalarValue) -> Option<String> {
         // exponent makes it a float, not a decimal.
         ScalarValue::Float32(Some(value)) if value.is_finite() => format!("{:e}", f64::from(*value)),
         ScalarValue::Float64(Some(value)) if value.is_finite() => format!("{value:e}"),
-        ScalarValue::Decimal128(Some(value), precision, scale) => {
-            Decimal128Type::format_decimal(*value, *precision, *scale)
-        }
-        ScalarValue::Decimal256(Some(value), precision, scale) => {
-            Decimal256Type::format_decimal(*value, *precision, *scale)
-        }
+        ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..) => decimal(value)?,
         ScalarValue::Utf8(Some(text)) if !text.contains('\0') => quoted(text),
-        ScalarValue::Binary(Some(bytes)) => {
-            let mut hex = String::with_capacity(bytes.len() * 2);
-            for byte in bytes {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            format!("x'{hex}'")
-        }
-        ScalarValue::Date32(Some(days)) => {
-            /// Days from 0000-12-31, chrono's day zero, to 1970-01-01.
-            const COMMON_ERA_DAYS: i32 = 719_163;
-            let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(COMMON_ERA_DAYS)?)?;
-            documented_year(date.year())?;
-            format!("DATE'{}'", date.format("%Y-%m-%d"))
-        }
+        ScalarValue::Binary(Some(bytes)) => format!("x'{}'", hexadecimal(bytes)),
+        ScalarValue::Date32(Some(days)) => format!("DATE'{}'", date(*days, &YEARS)?),
         // The session's time zone is UTC, so both kinds are spelled alike.
         ScalarValue::TimestampMicrosecond(Some(micros), _) => {
-            let instant: NaiveDateTime = DateTime::from_timestamp_micros(*micros)?.naive_utc();
-            documented_year(instant.year())?;
-            format!("TIMESTAMP'{}'", instant.format("%Y-%m-%d %H:%M:%S%.6f"))
+            format!("TIMESTAMP'{}'", date_time(*micros, &YEARS)?)
         }
         _ => return None,
     })
-}
-
-/// Years that MySQL says it supports.
-fn documented_year(year: i32) -> Option<()> {
-    (1000..=9999).contains(&year).then_some(())
 }
 
 #[cfg(test)]

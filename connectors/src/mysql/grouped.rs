@@ -2,13 +2,12 @@
 //! they are answered here.
 
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
 use lakegate_crds::ZeroDates;
 
-use super::constant::constant;
 use super::render::{Answer, RemoteShape, ZERO_DATE};
 use super::types::{RemoteColumn, TextRule, Wire};
-use crate::scan::{AggregateCall, Arithmetic, Asked, Expression, Function, JoinedTable, Rounding, StoreJoin};
+use crate::scan::{AggregateCall, Arithmetic, Asked, Expression, Function, Rounding, StoreJoin};
+use crate::server::{Naming, condition};
 
 /// Digits of a DECIMAL, and those of them behind the point.
 const MAX_DIGITS: u32 = 65;
@@ -27,36 +26,28 @@ impl RemoteShape {
             Asked::Order(column) => self.order_refusal(column),
             // The same types: what is not padded or folded is sorted by its bytes.
             Asked::Distinct(column) => self.order_refusal(column),
+            Asked::Computed(_) => Some("MySQL groups by columns alone"),
             Asked::Aggregate(call) => self.aggregate_refusal(call),
         }
     }
 
     /// The two tables as one.
     pub(super) fn joined(&self, other: &Self, join: &StoreJoin) -> Result<Self, &'static str> {
-        if !other.joined.is_empty() {
-            return Err("tables are joined one after the other");
-        }
-        for (left, right) in &join.on {
-            if let Some(reason) = self.order_refusal(*left).or(other.order_refusal(*right)) {
-                return Err(reason);
-            }
-            if self
-                .columns
-                .get(*left)
-                .is_some_and(|column| column.wire == Wire::Text)
-            {
-                return Err("MySQL compares texts of two columns by a collation of its choice");
-            }
-        }
-        let mut shape = self.clone();
-        shape.joined.push(JoinedTable {
-            schema: other.schema.clone(),
-            name: other.name.clone(),
-            first: self.columns.len(),
-            join: join.clone(),
-        });
-        shape.columns.extend(other.columns.iter().cloned());
-        Ok(shape)
+        let tables = self.with(other, join, |left, right| {
+            let is_text = |column: &RemoteColumn| column.wire == Wire::Text;
+            self.order_refusal(left)
+                .or_else(|| other.order_refusal(right))
+                .or_else(|| {
+                    self.columns
+                        .get(left)
+                        .is_some_and(is_text)
+                        .then_some("MySQL compares texts of two columns by a collation of its choice")
+                })
+        })?;
+        Ok(Self {
+            tables,
+            zero_dates: self.zero_dates,
+        })
     }
 
     fn zero_is_null(&self, column: &RemoteColumn) -> bool {
@@ -92,15 +83,14 @@ impl RemoteShape {
             return None;
         };
         match call.function {
-            Function::Count => argument
-                .columns()
-                .iter()
-                .any(|column| {
-                    self.columns
-                        .get(*column)
-                        .is_none_or(|column| self.zero_is_null(column))
-                })
-                .then_some(ZERO_DATE),
+            Function::Count => match argument {
+                Expression::Column(column) => self
+                    .columns
+                    .get(*column)
+                    .is_none_or(|column| self.zero_is_null(column))
+                    .then_some(ZERO_DATE),
+                computed => self.size(computed).err(),
+            },
             Function::Minimum | Function::Maximum => match argument {
                 Expression::Column(column) => self.order_refusal(*column),
                 _ => Some("the minimum of an expression is computed here"),
@@ -164,6 +154,7 @@ impl RemoteShape {
                     _ => Size::whole(20),
                 }
             }
+            Expression::Truncate { .. } => return Err("MySQL cuts times by its own rules"),
             Expression::Arithmetic {
                 operator,
                 left,
@@ -225,11 +216,24 @@ impl RemoteShape {
             name: name.clone(),
             wire,
         };
+        // MySQL has no FILTER; rows that do not count have NULL.
+        let counting = |value: String| match &call.filter {
+            Some(filter) => {
+                let mut sql = "CASE WHEN ".to_owned();
+                condition(filter, self, &|index| self.name(index, qualified), &mut sql);
+                format!("{sql} THEN {value} END")
+            }
+            None => value,
+        };
         let Some(argument) = &call.argument else {
-            return Some(answer("COUNT(*)".to_owned(), Wire::Big { unsigned: false }));
+            let rows = match &call.filter {
+                Some(_) => counting("1".to_owned()),
+                None => "*".to_owned(),
+            };
+            return Some(answer(format!("COUNT({rows})"), Wire::Big { unsigned: false }));
         };
         let distinct = if call.distinct { "DISTINCT " } else { "" };
-        let value = self.expression(argument, qualified);
+        let value = counting(self.expression(argument, qualified));
         let (sum, count) = (
             format!("SUM({distinct}{value})"),
             format!("COUNT({distinct}{value})"),
@@ -274,38 +278,6 @@ impl RemoteShape {
             Function::Every | Function::Any => None,
         }
     }
-
-    fn expression(&self, expression: &Expression, qualified: bool) -> String {
-        match expression {
-            Expression::Column(column) => self.name(*column, qualified),
-            Expression::Constant(value @ (ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..))) => {
-                let size = value.data_type();
-                format!("CAST({} AS {})", constant(value), decimal_type(&size))
-            }
-            Expression::Constant(value) => format!("({})", constant(value)),
-            Expression::Arithmetic {
-                operator,
-                left,
-                right,
-            } => format!(
-                "({} {} {})",
-                self.expression(left, qualified),
-                operator.sql(),
-                self.expression(right, qualified)
-            ),
-            Expression::Convert { inner, data_type } => {
-                let inner = self.expression(inner, qualified);
-                match data_type {
-                    DataType::Decimal128(..) | DataType::Decimal256(..) => {
-                        format!("CAST({inner} AS {})", decimal_type(data_type))
-                    }
-                    // Whole numbers are computed with in 64 bits; a mean's sum is
-                    // exact before it becomes a float.
-                    _ => inner,
-                }
-            }
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -328,7 +300,7 @@ fn places(data_type: &DataType) -> u32 {
     }
 }
 
-fn decimal_type(data_type: &DataType) -> String {
+pub(super) fn decimal_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
             format!("DECIMAL({precision},{scale})")

@@ -36,6 +36,7 @@ use self::scan::MysqlTable;
 use self::settings::{BEGIN, Settings};
 use self::types::{ColumnFacts, RemoteColumn};
 use crate::scan::RemoteTableProvider;
+use crate::server::Tables;
 use crate::{ConnectContext, Connector, ConnectorError, Probe, ReplicaHealth, SourceKind, TableDescription};
 
 /// One MySQL or MariaDB server, or one database of it.
@@ -147,10 +148,7 @@ impl Connector for MysqlConnector {
             })
             .collect::<Result<_, _>>()?;
         let shape = RemoteShape {
-            schema: table.schema.clone(),
-            name: table.name.clone(),
-            columns,
-            joined: Vec::new(),
+            tables: Tables::new(table.schema.clone(), table.name.clone(), columns),
             zero_dates: settings.zero_dates,
         };
         let remote = Arc::new(MysqlTable::new(Arc::clone(&self.pool), shape));

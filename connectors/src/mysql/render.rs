@@ -5,24 +5,31 @@
 //! else is local. Constants mean one thing under the session's pinned settings.
 
 use std::fmt::Write as _;
+use std::ops::Deref;
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use lakegate_crds::ZeroDates;
 
 use super::constant::{constant, identifier, literal};
+use super::grouped::decimal_type;
 use super::types::{RemoteColumn, TextRule, Wire};
-use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
-use crate::server::{Spelling, condition};
+use crate::scan::{Comparison, Expression, GroupOutput, Grouping, Predicate, ScanRequest, Verdict};
+use crate::server::{Naming, Spelling, Tables, conditions};
 
-/// A table as SQL names it, with its columns in the order of its description.
+/// A table, or several that MySQL joins.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct RemoteShape {
-    pub schema: String,
-    pub name: String,
-    /// Then those of the joined tables.
-    pub columns: Vec<RemoteColumn>,
-    pub joined: Vec<JoinedTable>,
+    pub tables: Tables<RemoteColumn>,
     pub zero_dates: ZeroDates,
+}
+
+impl Deref for RemoteShape {
+    type Target = Tables<RemoteColumn>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tables
+    }
 }
 
 /// A column of the server's answer.
@@ -50,6 +57,41 @@ impl Spelling for RemoteShape {
     }
 }
 
+impl Naming for RemoteShape {
+    type Column = RemoteColumn;
+
+    fn tables(&self) -> &Tables<RemoteColumn> {
+        &self.tables
+    }
+
+    fn identifier(name: &str) -> String {
+        identifier(name)
+    }
+
+    fn number(value: &ScalarValue) -> String {
+        match value {
+            ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..) => {
+                format!(
+                    "CAST({} AS {})",
+                    constant(value),
+                    decimal_type(&value.data_type())
+                )
+            }
+            _ => format!("({})", constant(value)),
+        }
+    }
+
+    fn converted(computation: String, data_type: &DataType) -> String {
+        match data_type {
+            DataType::Decimal128(..) | DataType::Decimal256(..) => {
+                format!("CAST({computation} AS {})", decimal_type(data_type))
+            }
+            // Whole numbers are computed with in 64 bits; a mean's sum is exact before it becomes a float.
+            _ => computation,
+        }
+    }
+}
+
 impl RemoteShape {
     /// What the server answers, by position.
     pub(super) fn answers(&self, request: &ScanRequest) -> Vec<Answer> {
@@ -69,7 +111,8 @@ impl RemoteShape {
                 Some(grouping) => {
                     let name = grouping.schema.field(index).name().clone();
                     match grouping.outputs.get(index)? {
-                        GroupOutput::Key(key) => self.key(*key, qualified, name),
+                        GroupOutput::Key(Expression::Column(key)) => self.key(*key, qualified, name),
+                        GroupOutput::Key(_) => None,
                         GroupOutput::Aggregate(call) => self.aggregate(call, qualified, name),
                     }
                 }
@@ -98,53 +141,16 @@ impl RemoteShape {
                 format!("SELECT {}", columns.join(", "))
             }
         };
-        let _ = write!(
-            sql,
-            " FROM {}.{}",
-            identifier(&self.schema),
-            identifier(&self.name)
-        );
-        if qualified {
-            sql.push_str(" AS t");
-        }
-        let column = |index: usize| self.name(index, qualified);
-        for (position, table) in self.joined.iter().enumerate() {
-            let _ = write!(
-                sql,
-                " {}JOIN {}.{} AS t{} ON ",
-                if table.join.outer { "LEFT " } else { "" },
-                identifier(&table.schema),
-                identifier(&table.name),
-                position + 2
-            );
-            for (position, (left, right)) in table.join.on.iter().enumerate() {
-                let and = if position == 0 { "" } else { " AND " };
-                let _ = write!(sql, "{and}({} = {})", column(*left), column(table.first + right));
-            }
-            for predicate in &table.join.conditions {
-                sql.push_str(" AND ");
-                condition(&predicate.moved(table.first), self, &column, &mut sql);
-            }
-        }
-        for (position, predicate) in request.predicates.iter().enumerate() {
-            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            condition(predicate, self, &column, &mut sql);
-        }
+        self.push_source(request, &mut sql);
         if let Some(grouping) = &request.grouping {
-            for (position, key) in grouping.keys.iter().enumerate() {
-                sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
-                sql.push_str(&column(*key));
-            }
+            self.push_keys(&grouping.keys, qualified, &mut sql);
             let output = |index: usize| self.output(grouping, index, qualified);
-            for (position, predicate) in grouping.having.iter().enumerate() {
-                sql.push_str(if position == 0 { " HAVING " } else { " AND " });
-                condition(predicate, self, &output, &mut sql);
-            }
+            conditions(" HAVING ", &grouping.having, self, &output, &mut sql);
         }
         for (position, key) in request.order.iter().enumerate() {
             sql.push_str(if position == 0 { " ORDER BY " } else { ", " });
             let name = match &request.grouping {
-                None => column(key.column),
+                None => self.name(key.column, qualified),
                 Some(grouping) => self.output(grouping, key.column, qualified),
             };
             // NULL comes first in MySQL, and last when descending.
@@ -171,33 +177,13 @@ impl RemoteShape {
     /// An output of a group where it is compared or sorted.
     fn output(&self, grouping: &Grouping, index: usize, qualified: bool) -> String {
         match grouping.outputs.get(index) {
-            Some(GroupOutput::Key(key)) => self.name(*key, qualified),
+            Some(GroupOutput::Key(key)) => self.expression(key, qualified),
             Some(GroupOutput::Aggregate(call)) => self
                 .aggregate(call, qualified, String::new())
                 .map(|answer| answer.sql)
                 .unwrap_or_default(),
             None => String::new(),
         }
-    }
-
-    /// A column as SQL.
-    pub(super) fn name(&self, index: usize, qualified: bool) -> String {
-        let name = self
-            .columns
-            .get(index)
-            .map(|column| identifier(&column.name))
-            .unwrap_or_default();
-        if qualified {
-            format!("{}.{name}", JoinedTable::alias_of(&self.joined, index))
-        } else {
-            name
-        }
-    }
-
-    /// Whether columns need their table's name: several tables have some, and in
-    /// ORDER BY a bare name means an output column first.
-    fn is_qualified(&self, request: &ScanRequest) -> bool {
-        !request.order.is_empty() || !self.joined.is_empty()
     }
 
     /// What the server may be asked.
@@ -392,22 +378,20 @@ mod tests {
             };
             RemoteColumn::new(name.to_owned(), &facts)
         };
+        let columns = vec![
+            column("id", "bigint", ""),
+            column("name", "varchar", "utf8mb4_general_ci"),
+            column("code", "varchar", "utf8mb4_nopad_bin"),
+            column("flag", "bit", ""),
+            column("day", "date", ""),
+            column("place", "point", ""),
+            column("ratio", "double", ""),
+            column("rounded", "double", ""),
+            column("ip", "inet6", ""),
+            column("made", "year", ""),
+        ];
         RemoteShape {
-            schema: "shop".to_owned(),
-            name: "odd`table".to_owned(),
-            columns: vec![
-                column("id", "bigint", ""),
-                column("name", "varchar", "utf8mb4_general_ci"),
-                column("code", "varchar", "utf8mb4_nopad_bin"),
-                column("flag", "bit", ""),
-                column("day", "date", ""),
-                column("place", "point", ""),
-                column("ratio", "double", ""),
-                column("rounded", "double", ""),
-                column("ip", "inet6", ""),
-                column("made", "year", ""),
-            ],
-            joined: Vec::new(),
+            tables: Tables::new("shop".to_owned(), "odd`table".to_owned(), columns),
             zero_dates,
         }
     }

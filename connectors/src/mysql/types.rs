@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, TimeUnit};
 
 use super::wire::{ColumnDefinition, ColumnType};
+use crate::server::Named;
 
 /// The form in which one column's values arrive.
 ///
@@ -325,6 +326,12 @@ impl RemoteColumn {
             text: facts.text_rule(),
             rounded: facts.rounded,
         }
+    }
+}
+
+impl Named for RemoteColumn {
+    fn name(&self) -> &str {
+        &self.name
     }
 }
 

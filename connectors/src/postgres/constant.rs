@@ -1,20 +1,19 @@
 //! Names and constants in PostgreSQL's SQL.
 
-use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
-use arrow::datatypes::{Decimal128Type, Decimal256Type, DecimalType};
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime};
 use datafusion::common::ScalarValue;
+
+/// `standard_conforming_strings` is pinned on.
+pub(super) use crate::server::constant::quoted;
+use crate::server::constant::{date, date_time, decimal, hexadecimal};
+
+/// Those whose spelling nobody doubts.
+const YEARS: RangeInclusive<i32> = 1..=9999;
 
 /// A name, quoted. Names hold no NUL, by the server's own rule.
 pub(super) fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Text as a constant; `standard_conforming_strings` is pinned on, so only the
-/// quote is special.
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Only for constants whose verdict was Exact, so NULL stands for none.
@@ -36,36 +35,23 @@ pub(super) fn literal(value: &ScalarValue) -> Option<String> {
         ScalarValue::Float64(Some(value)) if value.is_finite() => {
             format!("'{value:e}'::pg_catalog.float8")
         }
-        ScalarValue::Decimal128(Some(value), precision, scale) => format!(
-            "'{}'::pg_catalog.numeric",
-            Decimal128Type::format_decimal(*value, *precision, *scale)
-        ),
-        ScalarValue::Decimal256(Some(value), precision, scale) => format!(
-            "'{}'::pg_catalog.numeric",
-            Decimal256Type::format_decimal(*value, *precision, *scale)
-        ),
+        ScalarValue::Decimal128(..) | ScalarValue::Decimal256(..) => {
+            format!("'{}'::pg_catalog.numeric", decimal(value)?)
+        }
         ScalarValue::Utf8(Some(text)) if !text.contains('\0') => {
             format!("{}::pg_catalog.text", quoted(text))
         }
         ScalarValue::Binary(Some(bytes)) => {
-            let mut hex = String::with_capacity(bytes.len() * 2);
-            for byte in bytes {
-                let _ = write!(hex, "{byte:02x}");
-            }
-            format!("'\\x{hex}'::pg_catalog.bytea")
+            format!("'\\x{}'::pg_catalog.bytea", hexadecimal(bytes))
         }
         ScalarValue::Date32(Some(days)) => {
-            /// Days from 0000-12-31, chrono's day zero, to 1970-01-01.
-            const COMMON_ERA_DAYS: i32 = 719_163;
-            let date = NaiveDate::from_num_days_from_ce_opt(days.checked_add(COMMON_ERA_DAYS)?)?;
-            common_year(date.year())?;
-            format!("'{}'::pg_catalog.date", date.format("%Y-%m-%d"))
+            format!("'{}'::pg_catalog.date", date(*days, &YEARS)?)
         }
         ScalarValue::TimestampMicrosecond(Some(micros), None) => {
-            format!("'{}'::pg_catalog.timestamp", date_time(*micros)?)
+            format!("'{}'::pg_catalog.timestamp", date_time(*micros, &YEARS)?)
         }
         ScalarValue::TimestampMicrosecond(Some(micros), Some(_)) => {
-            format!("'{}+00'::pg_catalog.timestamptz", date_time(*micros)?)
+            format!("'{}+00'::pg_catalog.timestamptz", date_time(*micros, &YEARS)?)
         }
         ScalarValue::Time64Microsecond(Some(micros)) => {
             let micros = u32::try_from(micros.div_euclid(1_000_000))
@@ -78,17 +64,6 @@ pub(super) fn literal(value: &ScalarValue) -> Option<String> {
         }
         _ => return None,
     })
-}
-
-fn date_time(micros: i64) -> Option<String> {
-    let instant: NaiveDateTime = DateTime::from_timestamp_micros(micros)?.naive_utc();
-    common_year(instant.year())?;
-    Some(instant.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
-}
-
-/// Years whose spelling nobody doubts.
-fn common_year(year: i32) -> Option<()> {
-    (1..=9999).contains(&year).then_some(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use lakegate_crds::DiscoverySpec;
+use lakegate_crds::{DiscoverySpec, UnconstrainedNumeric};
 use tokio_postgres::Client;
 use tokio_postgres::error::Error;
 
@@ -57,6 +57,7 @@ pub(super) async fn tables(
     client: &Client,
     server: &Server,
     filter: &DiscoverySpec,
+    unconstrained: UnconstrainedNumeric,
 ) -> Result<Vec<TableDescription>, Error> {
     let types = types(client).await?;
     let mut columns = columns(client).await?;
@@ -100,7 +101,7 @@ pub(super) async fn tables(
             .remove(&table)
             .unwrap_or_default()
             .into_iter()
-            .map(|column| column.describe(&types, kind, server, &mut known_facts))
+            .map(|column| column.describe(&types, kind, server, unconstrained, &mut known_facts))
             .unzip::<_, _, Vec<_>, Vec<_>>();
         let blocks = u32::try_from(row.try_get::<_, i32>(6)?).unwrap_or_default();
         let heap = kind == TableKind::Table && row.try_get(7)? && server.version_number >= RANGES_OF_BLOCKS;
@@ -264,6 +265,7 @@ impl ColumnRow {
         types: &HashMap<u32, TypeRow>,
         kind: TableKind,
         server: &Server,
+        unconstrained: UnconstrainedNumeric,
         known: &mut KnownFacts,
     ) -> (Field, ColumnDetails) {
         let (type_oid, modifier, _) = below_domains(types, self.type_oid, self.modifier);
@@ -282,6 +284,7 @@ impl ColumnRow {
             element: element.map(|(type_oid, _, domain)| ElementFacts { type_oid, domain }),
             composite: row.is_some_and(|row| row.kind == "c") || type_oid == RECORD,
             geometry: row.is_some_and(|row| row.geometry),
+            unconstrained_numeric: unconstrained,
             // A foreign server compares by rules nobody here knows.
             bytewise: [oid::TEXT, oid::VARCHAR, oid::BPCHAR].contains(&type_oid)
                 && self.deterministic

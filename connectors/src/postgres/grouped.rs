@@ -1,12 +1,12 @@
 //! Orders, groups and aggregates in PostgreSQL's SQL, and which of them it answers
 //! as they are answered here.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimeUnit};
 
-use super::constant::constant;
 use super::render::RemoteShape;
 use super::types::{TextForm, Wire, oid};
-use crate::scan::{AggregateCall, Asked, Expression, Function, JoinedTable, Rounding, StoreJoin};
+use crate::scan::{AggregateCall, Asked, Expression, Function, Rounding, StoreJoin};
+use crate::server::{Naming, condition};
 
 impl RemoteShape {
     /// Why the server is not asked.
@@ -14,34 +14,23 @@ impl RemoteShape {
         match asked {
             Asked::Order(column) => self.order_refusal(column),
             Asked::Distinct(column) => self.distinct_refusal(column),
+            Asked::Computed(expression) => self.computed_refusal(expression),
             Asked::Aggregate(call) => self.aggregate_refusal(call),
         }
     }
 
     /// The two tables as one.
     pub(super) fn joined(&self, other: &Self, join: &StoreJoin) -> Result<Self, &'static str> {
-        if !other.joined.is_empty() {
-            return Err("tables are joined one after the other");
-        }
-        for (left, right) in &join.on {
-            let refusal = self.distinct_refusal(*left).or(other.distinct_refusal(*right));
-            if let Some(reason) = refusal {
-                return Err(reason);
-            }
+        let tables = self.with(other, join, |left, right| {
             let characters = |shape: &Self, column: usize| shape.columns.get(column)?.characters;
-            if characters(self, *left) != characters(other, *right) {
-                return Err("PostgreSQL ignores trailing blanks of character(n)");
-            }
-        }
-        let mut shape = self.clone();
-        shape.joined.push(JoinedTable {
-            schema: other.schema.clone(),
-            name: other.name.clone(),
-            first: self.columns.len(),
-            join: join.clone(),
-        });
-        shape.columns.extend(other.columns.iter().cloned());
-        Ok(shape)
+            self.distinct_refusal(left)
+                .or_else(|| other.distinct_refusal(right))
+                .or_else(|| {
+                    (characters(self, left) != characters(other, right))
+                        .then_some("PostgreSQL ignores trailing blanks of character(n)")
+                })
+        })?;
+        Ok(Self(tables))
     }
 
     fn order_refusal(&self, column: usize) -> Option<&'static str> {
@@ -58,6 +47,7 @@ impl RemoteShape {
             | Wire::Timestamp
             | Wire::TimestampTz
             | Wire::Time => None,
+            Wire::Interval => Some("intervals are sorted by their length, in which months have 30 days"),
             Wire::Float4 | Wire::Float8 => {
                 Some("zero has two forms, which are sorted here and one in PostgreSQL")
             }
@@ -93,6 +83,39 @@ impl RemoteShape {
         }
     }
 
+    fn computed_refusal(&self, expression: &Expression) -> Option<&'static str> {
+        let is_exact = |column: &usize| {
+            matches!(
+                self.columns.get(*column).map(|column| &column.wire),
+                Some(
+                    Wire::Int2 | Wire::Int4 | Wire::Int8 | Wire::Numeric128 { .. } | Wire::Numeric256 { .. }
+                )
+            )
+        };
+        match expression {
+            Expression::Column(column) => {
+                (!is_exact(column)).then_some("PostgreSQL computes with this type by its own rules")
+            }
+            Expression::Constant(_) => None,
+            Expression::Arithmetic { left, right, .. } => self
+                .computed_refusal(left)
+                .or_else(|| self.computed_refusal(right)),
+            Expression::Convert {
+                data_type: DataType::Float64,
+                ..
+            } => Some("floats are grouped here"),
+            Expression::Convert { inner, .. } => self.computed_refusal(inner),
+            Expression::Truncate { inner, .. } => match inner.as_ref() {
+                Expression::Column(column)
+                    if self.columns.get(*column).map(|column| &column.wire) == Some(&Wire::Timestamp) =>
+                {
+                    None
+                }
+                _ => Some("only a column of a timestamp is cut to a unit"),
+            },
+        }
+    }
+
     fn aggregate_refusal(&self, call: &AggregateCall) -> Option<&'static str> {
         let Some(argument) = &call.argument else {
             return None;
@@ -107,18 +130,7 @@ impl RemoteShape {
             Function::Sum | Function::Average(_) | Function::Mean => argument
                 .columns()
                 .iter()
-                .any(|column| {
-                    !matches!(
-                        wire(column),
-                        Some(
-                            Wire::Int2
-                                | Wire::Int4
-                                | Wire::Int8
-                                | Wire::Numeric128 { .. }
-                                | Wire::Numeric256 { .. }
-                        )
-                    )
-                })
+                .any(|column| self.computed_refusal(&Expression::Column(*column)).is_some())
                 .then_some("PostgreSQL adds this type up by its own rules"),
             Function::Minimum | Function::Maximum => match argument {
                 Expression::Column(column) => match wire(column) {
@@ -146,25 +158,24 @@ impl RemoteShape {
                 wire => wire.clone(),
             });
         }
-        Some(match call.result {
-            DataType::Int64 => Wire::Int8,
-            DataType::Float64 => Wire::Float8,
-            DataType::Boolean => Wire::Bool,
-            DataType::Decimal128(precision, scale) => Wire::Numeric128 { precision, scale },
-            DataType::Decimal256(precision, scale) => Wire::Numeric256 { precision, scale },
-            _ => return None,
-        })
+        wire_of(&call.result)
     }
 
     /// An aggregate with the type of its result.
     pub(super) fn aggregate(&self, call: &AggregateCall, qualified: bool) -> String {
         let distinct = if call.distinct { "DISTINCT " } else { "" };
+        let mut filter = String::new();
+        if let Some(predicate) = &call.filter {
+            filter.push_str(" FILTER (WHERE ");
+            condition(predicate, self, &|index| self.name(index, qualified), &mut filter);
+            filter.push(')');
+        }
         let Some(argument) = &call.argument else {
-            return "pg_catalog.count(*)".to_owned();
+            return format!("pg_catalog.count(*){filter}");
         };
         let value = self.expression(argument, qualified);
-        let sum = format!("pg_catalog.sum({distinct}{value})");
-        let count = format!("pg_catalog.count({distinct}{value})");
+        let sum = format!("pg_catalog.sum({distinct}{value}){filter}");
+        let count = format!("pg_catalog.count({distinct}{value}){filter}");
         match call.function {
             Function::Count => count,
             // An error where it does not fit.
@@ -203,41 +214,25 @@ impl RemoteShape {
                     Some(Wire::Text(_)) => " COLLATE pg_catalog.\"C\"",
                     _ => "",
                 };
-                format!("pg_catalog.{name}({value}{collation})")
+                format!("pg_catalog.{name}({value}{collation}){filter}")
             }
-            Function::Every => format!("pg_catalog.bool_and({value})"),
-            Function::Any => format!("pg_catalog.bool_or({value})"),
+            Function::Every => format!("pg_catalog.bool_and({value}){filter}"),
+            Function::Any => format!("pg_catalog.bool_or({value}){filter}"),
         }
     }
+}
 
-    /// An exact computation. Numeric has room for every digit of it.
-    fn expression(&self, expression: &Expression, qualified: bool) -> String {
-        match expression {
-            Expression::Column(column) => self.name(*column, qualified),
-            Expression::Constant(value) => constant(value),
-            Expression::Arithmetic {
-                operator,
-                left,
-                right,
-            } => format!(
-                "({} {} {})",
-                self.expression(left, qualified),
-                operator.sql(),
-                self.expression(right, qualified)
-            ),
-            Expression::Convert { inner, data_type } => {
-                let inner = self.expression(inner, qualified);
-                match data_type {
-                    DataType::Int16 => format!("{inner}::pg_catalog.int2"),
-                    DataType::Int32 => format!("{inner}::pg_catalog.int4"),
-                    DataType::Int64 => format!("{inner}::pg_catalog.int8"),
-                    DataType::Decimal128(..) | DataType::Decimal256(..) => {
-                        format!("{inner}::pg_catalog.numeric")
-                    }
-                    // Of a mean, whose sum is exact before it becomes a float.
-                    _ => inner,
-                }
-            }
-        }
-    }
+/// The form in which computed values arrive; none for a type that none has.
+pub(super) fn wire_of(data_type: &DataType) -> Option<Wire> {
+    Some(match *data_type {
+        DataType::Int16 => Wire::Int2,
+        DataType::Int32 => Wire::Int4,
+        DataType::Int64 => Wire::Int8,
+        DataType::Float64 => Wire::Float8,
+        DataType::Boolean => Wire::Bool,
+        DataType::Decimal128(precision, scale) => Wire::Numeric128 { precision, scale },
+        DataType::Decimal256(precision, scale) => Wire::Numeric256 { precision, scale },
+        DataType::Timestamp(TimeUnit::Microsecond, None) => Wire::Timestamp,
+        _ => return None,
+    })
 }

@@ -14,19 +14,19 @@
 
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures::channel::mpsc;
+use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio_postgres::Socket;
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::decode::{COPY_DATA, MESSAGE_HEADER_BYTES};
+use super::outlet::Outlet;
+use super::socket::Socket;
 
 /// A row larger than this is refused: two values of the largest allowed size.
 pub(super) const MAX_ROW_BYTES: u32 = 128 * 1024 * 1024;
@@ -56,96 +56,31 @@ impl Oversized {
     }
 }
 
-/// Where the rows of a connection's COPY go, if not to the driver.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Outlet(Arc<Mutex<Option<mpsc::Sender<Bytes>>>>);
-
-impl Outlet {
-    /// The rows of the COPY that is sent next: whole messages with their headers, in
-    /// chunks. Ends when the COPY does or the connection, and the driver says which.
-    pub(super) fn divert(&self) -> mpsc::Receiver<Bytes> {
-        // Two chunks: one slot, and one more as the channel's sender has its own.
-        let (sender, receiver) = mpsc::channel(1);
-        *self.locked() = Some(sender);
-        receiver
-    }
-
-    fn is_open(&self) -> bool {
-        self.locked().is_some()
-    }
-
-    fn close(&self) {
-        *self.locked() = None;
-    }
-
-    fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut *self.locked() {
-            // Nobody wants the rows any more: they are read and dropped.
-            Some(sender) => sender.poll_ready(context).map(|_| ()),
-            None => Poll::Ready(()),
-        }
-    }
-
-    /// To be called when ready.
-    fn send(&self, rows: Bytes) {
-        if let Some(sender) = &mut *self.locked() {
-            // As above.
-            let _ = sender.start_send(rows);
-        }
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, Option<mpsc::Sender<Bytes>>> {
-        // A sender is whole whatever panicked beside it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Makes guarded streams. Without `tls` they are plain: the driver then believes
 /// to speak TLS from the first byte on, which is how a stream of ours gets below
 /// it without one extra byte on the wire.
 #[derive(Clone)]
 pub(super) struct Guard {
     pub tls: Option<MakeRustlsConnect>,
+    /// What the server's certificate is to be for.
+    pub host: String,
     pub oversized: Oversized,
     pub outlet: Outlet,
 }
 
-impl MakeTlsConnect<Socket> for Guard {
-    type Stream = Guarded;
-    type TlsConnect = GuardConnect;
-    type Error = io::Error;
-
-    fn make_tls_connect(&mut self, host: &str) -> Result<GuardConnect, io::Error> {
-        let handshake = match &mut self.tls {
-            Some(tls) => {
-                let made = MakeTlsConnect::<Socket>::make_tls_connect(tls, host);
-                Some(made.map_err(io::Error::other)?)
-            }
-            None => None,
-        };
-        Ok(GuardConnect {
-            handshake,
-            oversized: self.oversized.clone(),
-            outlet: self.outlet.clone(),
-        })
-    }
-}
-
-pub(super) struct GuardConnect {
-    handshake: Option<Handshake>,
-    oversized: Oversized,
-    outlet: Outlet,
-}
-
-impl TlsConnect<Socket> for GuardConnect {
+impl TlsConnect<Socket> for Guard {
     type Stream = Guarded;
     type Error = io::Error;
     type Future = BoxFuture<'static, Result<Guarded, io::Error>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
         async move {
-            let inner = match self.handshake {
-                Some(handshake) => Inner::Encrypted(Box::new(handshake.connect(socket).await?)),
+            let inner = match self.tls {
+                Some(mut tls) => {
+                    let handshake = MakeTlsConnect::<Socket>::make_tls_connect(&mut tls, &self.host);
+                    let handshake = handshake.map_err(io::Error::other)?;
+                    Inner::Encrypted(Box::new(handshake.connect(socket).await?))
+                }
                 None => Inner::Plain(socket),
             };
             Ok(Guarded {
@@ -164,15 +99,12 @@ enum Inner {
     Encrypted(Box<Encrypted>),
 }
 
-impl AsyncRead for Inner {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match &mut *self {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Encrypted(stream) => Pin::new(stream.as_mut()).poll_read(context, buffer),
+impl Inner {
+    /// Reads into the room that the vector has; nothing at the end.
+    fn poll_fill(&mut self, context: &mut Context<'_>, bytes: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(socket) => socket.poll_fill(context, bytes),
+            Self::Encrypted(stream) => pin!(stream.read_buf(bytes)).poll(context),
         }
     }
 }
@@ -234,7 +166,7 @@ impl AsyncRead for Guarded {
                 }
             }
             guarded.incoming.make_room(diverting);
-            let read = pin!(guarded.inner.read_buf(&mut guarded.incoming.buffer)).poll(context);
+            let read = guarded.inner.poll_fill(context, &mut guarded.incoming.buffer);
             if ready!(read)? == 0 {
                 // The end of the connection, which the driver is told by no bytes.
                 return Poll::Ready(Ok(()));
@@ -287,7 +219,7 @@ enum Next {
 /// int32 length that counts itself, and a body.
 #[derive(Debug, Default)]
 struct Incoming {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     /// How many bytes at the start of the buffer are whole rows.
     rows: usize,
     /// How many bytes from the start of the buffer on, read or not, are messages for
@@ -351,12 +283,13 @@ impl Incoming {
 
     fn take_rows(&mut self, length: usize) -> Bytes {
         self.rows -= length;
-        self.buffer.split_to(length).freeze()
+        let left = self.buffer.split_off(length);
+        Bytes::from(std::mem::replace(&mut self.buffer, left))
     }
 
     fn give(&mut self, length: usize, driver: &mut ReadBuf<'_>) {
         driver.put_slice(&self.buffer[..length]);
-        self.buffer.advance(length);
+        self.buffer.drain(..length);
         self.driver -= length;
     }
 
@@ -364,8 +297,8 @@ impl Incoming {
         self.buffer.capacity() - self.buffer.len()
     }
 
-    /// Makes the buffer ready to be read into. What was handed on shares its memory,
-    /// so more room is a new buffer, which begins with what is left.
+    /// Makes the buffer ready to be read into. The one of before was handed on, so more
+    /// room is a new buffer, which begins with what is left.
     fn make_room(&mut self, diverting: bool) {
         let least = if diverting {
             COPY_BUFFER_BYTES
@@ -379,7 +312,7 @@ impl Incoming {
         }
         // A long row grows the buffer by doubling it, and never beyond its end.
         let room = least.max(self.lacking.min(left));
-        let mut buffer = BytesMut::with_capacity(left + room);
+        let mut buffer = Vec::with_capacity(left + room);
         buffer.extend_from_slice(&self.buffer);
         self.buffer = buffer;
     }

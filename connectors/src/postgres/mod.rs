@@ -4,9 +4,9 @@
 //! binary)` decoded by position straight into Arrow. Every statement runs in a
 //! read-only transaction with pinned settings ([`settings::Settings::begin`]).
 //!
-//! What has an exact Arrow form gets it ([`types`]); everything else, and
-//! numeric without limits, is the server's own text. A value without an exact
-//! form in its column (an infinite date, NaN in a decimal, 24:00:00, an array
+//! What has an exact Arrow form gets it ([`types`]); everything else is the
+//! server's own text. A value without an exact
+//! form in its column (an infinite date, NaN in a numeric, 24:00:00, an array
 //! of two dimensions) is an error that names the column, never another value.
 
 mod blocks;
@@ -16,11 +16,13 @@ mod discover;
 mod failure;
 mod grouped;
 mod guard;
+mod outlet;
 mod pool;
 mod render;
 mod scan;
 mod settings;
 mod shared;
+mod socket;
 mod standing;
 mod types;
 
@@ -38,6 +40,7 @@ use self::scan::PostgresTable;
 use self::settings::Settings;
 use self::types::{ColumnFacts, RemoteColumn};
 use crate::scan::RemoteTableProvider;
+use crate::server::Tables;
 use crate::{ConnectContext, Connector, ConnectorError, Probe, ReplicaHealth, SourceKind, TableDescription};
 
 /// One PostgreSQL database.
@@ -115,9 +118,11 @@ impl Connector for PostgresConnector {
 
     async fn discover(&self) -> Result<Vec<TableDescription>, ConnectorError> {
         let (lease, server) = self.begin().await?;
-        let tables = discover::tables(&lease.connection()?.client, &server, &self.discovery)
+        let settings = lease.driver();
+        let client = &lease.connection()?.client;
+        let tables = discover::tables(client, &server, &self.discovery, settings.unconstrained_numeric)
             .await
-            .map_err(|error| failure(lease.driver(), &error))?;
+            .map_err(|error| failure(settings, &error))?;
         lease.release();
         Ok(tables)
     }
@@ -156,12 +161,7 @@ impl Connector for PostgresConnector {
                 }
             })
             .collect::<Result<_, _>>()?;
-        let shape = RemoteShape {
-            schema: table.schema.clone(),
-            name: table.name.clone(),
-            columns,
-            joined: Vec::new(),
-        };
+        let shape = RemoteShape(Tables::new(table.schema.clone(), table.name.clone(), columns));
         let blocks = blocks::of(&table.facts);
         let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape, blocks));
         Ok(Arc::new(RemoteTableProvider::new(

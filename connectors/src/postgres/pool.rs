@@ -1,17 +1,21 @@
 //! How connections to PostgreSQL are made, stopped and ended.
 
-use std::time::Duration;
+use std::io;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures::channel::mpsc;
+use tokio::net::lookup_host;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode, SslNegotiation};
 use tokio_postgres::{Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::failure;
-use super::guard::{Guard, Outlet, Oversized};
+use super::guard::{Guard, Oversized};
+use super::outlet::Outlet;
 use super::settings::Settings;
+use super::socket::Socket;
 use super::standing::standing;
 use crate::ConnectorError;
 use crate::server::{Address, Driver, Server, Standing};
@@ -22,6 +26,8 @@ pub(super) type Lease = crate::server::Lease<Settings>;
 /// A connection and the task that moves its bytes.
 pub(super) struct Connection {
     pub client: Client,
+    /// Which of the addresses of its name the server has.
+    address: SocketAddr,
     driver: AbortOnDrop,
     guard: Guard,
 }
@@ -59,6 +65,7 @@ impl Driver for Settings {
         Self {
             server: self.server.at(address),
             database: self.database.clone(),
+            unconstrained_numeric: self.unconstrained_numeric,
         }
     }
 
@@ -73,6 +80,7 @@ impl Driver for Settings {
         let password = self.secret(&self.password).await?;
         let guard = Guard {
             tls: self.tls_config().await?.map(MakeRustlsConnect::new),
+            host: self.host.clone(),
             oversized: Oversized::default(),
             outlet: Outlet::default(),
         };
@@ -83,33 +91,23 @@ impl Driver for Settings {
         };
         let mut config = Config::new();
         config
-            .host(&self.host)
-            .port(self.port)
             .dbname(&self.database)
             .user(username.expose())
             .password(password.expose())
             .application_name("lakegate")
             .ssl_mode(SslMode::Require)
-            .ssl_negotiation(negotiation)
-            .keepalives(true)
-            .keepalives_idle(Duration::from_secs(30))
-            .keepalives_interval(Duration::from_secs(10))
-            .keepalives_retries(3);
-        let (client, connection) = config
-            .connect(guard.clone())
+            .ssl_negotiation(negotiation);
+        let addresses = lookup_host((self.host.as_str(), self.port))
             .await
-            .map_err(|error| failure(self, &error))?;
-        let catalog = self.catalog.clone();
-        let driver = AbortOnDrop(tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(catalog, %error, "a connection to PostgreSQL ended");
+            .map_err(|error| self.unreachable(&error))?;
+        let mut failed = None;
+        for address in addresses {
+            match self.connect(address, &config, &guard).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => failed = Some(error),
             }
-        }));
-        Ok(Connection {
-            client,
-            driver,
-            guard,
-        })
+        }
+        Err(failed.unwrap_or_else(|| self.unreachable(&io::Error::other("the name has no address"))))
     }
 
     fn is_closed(connection: &Connection) -> bool {
@@ -121,8 +119,20 @@ impl Driver for Settings {
     }
 
     async fn cancel(&self, connection: &Connection) {
+        // To this address and no other: the name may lead to several servers.
+        let socket = match Socket::connect(connection.address, Outlet::default()).await {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::debug!(%error, "a query was not cancelled");
+                return;
+            }
+        };
+        let guard = Guard {
+            outlet: Outlet::default(),
+            ..connection.guard.clone()
+        };
         let token = connection.client.cancel_token();
-        if let Err(error) = token.cancel_query(connection.guard.clone()).await {
+        if let Err(error) = token.cancel_query_raw(socket, guard).await {
             tracing::debug!(%error, "a query was not cancelled");
         }
     }
@@ -134,5 +144,43 @@ impl Driver for Settings {
         drop(client);
         // Ends with the server's side of the connection.
         let _ = (&mut driver.0).await;
+    }
+}
+
+impl Settings {
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        config: &Config,
+        guard: &Guard,
+    ) -> Result<Connection, ConnectorError> {
+        let socket = Socket::connect(address, guard.outlet.clone())
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        let (client, connection) = config
+            .connect_raw(socket, guard.clone())
+            .await
+            .map_err(|error| failure(self, &error))?;
+        let catalog = self.catalog.clone();
+        let driver = AbortOnDrop(tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(catalog, %error, "a connection to PostgreSQL ended");
+            }
+        }));
+        Ok(Connection {
+            client,
+            address,
+            driver,
+            guard: guard.clone(),
+        })
+    }
+
+    fn unreachable(&self, error: &io::Error) -> ConnectorError {
+        ConnectorError::Unreachable {
+            catalog: self.catalog.clone(),
+            endpoint: self.address(),
+            message: error.to_string(),
+            source: None,
+        }
     }
 }

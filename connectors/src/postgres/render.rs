@@ -5,23 +5,30 @@
 //! setting of the server and no search path decides what they mean.
 
 use std::fmt::Write as _;
+use std::ops::Deref;
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::blocks::Blocks;
 use super::constant::{constant, identifier, literal, quoted};
+use super::grouped::wire_of;
 use super::types::{RemoteColumn, TextForm, Wire, oid};
-use crate::scan::{Comparison, GroupOutput, Grouping, JoinedTable, Predicate, ScanRequest, Verdict};
-use crate::server::{Spelling, condition};
+use crate::scan::{
+    CalendarUnit, Comparison, Expression, GroupOutput, Grouping, Predicate, ScanRequest, Verdict,
+};
+use crate::server::{Naming, Spelling, Tables, conditions};
 
-/// A table as SQL names it, with its columns in the order of its description.
+/// A table, or several that PostgreSQL joins.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct RemoteShape {
-    pub schema: String,
-    pub name: String,
-    /// Then those of the joined tables.
-    pub columns: Vec<RemoteColumn>,
-    pub joined: Vec<JoinedTable>,
+pub(super) struct RemoteShape(pub Tables<RemoteColumn>);
+
+impl Deref for RemoteShape {
+    type Target = Tables<RemoteColumn>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
 }
 
 /// A column of the server's answer.
@@ -58,6 +65,47 @@ impl Spelling for RemoteShape {
     }
 }
 
+impl Naming for RemoteShape {
+    type Column = RemoteColumn;
+
+    fn tables(&self) -> &Tables<RemoteColumn> {
+        self
+    }
+
+    fn identifier(name: &str) -> String {
+        identifier(name)
+    }
+
+    fn number(value: &ScalarValue) -> String {
+        constant(value)
+    }
+
+    /// Numeric has room for every digit.
+    fn converted(computation: String, data_type: &DataType) -> String {
+        let name = match data_type {
+            DataType::Int16 => "int2",
+            DataType::Int32 => "int4",
+            DataType::Int64 => "int8",
+            DataType::Decimal128(..) | DataType::Decimal256(..) => "numeric",
+            // Of a mean, whose sum is exact before it becomes a float.
+            _ => return computation,
+        };
+        format!("{computation}::pg_catalog.{name}")
+    }
+
+    fn truncated(unit: CalendarUnit, time: String) -> String {
+        format!(
+            "pg_catalog.date_trunc('{}'::pg_catalog.text, {time})",
+            unit.name()
+        )
+    }
+
+    /// Two columns may have two collations, of which none would win.
+    fn joined_by(&self, column: usize, name: String) -> String {
+        self.ordered(column, name)
+    }
+}
+
 /// The columns of groups, in conditions on them.
 struct Outputs<'a> {
     shape: &'a RemoteShape,
@@ -67,19 +115,19 @@ struct Outputs<'a> {
 impl Spelling for Outputs<'_> {
     fn constant(&self, column: usize, value: &ScalarValue) -> String {
         match self.grouping.outputs.get(column) {
-            Some(GroupOutput::Key(key)) => self.shape.constant(*key, value),
+            Some(GroupOutput::Key(Expression::Column(key))) => self.shape.constant(*key, value),
             _ => constant(value),
         }
     }
 
     fn ordered(&self, column: usize, name: String) -> String {
         match self.grouping.outputs.get(column) {
-            Some(GroupOutput::Key(key)) => self.shape.ordered(*key, name),
+            Some(GroupOutput::Key(Expression::Column(key))) => self.shape.ordered(*key, name),
             Some(GroupOutput::Aggregate(call)) => match self.shape.aggregate_wire(call) {
                 Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
                 _ => name,
             },
-            None => name,
+            Some(GroupOutput::Key(_)) | None => name,
         }
     }
 
@@ -98,7 +146,15 @@ impl RemoteShape {
             .filter_map(|&index| match &request.grouping {
                 None => self.answer(index, qualified),
                 Some(grouping) => match grouping.outputs.get(index)? {
-                    GroupOutput::Key(key) => self.answer(*key, qualified),
+                    GroupOutput::Key(Expression::Column(key)) => self.answer(*key, qualified),
+                    GroupOutput::Key(key) => {
+                        let field = grouping.schema.field(index);
+                        Some(Answer {
+                            sql: self.expression(key, qualified),
+                            name: field.name().clone(),
+                            wire: wire_of(field.data_type())?,
+                        })
+                    }
                     GroupOutput::Aggregate(call) => Some(Answer {
                         sql: self.aggregate(call, qualified),
                         name: grouping.schema.field(index).name().clone(),
@@ -136,47 +192,7 @@ impl RemoteShape {
             sql.push_str(if position == 0 { " " } else { ", " });
             sql.push_str(&answer.sql);
         }
-        sql.push_str(" FROM ");
-        sql.push_str(&identifier(&self.schema));
-        sql.push('.');
-        sql.push_str(&identifier(&self.name));
-        if qualified {
-            sql.push_str(" AS t");
-        }
-        let column = |index: usize| self.name(index, qualified);
-        for (position, table) in self.joined.iter().enumerate() {
-            let _ = write!(
-                sql,
-                " {}JOIN {}.{} AS t{} ON ",
-                if table.join.outer { "LEFT " } else { "" },
-                identifier(&table.schema),
-                identifier(&table.name),
-                position + 2
-            );
-            for (position, (left, right)) in table.join.on.iter().enumerate() {
-                let (left, right) = (*left, table.first + right);
-                // Two columns may have two collations, of which none would win.
-                let collation = match self.columns.get(left).map(|column| &column.wire) {
-                    Some(Wire::Text(_)) => " COLLATE pg_catalog.\"C\"",
-                    _ => "",
-                };
-                let and = if position == 0 { "" } else { " AND " };
-                let _ = write!(
-                    sql,
-                    "{and}({}{collation} = {}{collation})",
-                    column(left),
-                    column(right)
-                );
-            }
-            for predicate in &table.join.conditions {
-                sql.push_str(" AND ");
-                condition(&predicate.moved(table.first), self, &column, &mut sql);
-            }
-        }
-        for (position, predicate) in request.predicates.iter().enumerate() {
-            sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            condition(predicate, self, &column, &mut sql);
-        }
+        self.push_source(request, &mut sql);
         if let Some(blocks) = blocks {
             sql.push_str(if request.predicates.is_empty() {
                 " WHERE "
@@ -186,27 +202,17 @@ impl RemoteShape {
             let _ = write!(sql, "{blocks}");
         }
         if let Some(grouping) = &request.grouping {
-            for (position, key) in grouping.keys.iter().enumerate() {
-                sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
-                sql.push_str(&column(*key));
-            }
+            self.push_keys(&grouping.keys, qualified, &mut sql);
             let output = |index: usize| match grouping.outputs.get(index) {
                 Some(GroupOutput::Aggregate(call)) => self.aggregate(call, qualified),
-                Some(GroupOutput::Key(key)) => column(*key),
+                Some(GroupOutput::Key(key)) => self.expression(key, qualified),
                 None => String::new(),
             };
-            for (position, predicate) in grouping.having.iter().enumerate() {
-                sql.push_str(if position == 0 { " HAVING " } else { " AND " });
-                condition(
-                    predicate,
-                    &Outputs {
-                        shape: self,
-                        grouping,
-                    },
-                    &output,
-                    &mut sql,
-                );
-            }
+            let outputs = Outputs {
+                shape: self,
+                grouping,
+            };
+            conditions(" HAVING ", &grouping.having, &outputs, &output, &mut sql);
             // Nothing else would say that all rows are one group.
             if grouping.keys.is_empty() && grouping.having.is_empty() && answers.is_empty() {
                 sql.push_str(" HAVING true");
@@ -233,7 +239,8 @@ impl RemoteShape {
         let index = match &request.grouping {
             None => column,
             Some(grouping) => match grouping.outputs.get(column) {
-                Some(GroupOutput::Key(key)) => *key,
+                Some(GroupOutput::Key(Expression::Column(key))) => *key,
+                Some(GroupOutput::Key(key)) => return self.expression(key, true),
                 // Its own text has that order already.
                 Some(GroupOutput::Aggregate(call)) => {
                     let sql = self.aggregate(call, true);
@@ -250,26 +257,6 @@ impl RemoteShape {
             Some(Wire::Text(_)) => format!("{name} COLLATE pg_catalog.\"C\""),
             _ => name,
         }
-    }
-
-    /// A column as SQL.
-    pub(super) fn name(&self, index: usize, qualified: bool) -> String {
-        let name = self
-            .columns
-            .get(index)
-            .map(|column| identifier(&column.name))
-            .unwrap_or_default();
-        if qualified {
-            format!("{}.{name}", JoinedTable::alias_of(&self.joined, index))
-        } else {
-            name
-        }
-    }
-
-    /// Whether columns need their table's name: several tables have some, and in
-    /// ORDER BY a bare name means an output column first.
-    fn is_qualified(&self, request: &ScanRequest) -> bool {
-        !request.order.is_empty() || !self.joined.is_empty()
     }
 
     /// The statement that streams those rows.
@@ -373,7 +360,7 @@ fn refusal_of(column: &RemoteColumn, comparison: Comparison, value: &ScalarValue
             }
             _ => Err("PostgreSQL ignores trailing blanks of character(n)"),
         },
-        Wire::Text(_) | Wire::Geometry | Wire::Oid | Wire::List(_) => {
+        Wire::Text(_) | Wire::Interval | Wire::Geometry | Wire::Oid | Wire::List(_) => {
             Err("PostgreSQL compares this type by its own rules")
         }
     };
@@ -430,25 +417,22 @@ mod tests {
                     element: None,
                     composite: name == "row",
                     geometry: false,
+                    unconstrained_numeric: lakegate_crds::UnconstrainedNumeric::Decimal,
                     bytewise,
                 },
             )
         };
-        RemoteShape {
-            schema: "public".to_owned(),
-            name: "odd\"table".to_owned(),
-            joined: Vec::new(),
-            columns: vec![
-                column("id", oid::INT8, -1, false),
-                column("name", oid::TEXT, -1, true),
-                column("ci", oid::TEXT, -1, false),
-                column("flag", oid::BOOL, -1, false),
-                column("uuid", 2950, -1, false),
-                column("row", 2249, -1, false),
-                column("ratio", oid::FLOAT8, -1, false),
-                column("padded", oid::BPCHAR, 9, true),
-            ],
-        }
+        let columns = vec![
+            column("id", oid::INT8, -1, false),
+            column("name", oid::TEXT, -1, true),
+            column("ci", oid::TEXT, -1, false),
+            column("flag", oid::BOOL, -1, false),
+            column("uuid", 2950, -1, false),
+            column("row", 2249, -1, false),
+            column("ratio", oid::FLOAT8, -1, false),
+            column("padded", oid::BPCHAR, 9, true),
+        ];
+        RemoteShape(Tables::new("public".to_owned(), "odd\"table".to_owned(), columns))
     }
 
     fn request(projection: &[usize], predicates: Vec<Predicate>, limit: Option<usize>) -> ScanRequest {

@@ -545,10 +545,20 @@ fn explain(problem: &Problem) -> String {
             "holds a {kind} beyond the range of 64-bit microseconds since 1970; filter such rows \
              out or {AS_TEXT}"
         ),
+        Problem::LongInterval => format!(
+            "holds an interval whose hours are more than 292 years, beyond 64-bit nanoseconds; filter such rows out \
+             or {AS_TEXT}"
+        ),
         Problem::EndOfDay => format!(
             "holds the time 24:00:00, which is not a time of day here; filter such rows out or \
              {AS_TEXT}"
         ),
+        Problem::NumericMisfit {
+            precision: 76,
+            scale: 38,
+        } => "holds a number of more than 38 digits before or behind the point; filter such rows out or set \
+              unconstrainedNumeric: Text in the DataSource"
+            .to_owned(),
         Problem::NumericMisfit { precision, scale } => format!(
             "holds a number that does not fit numeric({precision},{scale}); if the column was \
              altered, it is looked at again at the next discovery"

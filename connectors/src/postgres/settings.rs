@@ -3,7 +3,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use lakegate_crds::PostgresSpec;
+use lakegate_crds::{PostgresSpec, UnconstrainedNumeric};
 
 use crate::ConnectContext;
 use crate::server::{Server, ServerSpec};
@@ -13,6 +13,7 @@ use crate::server::{Server, ServerSpec};
 pub(super) struct Settings {
     pub server: Server,
     pub database: String,
+    pub unconstrained_numeric: UnconstrainedNumeric,
 }
 
 impl Deref for Settings {
@@ -38,6 +39,7 @@ impl Settings {
         Self {
             server: Server::new(server, context),
             database: spec.database.clone(),
+            unconstrained_numeric: spec.unconstrained_numeric(),
         }
     }
 

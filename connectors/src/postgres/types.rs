@@ -2,7 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, TimeUnit};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, IntervalUnit, TimeUnit,
+};
+use lakegate_crds::UnconstrainedNumeric;
+
+use crate::server::Named;
 
 /// Type oids of pg_type.dat, fixed since PostgreSQL's beginning.
 pub(super) mod oid {
@@ -24,6 +29,7 @@ pub(super) mod oid {
     pub const TIME: u32 = 1083;
     pub const TIMESTAMP: u32 = 1114;
     pub const TIMESTAMPTZ: u32 = 1184;
+    pub const INTERVAL: u32 = 1186;
     pub const NUMERIC: u32 = 1700;
     pub const UUID: u32 = 2950;
     pub const JSONB: u32 = 3802;
@@ -56,6 +62,7 @@ pub(super) enum Wire {
     Timestamp,
     TimestampTz,
     Time,
+    Interval,
     List(Box<Wire>),
 }
 
@@ -73,6 +80,13 @@ pub(super) enum TextForm {
 }
 
 impl Wire {
+    /// A numeric whose digits differ by value: half of those that a decimal has stand behind the point, as in a
+    /// `numeric` without a precision everywhere in Lakegate.
+    const UNCONSTRAINED: Self = Self::Numeric256 {
+        precision: DECIMAL256_MAX_PRECISION,
+        scale: 38,
+    };
+
     pub(super) fn data_type(&self) -> DataType {
         match self {
             Self::Bool => DataType::Boolean,
@@ -89,6 +103,7 @@ impl Wire {
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
+            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::List(element) => DataType::List(Field::new_list_field(element.data_type(), true).into()),
         }
     }
@@ -112,6 +127,7 @@ impl Wire {
             Self::Timestamp => oid::TIMESTAMP,
             Self::TimestampTz => oid::TIMESTAMPTZ,
             Self::Time => oid::TIME,
+            Self::Interval => oid::INTERVAL,
             Self::List(element) => array_oid(element.oid()),
         }
     }
@@ -136,6 +152,7 @@ impl Wire {
             Self::Timestamp => "timestamp",
             Self::TimestampTz => "timestamptz",
             Self::Time => "time",
+            Self::Interval => "interval",
             Self::List(element) => element.sql_name(),
         }
     }
@@ -159,6 +176,7 @@ impl Wire {
             oid::TIMESTAMP => Self::Timestamp,
             oid::TIMESTAMPTZ => Self::TimestampTz,
             oid::TIME => Self::Time,
+            oid::INTERVAL => Self::Interval,
             _ => Self::Text(TextForm::Cast),
         }
     }
@@ -166,11 +184,10 @@ impl Wire {
     /// The modifier holds precision and an 11-bit signed scale (numeric.c,
     /// `make_numeric_typmod`; before PostgreSQL 15 the scale was never
     /// negative). Arrow's precision counts every digit above the scale, so a
-    /// scale outside 0..=precision widens it. Exact text where no decimal fits,
-    /// and for a numeric without limits, whose scale differs by value.
+    /// scale outside 0..=precision widens it. Exact text where no decimal fits.
     fn numeric(modifier: i32) -> Self {
         if modifier < 4 {
-            return Self::Text(TextForm::Cast);
+            return Self::UNCONSTRAINED;
         }
         let packed = modifier - 4;
         let precision = (packed >> 16) & 0xFFFF;
@@ -210,6 +227,7 @@ fn array_oid(element: u32) -> u32 {
         oid::DATE => 1182,
         oid::TIME => 1183,
         oid::TIMESTAMPTZ => 1185,
+        oid::INTERVAL => 1187,
         oid::NUMERIC => 1231,
         // Text, and what is cast to it. An array of arrays is never asked for.
         _ => 1009,
@@ -229,6 +247,7 @@ pub(super) struct ColumnFacts {
     pub composite: bool,
     /// PostGIS's `geometry`, whose oid differs by database.
     pub geometry: bool,
+    pub unconstrained_numeric: UnconstrainedNumeric,
     /// Equality of this text is equality of its bytes here and there.
     pub bytewise: bool,
 }
@@ -247,6 +266,7 @@ const ELEMENT: &str = "elementOid";
 const ELEMENT_DOMAIN: &str = "elementIsDomain";
 const COMPOSITE: &str = "composite";
 const GEOMETRY: &str = "geometry";
+const NUMERIC_AS_TEXT: &str = "numericAsText";
 const BYTEWISE: &str = "bytewiseEquality";
 
 impl ColumnFacts {
@@ -256,6 +276,10 @@ impl ColumnFacts {
             (MODIFIER.to_owned(), self.modifier.to_string()),
             (COMPOSITE.to_owned(), self.composite.to_string()),
             (GEOMETRY.to_owned(), self.geometry.to_string()),
+            (
+                NUMERIC_AS_TEXT.to_owned(),
+                (self.unconstrained_numeric == UnconstrainedNumeric::Text).to_string(),
+            ),
             (BYTEWISE.to_owned(), self.bytewise.to_string()),
         ]);
         if let Some(element) = self.element {
@@ -281,6 +305,11 @@ impl ColumnFacts {
             element,
             composite: flag(COMPOSITE)?,
             geometry: flag(GEOMETRY)?,
+            unconstrained_numeric: if flag(NUMERIC_AS_TEXT)? {
+                UnconstrainedNumeric::Text
+            } else {
+                UnconstrainedNumeric::Decimal
+            },
             bytewise: flag(BYTEWISE)?,
         })
     }
@@ -301,14 +330,22 @@ pub(super) struct RemoteColumn {
 
 impl RemoteColumn {
     pub(super) fn new(name: String, facts: &ColumnFacts) -> Self {
+        let scalar = |type_oid| {
+            let as_text = facts.unconstrained_numeric == UnconstrainedNumeric::Text;
+            if type_oid == oid::NUMERIC && facts.modifier < 4 && as_text {
+                Wire::Text(TextForm::Cast)
+            } else {
+                Wire::scalar(type_oid, facts.modifier)
+            }
+        };
         let (wire, direct) = if let Some(element) = facts.element {
-            let wire = Wire::scalar(element.type_oid, facts.modifier);
+            let wire = scalar(element.type_oid);
             let direct = !element.domain && wire.oid() == element.type_oid;
             (Wire::List(Box::new(wire)), direct)
         } else if facts.geometry {
             (Wire::Geometry, false)
         } else {
-            let wire = Wire::scalar(facts.type_oid, facts.modifier);
+            let wire = scalar(facts.type_oid);
             let direct = wire.oid() == facts.type_oid;
             (wire, direct)
         };
@@ -342,6 +379,12 @@ impl RemoteColumn {
     }
 }
 
+impl Named for RemoteColumn {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -353,6 +396,7 @@ mod tests {
             element: None,
             composite: false,
             geometry: false,
+            unconstrained_numeric: UnconstrainedNumeric::Decimal,
             bytewise: false,
         }
     }
@@ -372,7 +416,7 @@ mod tests {
             (modifier(1000, 500), DataType::Utf8),
             (modifier(5, -3), DataType::Decimal128(8, 0)),
             (modifier(3, 5), DataType::Decimal128(5, 5)),
-            (-1, DataType::Utf8),
+            (-1, DataType::Decimal256(76, 38)),
         ];
         for (modifier, expected) in cases {
             let column = RemoteColumn::new("n".into(), &facts(oid::NUMERIC, modifier));
@@ -402,7 +446,29 @@ mod tests {
             (array(oid::INT4, true), "::pg_catalog.int4[]"),
             (array(oid::VARCHAR, true), "::pg_catalog.varchar[]"),
             (array(uuid, false), "::pg_catalog.text[]"),
-            (array(oid::NUMERIC, false), "::pg_catalog.text[]"),
+            (array(oid::NUMERIC, false), ""),
+            (array(oid::NUMERIC, true), "::pg_catalog.numeric[]"),
+            (
+                ColumnFacts {
+                    unconstrained_numeric: UnconstrainedNumeric::Text,
+                    ..array(oid::NUMERIC, false)
+                },
+                "::pg_catalog.text[]",
+            ),
+            (
+                ColumnFacts {
+                    unconstrained_numeric: UnconstrainedNumeric::Text,
+                    ..facts(oid::NUMERIC, -1)
+                },
+                "::pg_catalog.text",
+            ),
+            (
+                ColumnFacts {
+                    unconstrained_numeric: UnconstrainedNumeric::Text,
+                    ..facts(oid::NUMERIC, modifier(76, 38))
+                },
+                "",
+            ),
             (
                 array(oid::MONEY, false),
                 "::pg_catalog.numeric[]::pg_catalog.text[]",

@@ -6,9 +6,10 @@
 //! otherwise is told apart by its result.
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType};
-use datafusion::common::DFSchema;
+use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
+use super::Predicate;
 use super::expression::{Resolve, Typed, is_decimal, is_integer};
 use super::request::{AggregateCall, Expression, Function, Rounding};
 
@@ -44,9 +45,6 @@ pub(super) fn aggregate(
     };
     let name = call.func.name().to_ascii_lowercase();
     let parameters = &call.params;
-    if parameters.filter.is_some() {
-        return Err(format!("{name} with FILTER is computed here"));
-    }
     if !parameters.order_by.is_empty() || parameters.null_treatment.is_some() {
         return Err(format!("{name} with an order is computed here"));
     }
@@ -84,12 +82,29 @@ pub(super) fn aggregate(
             "{name} of different values of an expression is computed here"
         ));
     }
+    let filter = match &parameters.filter {
+        Some(filter) => Some(condition(filter, resolve)?),
+        None => None,
+    };
     Ok(AggregateCall {
         function,
         argument,
         distinct,
+        filter,
         result,
     })
+}
+
+/// The condition of FILTER.
+fn condition(filter: &Expr, resolve: &Resolve<'_>) -> Result<Predicate, String> {
+    let column = |column: &Column| {
+        let typed = resolve(column)?;
+        match typed.expression {
+            Expression::Column(index) => Ok((index, typed.data_type)),
+            _ => Err(format!("{column} is computed here")),
+        }
+    };
+    Predicate::resolved(filter, &column).map_err(|reason| format!("FILTER (WHERE {filter}): {reason}"))
 }
 
 /// The table.

@@ -28,7 +28,9 @@ use tokio::time::timeout;
 
 use super::expression::{is_decimal, is_integer};
 use super::predicate::constant;
-use super::{Comparison, GroupOutput, Predicate, RemoteScanExec, RemoteTable, ScanRequest, Verdict};
+use super::{
+    Comparison, Expression, GroupOutput, Predicate, RemoteScanExec, RemoteTable, ScanRequest, Verdict,
+};
 
 /// How long a scan waits for the keys of other sides, all of them together.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -363,8 +365,8 @@ impl Translation<'_> {
             None => Some((index, data_type)),
             // Rows of other keys make groups of other keys.
             Some(grouping) => match grouping.outputs.get(index)? {
-                GroupOutput::Key(key) => Some((*key, data_type)),
-                GroupOutput::Aggregate(_) => None,
+                GroupOutput::Key(Expression::Column(key)) => Some((*key, data_type)),
+                GroupOutput::Key(_) | GroupOutput::Aggregate(_) => None,
             },
         }
     }

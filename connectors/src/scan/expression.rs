@@ -3,12 +3,12 @@
 //! Only what has one exact result is taken: a whole number must be certain not to
 //! overflow, so every expression carries the bounds of its values.
 
-use arrow::datatypes::{DataType, i256};
+use arrow::datatypes::{DataType, TimeUnit, i256};
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::binary::BinaryTypeCoercer;
 use datafusion::logical_expr::{Expr, Operator};
 
-use super::request::{Arithmetic, Expression};
+use super::request::{Arithmetic, CalendarUnit, Expression};
 
 /// An expression with its type here and the values it can have.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,7 @@ impl Typed {
                 let right = Self::of(&binary.right, resolve)?;
                 left.combined(operator, right, false)
             }
+            Expr::ScalarFunction(call) if call.name() == "date_trunc" => Self::truncated(&call.args, resolve),
             Expr::ScalarFunction(call) => {
                 let operator = checked_operator(call.name())
                     .ok_or_else(|| format!("function {} is computed here", call.name()))?;
@@ -78,6 +79,36 @@ impl Typed {
             expression: Expression::Constant(value.clone()),
             data_type: value.data_type(),
             bounds: Some((number, number)),
+        })
+    }
+
+    /// `date_trunc` of a date and time without a zone, which is the same whatever zone the session has.
+    fn truncated(arguments: &[Expr], resolve: &Resolve<'_>) -> Result<Self, String> {
+        let refused = || "date_trunc of this unit and type is computed here".to_owned();
+        let [
+            Expr::Literal(
+                ScalarValue::Utf8(Some(unit))
+                | ScalarValue::Utf8View(Some(unit))
+                | ScalarValue::LargeUtf8(Some(unit)),
+                _,
+            ),
+            argument,
+        ] = arguments
+        else {
+            return Err(refused());
+        };
+        let unit = CalendarUnit::by_name(unit).ok_or_else(refused)?;
+        let inner = Self::of(argument, resolve)?;
+        if inner.data_type != DataType::Timestamp(TimeUnit::Microsecond, None) {
+            return Err(refused());
+        }
+        Ok(Self {
+            expression: Expression::Truncate {
+                unit,
+                inner: Box::new(inner.expression),
+            },
+            data_type: inner.data_type,
+            bounds: None,
         })
     }
 
@@ -261,7 +292,7 @@ fn range(data_type: &DataType) -> Option<Bounds> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datafusion::prelude::{cast, col, lit};
+    use datafusion::prelude::{cast, col, date_trunc, lit};
 
     fn resolve(column: &Column) -> Result<Typed, String> {
         let (index, data_type) = match column.name.as_str() {
@@ -272,6 +303,9 @@ mod tests {
             "discount" => (4, DataType::Decimal128(15, 2)),
             "wide" => (5, DataType::Decimal128(30, 20)),
             "real" => (6, DataType::Float64),
+            "at" => (7, DataType::Timestamp(TimeUnit::Microsecond, None)),
+            "instant" => (8, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+            "day" => (9, DataType::Date32),
             _ => return Err("no such column".to_owned()),
         };
         Ok(Typed::column(index, data_type))
@@ -286,6 +320,7 @@ mod tests {
             cast(col("num"), DataType::Int64) * lit(1_000_000_i64),
             cast(col("num"), DataType::Decimal128(10, 0)) * col("price"),
             cast(col("num"), DataType::Float64),
+            date_trunc(lit("month"), col("at")),
         ];
         for expr in yes {
             Typed::of(&expr, &resolve).unwrap_or_else(|reason| panic!("{expr}: {reason}"));
@@ -301,6 +336,11 @@ mod tests {
             cast(col("price"), DataType::Int64),
             cast(col("big"), DataType::Decimal128(10, 0)),
             col("price") + lit(ScalarValue::Decimal128(None, 20, 0)),
+            date_trunc(lit("decade"), col("at")),
+            date_trunc(col("name"), col("at")),
+            date_trunc(lit("month"), col("instant")),
+            date_trunc(lit("month"), col("day")),
+            date_trunc(lit(ScalarValue::Utf8(None)), col("at")),
         ];
         for expr in no {
             assert!(Typed::of(&expr, &resolve).is_err(), "{expr}");

@@ -32,8 +32,8 @@ pub use provider::RemoteTableProvider;
 pub use pushdown::{PushDown, optimizer_rules};
 pub(crate) use request::JoinedTable;
 pub use request::{
-    AggregateCall, Arithmetic, Asked, Expression, Function, GroupOutput, Grouping, Rounding, SortKey,
-    StoreJoin,
+    AggregateCall, Arithmetic, Asked, CalendarUnit, Expression, Function, GroupOutput, Grouping, Rounding,
+    SortKey, StoreJoin,
 };
 
 use crate::TableDescription;

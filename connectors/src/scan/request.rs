@@ -28,6 +28,55 @@ pub enum Expression {
         inner: Box<Expression>,
         data_type: DataType,
     },
+    /// When the unit of time began that a date and time without a zone is in.
+    Truncate {
+        unit: CalendarUnit,
+        inner: Box<Expression>,
+    },
+}
+
+/// A unit of time as the calendar has it; weeks begin on Monday.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalendarUnit {
+    Second,
+    Minute,
+    Hour,
+    Day,
+    Week,
+    Month,
+    Quarter,
+    Year,
+}
+
+impl CalendarUnit {
+    const ALL: [Self; 8] = [
+        Self::Second,
+        Self::Minute,
+        Self::Hour,
+        Self::Day,
+        Self::Week,
+        Self::Month,
+        Self::Quarter,
+        Self::Year,
+    ];
+
+    /// As `date_trunc` calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::Year => "year",
+        }
+    }
+
+    pub(super) fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|unit| unit.name() == name)
+    }
 }
 
 /// The operators that are exact on whole numbers and decimals.
@@ -60,7 +109,7 @@ impl Expression {
                 columns.extend(right.columns());
                 columns
             }
-            Self::Convert { inner, .. } => inner.columns(),
+            Self::Convert { inner, .. } | Self::Truncate { inner, .. } => inner.columns(),
         }
     }
 }
@@ -100,6 +149,8 @@ pub struct AggregateCall {
     pub argument: Option<Expression>,
     /// Only different values count; the argument is then a column.
     pub distinct: bool,
+    /// Only rows that it keeps count: a condition on the table's columns whose verdict was Exact.
+    pub filter: Option<Predicate>,
     /// The type of the answer, whatever the store's own would be.
     pub result: DataType,
 }
@@ -107,16 +158,16 @@ pub struct AggregateCall {
 /// One column of a grouped answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum GroupOutput {
-    /// A column of the table that is grouped by.
-    Key(usize),
+    /// What is grouped by.
+    Key(Expression),
     Aggregate(AggregateCall),
 }
 
 /// Rows put together into groups. Without keys there is one group, even of no rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grouping {
-    /// Columns of the table.
-    pub keys: Vec<usize>,
+    /// Columns of the table, or computations over them.
+    pub keys: Vec<Expression>,
     pub outputs: Vec<GroupOutput>,
     /// The fields of `outputs`.
     pub schema: SchemaRef,
@@ -227,5 +278,7 @@ pub enum Asked<'a> {
     Order(usize),
     /// To tell the different values of this column: GROUP BY and DISTINCT.
     Distinct(usize),
+    /// To tell the different values of this computation over columns.
+    Computed(&'a Expression),
     Aggregate(&'a AggregateCall),
 }

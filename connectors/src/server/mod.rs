@@ -2,9 +2,11 @@
 //! and how many connections it grants.
 
 mod condition;
+pub(crate) mod constant;
 mod lag;
 mod pool;
 mod replicas;
+mod statement;
 mod tls;
 
 use std::fmt;
@@ -20,6 +22,7 @@ use lakegate_store::{SecretError, SecretValue, Secrets};
 pub(crate) use condition::{Spelling, condition};
 pub(crate) use lag::{Lag, Standing};
 pub(crate) use pool::{Driver, Lease, Pool};
+pub(crate) use statement::{Named, Naming, Tables, conditions};
 
 use crate::{ConnectContext, ConnectorError};
 

@@ -1,38 +1,32 @@
-//! SQLite's SQL: what is asked, and what may be asked.
+//! What SQLite may be asked.
 //!
 //! SQLite compares by storage class first (any text is greater than any number),
 //! and a column may hold any class. A condition is therefore wrapped so that rows
-//! whose value is not of the declared class are *kept*: reading them then fails
-//! with an error that names the row, just as it does without push-down.
+//! whose value is not of the declared class are *kept*, and an answer that does not
+//! hold the value says which column has one: reading it then fails, just as it does
+//! without push-down.
 
-use std::fmt::Write as _;
+use std::ops::Deref;
 
 use datafusion::common::ScalarValue;
 
 use super::types::ColumnKind;
-use crate::scan::{Asked, Comparison, Expression, Function, GroupOutput, Predicate, ScanRequest, Verdict};
-
-/// A constant, bound as a parameter: SQLite's own reading of a decimal literal is
-/// not always the nearest float.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Parameter {
-    Integer(i64),
-    Real(f64),
-    Text(String),
-}
+use crate::scan::{Asked, Expression, Function, GroupOutput, Predicate, ScanRequest, StoreJoin, Verdict};
+use crate::server::Tables;
 
 /// What the dialect knows about a column.
 #[derive(Debug, Clone)]
 pub(super) struct SqliteColumn {
+    pub name: String,
     pub kind: ColumnKind,
     /// SQLite itself enforces the class: a rowid alias, or a STRICT table.
     pub enforced: bool,
 }
 
-/// A table as the dialect sees it.
+/// A table as the dialect sees it, or several that SQLite joins.
 #[derive(Debug, Clone)]
 pub(super) struct SqliteLayout {
-    pub columns: Vec<SqliteColumn>,
+    pub tables: Tables<SqliteColumn>,
     /// A view's columns have neither a sure class nor a sure collation.
     pub view: bool,
     /// A name that reads the rowid, where there is one.
@@ -43,6 +37,14 @@ pub(super) struct SqliteLayout {
 
 /// SQLite takes 32766 parameters; far shorter lists are no longer worth sending.
 const MAX_LIST: usize = 1000;
+
+impl Deref for SqliteLayout {
+    type Target = Tables<SqliteColumn>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.tables
+    }
+}
 
 impl SqliteLayout {
     pub fn verdict(&self, predicate: &Predicate) -> Verdict {
@@ -113,6 +115,7 @@ impl SqliteLayout {
     pub fn refusal(&self, asked: Asked<'_>) -> Option<&'static str> {
         match asked {
             Asked::Order(column) | Asked::Distinct(column) => self.sort_refusal(column),
+            Asked::Computed(_) => Some("SQLite groups by columns alone"),
             Asked::Aggregate(call) => match (call.function, &call.argument) {
                 (Function::Count, None | Some(Expression::Column(_))) => None,
                 (Function::Sum, Some(Expression::Column(column)))
@@ -128,7 +131,58 @@ impl SqliteLayout {
         }
     }
 
-    fn kind(&self, column: usize) -> Option<ColumnKind> {
+    /// The two tables as one.
+    ///
+    /// # Errors
+    /// The reason why they are joined here.
+    pub fn joined(&self, other: &Self, join: &StoreJoin) -> Result<Self, &'static str> {
+        let tables = self.with(other, join, |left, right| {
+            self.sort_refusal(left).or_else(|| other.sort_refusal(right))
+        })?;
+        Ok(Self {
+            tables,
+            view: false,
+            rowid: None,
+            utf8: self.utf8,
+        })
+    }
+
+    /// The columns that a condition of the request compares, that may hold values of
+    /// another class, and that the answer does not hold themselves.
+    pub(super) fn unread(&self, request: &ScanRequest) -> Vec<usize> {
+        let of_joins = self.joined.iter().flat_map(|table| {
+            let moved = table.join.conditions.iter();
+            moved.map(|predicate| predicate.moved(table.first))
+        });
+        let outputs = request.grouping.iter().flat_map(|grouping| &grouping.outputs);
+        let of_aggregates = outputs.filter_map(|output| match output {
+            GroupOutput::Aggregate(call) => call.filter.clone(),
+            GroupOutput::Key(_) => None,
+        });
+        let mut columns: Vec<usize> = request
+            .predicates
+            .iter()
+            .cloned()
+            .chain(of_joins)
+            .chain(of_aggregates)
+            .flat_map(|predicate| compared(&predicate))
+            .filter(|column| {
+                let is_read = request.grouping.is_none() && request.projection.contains(column);
+                !is_read && self.columns.get(*column).is_some_and(|column| !column.enforced)
+            })
+            .collect();
+        columns.sort_unstable();
+        columns.dedup();
+        columns
+    }
+
+    /// Whether the answer has one more column: the index of a table's column that
+    /// holds a value of another class in this row or group, else NULL.
+    pub fn is_checked(&self, request: &ScanRequest) -> bool {
+        !self.unread(request).is_empty()
+    }
+
+    pub(super) fn kind(&self, column: usize) -> Option<ColumnKind> {
         self.columns.get(column).map(|column| column.kind)
     }
 
@@ -153,7 +207,8 @@ impl SqliteLayout {
             .filter_map(|&index| match &request.grouping {
                 None => self.kind(index),
                 Some(grouping) => match grouping.outputs.get(index)? {
-                    GroupOutput::Key(key) => self.kind(*key),
+                    GroupOutput::Key(Expression::Column(key)) => self.kind(*key),
+                    GroupOutput::Key(_) => None,
                     GroupOutput::Aggregate(call) => match (call.function, &call.argument) {
                         (Function::Minimum | Function::Maximum, Some(Expression::Column(column))) => {
                             self.kind(*column)
@@ -164,312 +219,14 @@ impl SqliteLayout {
             })
             .collect()
     }
-
-    /// The request as SQL with `?` for its constants.
-    pub fn statement(&self, request: &ScanRequest) -> (String, Vec<Parameter>) {
-        let mut writer = Writer::new(self, request, true);
-        writer.select();
-        (writer.sql, writer.parameters)
-    }
-
-    /// The same request with its constants in place, for people.
-    pub fn display(&self, request: &ScanRequest) -> String {
-        let mut writer = Writer::new(self, request, false);
-        writer.select();
-        writer.sql
-    }
 }
 
-struct Writer<'a> {
-    layout: &'a SqliteLayout,
-    request: &'a ScanRequest,
-    sql: String,
-    bind: bool,
-    /// Columns are outputs of the groups, not of the table.
-    of_groups: bool,
-    parameters: Vec<Parameter>,
-}
-
-impl<'a> Writer<'a> {
-    fn new(layout: &'a SqliteLayout, request: &'a ScanRequest, bind: bool) -> Self {
-        Self {
-            layout,
-            request,
-            sql: String::new(),
-            bind,
-            of_groups: false,
-            parameters: Vec::new(),
-        }
+/// The columns that a condition compares: that one is NULL can be seen in any class.
+fn compared(predicate: &Predicate) -> Vec<usize> {
+    match predicate {
+        Predicate::And(parts) | Predicate::Or(parts) => parts.iter().flat_map(compared).collect(),
+        Predicate::Not(inner) => compared(inner),
+        Predicate::IsNull { .. } => Vec::new(),
+        leaf => leaf.columns(),
     }
-
-    fn select(&mut self) {
-        let request = self.request;
-        let counted = request.projection.is_empty();
-        if counted {
-            self.sql.push_str("SELECT count(*) FROM (SELECT ");
-            // Nothing else would say that all rows are one group.
-            let one_group = request
-                .grouping
-                .as_ref()
-                .is_some_and(|grouping| grouping.keys.is_empty());
-            self.sql.push_str(if one_group { "count(*)" } else { "1" });
-        } else {
-            self.sql.push_str("SELECT ");
-            for (position, &column) in request.projection.iter().enumerate() {
-                self.separate(position, ", ");
-                self.output(column);
-            }
-            if let Some(rowid) = &self.layout.rowid
-                && request.grouping.is_none()
-            {
-                let _ = write!(self.sql, ", t.{rowid}");
-            }
-        }
-        let _ = write!(self.sql, " FROM main.{} AS t", identifier(&request.table.name));
-        for (position, predicate) in request.predicates.iter().enumerate() {
-            self.sql.push_str(if position == 0 { " WHERE " } else { " AND " });
-            self.predicate(predicate, false);
-        }
-        for (position, &key) in request
-            .grouping
-            .iter()
-            .flat_map(|grouping| &grouping.keys)
-            .enumerate()
-        {
-            self.sql.push_str(if position == 0 { " GROUP BY " } else { ", " });
-            self.compared(key);
-        }
-        self.of_groups = true;
-        let having = request.grouping.iter().flat_map(|grouping| &grouping.having);
-        for (position, predicate) in having.enumerate() {
-            self.sql
-                .push_str(if position == 0 { " HAVING " } else { " AND " });
-            self.predicate(predicate, false);
-        }
-        self.of_groups = false;
-        for (position, key) in request.order.iter().enumerate() {
-            self.sql.push_str(if position == 0 { " ORDER BY " } else { ", " });
-            self.output(key.column);
-            if self.is_text(key.column) {
-                self.sql.push_str(" COLLATE BINARY");
-            }
-            self.sql.push_str(if key.descending { " DESC" } else { " ASC" });
-            self.sql.push_str(if key.nulls_first {
-                " NULLS FIRST"
-            } else {
-                " NULLS LAST"
-            });
-        }
-        if let Some(limit) = request.limit {
-            let _ = write!(self.sql, " LIMIT {limit}");
-        }
-        if counted {
-            self.sql.push(')');
-        }
-    }
-
-    /// A column of the request: of the table, or of its groups.
-    fn output(&mut self, index: usize) {
-        let Some(grouping) = &self.request.grouping else {
-            return self.column(index);
-        };
-        match grouping.outputs.get(index) {
-            Some(GroupOutput::Key(key)) => self.column(*key),
-            Some(GroupOutput::Aggregate(call)) => {
-                let name = match call.function {
-                    Function::Sum => "sum",
-                    Function::Minimum => "min",
-                    Function::Maximum => "max",
-                    _ => "count",
-                };
-                let _ = write!(
-                    self.sql,
-                    "{name}({}",
-                    if call.distinct { "DISTINCT " } else { "" }
-                );
-                match call.argument {
-                    Some(Expression::Column(column))
-                        if call.function == Function::Count && !call.distinct =>
-                    {
-                        self.column(column);
-                    }
-                    Some(Expression::Column(column)) => self.compared(column),
-                    _ => self.sql.push('*'),
-                }
-                self.sql.push(')');
-            }
-            None => {}
-        }
-    }
-
-    fn is_text(&self, index: usize) -> bool {
-        let kind = match &self.request.grouping {
-            None => self.layout.kind(index),
-            Some(grouping) => match grouping.outputs.get(index) {
-                Some(GroupOutput::Key(key)) => self.layout.kind(*key),
-                _ => return false,
-            },
-        };
-        matches!(kind, Some(ColumnKind::Text { .. }))
-    }
-
-    fn separate(&mut self, position: usize, separator: &str) {
-        if position > 0 {
-            self.sql.push_str(separator);
-        }
-    }
-
-    /// Always qualified: a bare `"name"` that is no column is a text constant to SQLite.
-    fn column(&mut self, column: usize) {
-        if self.of_groups {
-            self.of_groups = false;
-            self.output(column);
-            self.of_groups = true;
-            return;
-        }
-        let name = identifier(self.request.column_name(column));
-        let _ = write!(self.sql, "t.{name}");
-    }
-
-    /// Negation is pushed to the leaves, where the guard has to stay outermost.
-    fn predicate(&mut self, predicate: &Predicate, negated: bool) {
-        match predicate {
-            Predicate::And(parts) => self.joined(parts, if negated { " OR " } else { " AND " }, negated),
-            Predicate::Or(parts) => self.joined(parts, if negated { " AND " } else { " OR " }, negated),
-            Predicate::Not(inner) => self.predicate(inner, !negated),
-            Predicate::IsNull {
-                column,
-                negated: is_not,
-            } => {
-                self.column(*column);
-                self.sql.push_str(if *is_not == negated {
-                    " IS NULL"
-                } else {
-                    " IS NOT NULL"
-                });
-            }
-            Predicate::Compare { column, .. }
-            | Predicate::In { column, .. }
-            | Predicate::Between { column, .. }
-            | Predicate::Like { column, .. }
-            | Predicate::IsTrue { column } => self.guarded(*column, predicate, negated),
-        }
-    }
-
-    fn joined(&mut self, parts: &[Predicate], separator: &str, negated: bool) {
-        self.sql.push('(');
-        for (position, part) in parts.iter().enumerate() {
-            self.separate(position, separator);
-            self.predicate(part, negated);
-        }
-        self.sql.push(')');
-    }
-
-    fn guarded(&mut self, column: usize, leaf: &Predicate, negated: bool) {
-        // An aggregate has one class.
-        if self.of_groups {
-            return self.leaf(leaf, negated);
-        }
-        let facts = &self.layout.columns[column];
-        if facts.enforced {
-            self.leaf(leaf, negated);
-            return;
-        }
-        let class = match facts.kind {
-            ColumnKind::Integer => "integer",
-            ColumnKind::Real => "real",
-            _ => "text",
-        };
-        self.sql.push_str("CASE typeof(");
-        self.column(column);
-        let _ = write!(self.sql, ") WHEN '{class}' THEN ");
-        self.leaf(leaf, negated);
-        self.sql.push_str(" WHEN 'null' THEN NULL ELSE 1 END");
-    }
-
-    fn leaf(&mut self, leaf: &Predicate, negated: bool) {
-        if negated {
-            self.sql.push_str("NOT (");
-        }
-        match leaf {
-            Predicate::Compare {
-                column,
-                comparison,
-                value,
-            } => {
-                self.compared(*column);
-                let _ = write!(self.sql, " {} ", Comparison::sql(*comparison));
-                self.constant(value);
-            }
-            Predicate::In {
-                column,
-                values,
-                negated: is_not,
-            } => {
-                self.compared(*column);
-                self.sql.push_str(if *is_not { " NOT IN (" } else { " IN (" });
-                for (position, value) in values.iter().enumerate() {
-                    self.separate(position, ", ");
-                    self.constant(value);
-                }
-                self.sql.push(')');
-            }
-            Predicate::Between {
-                column,
-                low,
-                high,
-                negated: is_not,
-            } => {
-                self.compared(*column);
-                self.sql
-                    .push_str(if *is_not { " NOT BETWEEN " } else { " BETWEEN " });
-                self.constant(low);
-                self.sql.push_str(" AND ");
-                self.constant(high);
-            }
-            Predicate::IsTrue { column } => self.column(*column),
-            other => self.predicate(other, false),
-        }
-        if negated {
-            self.sql.push(')');
-        }
-    }
-
-    /// The column as it is compared: text byte by byte, whatever collation the
-    /// table declares.
-    fn compared(&mut self, column: usize) {
-        self.column(column);
-        if !self.of_groups && matches!(self.layout.columns[column].kind, ColumnKind::Text { .. }) {
-            self.sql.push_str(" COLLATE BINARY");
-        }
-    }
-
-    fn constant(&mut self, value: &ScalarValue) {
-        let parameter = match value {
-            ScalarValue::Int64(Some(value)) => Parameter::Integer(*value),
-            ScalarValue::Float64(Some(value)) => Parameter::Real(*value),
-            ScalarValue::Utf8(Some(text)) => Parameter::Text(text.clone()),
-            // No other type is judged Exact above. NULL keeps no row, so a mistake
-            // there shows as missing rows in the differential tests.
-            _ => {
-                self.sql.push_str("NULL");
-                return;
-            }
-        };
-        if self.bind {
-            self.parameters.push(parameter);
-            self.sql.push('?');
-            return;
-        }
-        let _ = match parameter {
-            Parameter::Integer(value) => write!(self.sql, "{value}"),
-            Parameter::Real(value) => write!(self.sql, "{value:?}"),
-            Parameter::Text(text) => write!(self.sql, "'{}'", text.replace('\'', "''")),
-        };
-    }
-}
-
-/// A quoted identifier.
-pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

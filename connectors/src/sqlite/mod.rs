@@ -3,6 +3,7 @@
 mod decode;
 mod dialect;
 mod scan;
+mod statement;
 mod types;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,10 +19,12 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Row, SqliteConnection};
 
 use self::decode::Stored;
-use self::dialect::{SqliteColumn, SqliteLayout, identifier};
+use self::dialect::{SqliteColumn, SqliteLayout};
 use self::scan::SqliteTable;
+use self::statement::identifier;
 use self::types::ColumnKind;
 use crate::scan::RemoteTableProvider;
+use crate::server::Tables;
 use crate::{
     ColumnDetails, ConnectContext, Connector, ConnectorError, Probe, SourceKind, TableDescription, TableKind,
 };
@@ -39,7 +42,7 @@ const FACT_UTF8: &str = "utf8";
 const FACT_ENFORCED: &str = "enforced";
 
 /// A file and how it is opened: one connection a scan, none kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Database {
     catalog: String,
     path: PathBuf,
@@ -385,13 +388,15 @@ impl Connector for SqliteConnector {
         let columns = table
             .details
             .iter()
-            .map(|details| SqliteColumn {
+            .zip(table.columns.fields())
+            .map(|(details, field)| SqliteColumn {
+                name: field.name().clone(),
                 kind: ColumnKind::of(&details.declared_type),
                 enforced: details.facts.contains_key(FACT_ENFORCED),
             })
             .collect();
         let layout = SqliteLayout {
-            columns,
+            tables: Tables::new(table.schema.clone(), table.name.clone(), columns),
             view: table.kind == TableKind::View,
             rowid: table.facts.get(FACT_ROWID).cloned(),
             utf8: table.facts.contains_key(FACT_UTF8),

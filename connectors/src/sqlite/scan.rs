@@ -1,5 +1,6 @@
 //! Runs one request on a SQLite file.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,9 @@ use tokio::sync::mpsc::Sender;
 
 use super::Database;
 use super::decode::ColumnBuilder;
-use super::dialect::{Parameter, SqliteLayout};
-use crate::scan::{Asked, Predicate, RemoteTable, ScanContext, ScanRequest, Verdict};
+use super::dialect::SqliteLayout;
+use super::statement::Parameter;
+use crate::scan::{Asked, Predicate, RemoteTable, ScanContext, ScanRequest, StoreJoin, Verdict};
 use crate::{ConnectorError, RefusedValue};
 
 /// Batches waiting for a slow reader.
@@ -58,6 +60,19 @@ impl RemoteTable for SqliteTable {
         self.layout.refusal(asked).map(Cow::Borrowed)
     }
 
+    fn joined(
+        &self,
+        other: &dyn RemoteTable,
+        join: &StoreJoin,
+    ) -> Result<Arc<dyn RemoteTable>, &'static str> {
+        let other = (other as &dyn Any).downcast_ref::<Self>().ok_or("")?;
+        if self.database != other.database {
+            return Err("");
+        }
+        let layout = self.layout.joined(&other.layout, join)?;
+        Ok(Arc::new(Self::new(self.database.clone(), layout)))
+    }
+
     fn render(&self, request: &ScanRequest) -> String {
         self.layout.display(request)
     }
@@ -67,6 +82,7 @@ impl RemoteTable for SqliteTable {
         let run = Run {
             database: self.database.clone(),
             layout: Arc::clone(&self.layout),
+            checked: self.layout.is_checked(&request),
             request,
             context,
             output: builder.tx(),
@@ -89,6 +105,8 @@ struct Run {
     database: Database,
     layout: Arc<SqliteLayout>,
     request: ScanRequest,
+    /// Whether the answer says which values of another class its conditions met.
+    checked: bool,
     context: ScanContext,
     output: Sender<Result<RecordBatch>>,
 }
@@ -120,7 +138,10 @@ impl Run {
         if self.request.projection.is_empty() {
             let row = self.next(&mut rows).await?;
             let count: i64 = match &row {
-                Some(row) => row.try_get(0).map_err(|error| self.database.failed(error))?,
+                Some(row) => {
+                    self.check(row, 1)?;
+                    row.try_get(0).map_err(|error| self.database.failed(error))?
+                }
                 None => 0,
             };
             return self.send_counts(usize::try_from(count).unwrap_or(0)).await;
@@ -128,12 +149,14 @@ impl Run {
 
         let mut batch = self.builders();
         let (mut length, mut bytes) = (0, 0);
+        let columns = self.request.projection.len() + usize::from(self.rowid().is_some());
         while let Some(row) = self.next(&mut rows).await? {
             for (position, builder) in batch.iter_mut().enumerate() {
-                bytes += builder
-                    .append(&row, position)
-                    .map_err(|message| self.refused(&row, position, message))?;
+                bytes += builder.append(&row, position).map_err(|message| {
+                    self.refused(&row, self.request.schema().field(position).name(), message)
+                })?;
             }
+            self.check(&row, columns)?;
             length += 1;
             if length >= self.context.batch_size || bytes >= BATCH_BYTES {
                 if !self.send(&mut batch, length, bytes).await? {
@@ -193,19 +216,41 @@ impl Run {
         Ok(())
     }
 
-    fn refused(&self, row: &SqliteRow, position: usize, message: String) -> DataFusionError {
+    /// The name by which the answer's rows have their rowid, after its columns.
+    fn rowid(&self) -> Option<&String> {
+        let is_of_rows = self.request.grouping.is_none() && !self.request.projection.is_empty();
+        self.layout.rowid.as_ref().filter(|_| is_of_rows)
+    }
+
+    /// An error if a condition met a value of another class: the one that reading it
+    /// would be. `position`: of what says so, if it is asked for.
+    fn check(&self, row: &SqliteRow, position: usize) -> Result<()> {
+        if !self.checked {
+            return Ok(());
+        }
+        let column: Option<i64> = row
+            .try_get(position)
+            .map_err(|error| self.database.failed(error))?;
+        let column = column.and_then(|column| self.layout.columns.get(usize::try_from(column).ok()?));
+        match column {
+            Some(column) => {
+                let message = format!("holds a value that is no {}", column.kind.name());
+                Err(self.refused(row, &column.name, message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn refused(&self, row: &SqliteRow, column: &str, message: String) -> DataFusionError {
         let place = self
-            .layout
-            .rowid
-            .as_ref()
-            .filter(|_| self.request.grouping.is_none())
+            .rowid()
             .and_then(|_| row.try_get::<i64, _>(self.request.projection.len()).ok())
             .map(|rowid| format!("of rowid {rowid}"));
         ConnectorError::ValueRefused(Box::new(RefusedValue {
             catalog: self.database.catalog.clone(),
             schema: self.request.table.schema.clone(),
             table: self.request.table.name.clone(),
-            column: self.request.schema().field(position).name().clone(),
+            column: column.to_owned(),
             row: place.unwrap_or_else(|| "of some row".to_owned()),
             message,
         }))

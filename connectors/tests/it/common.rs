@@ -57,6 +57,14 @@ pub async fn columns(connector: &Arc<dyn Connector>, name: &str) -> Vec<String> 
         .collect()
 }
 
+/// The engine's settings, as far as an answer may depend on them.
+pub fn settings() -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(2);
+    // As in the gateway: a NaN among the groups is never found again, and it panics.
+    config.options_mut().optimizer.enable_topk_aggregation = false;
+    config
+}
+
 /// A session whose optimizer leaves groups and first rows to the stores.
 pub fn pushing(config: SessionConfig) -> SessionContext {
     let state = SessionStateBuilder::new()
@@ -70,13 +78,7 @@ pub fn pushing(config: SessionConfig) -> SessionContext {
 
 /// Two sessions over every table: one that pushes down, one that reads raw rows.
 pub async fn sessions(connector: &Arc<dyn Connector>) -> (SessionContext, SessionContext) {
-    let config = || {
-        let mut config = SessionConfig::new().with_target_partitions(2);
-        // DataFusion's grouped top-k fails on some inputs; the gateway has it off, too.
-        config.options_mut().optimizer.enable_topk_aggregation = false;
-        config
-    };
-    let (pushing, raw) = (pushing(config()), SessionContext::new_with_config(config()));
+    let (pushing, raw) = (pushing(settings()), SessionContext::new_with_config(settings()));
     for table in connector.discover().await.unwrap() {
         let provider = connector.open(&table).await.unwrap();
         let name = TableReference::bare(table.name);
@@ -148,7 +150,7 @@ pub async fn plan(session: &SessionContext, sql: &str) -> String {
 
 /// Hides filters and limits from a table, as `SET lakegate.pushdown = off` does.
 #[derive(Debug)]
-struct Raw(Arc<dyn TableProvider>);
+pub struct Raw(pub Arc<dyn TableProvider>);
 
 #[async_trait::async_trait]
 impl TableProvider for Raw {

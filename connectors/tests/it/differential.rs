@@ -34,6 +34,28 @@ impl Compared {
     }
 }
 
+/// Joins of orders with their customers that every store makes, whatever its types are.
+const SENT_JOINS: &[&str] = &[
+    "SELECT c.region, count(o.id), count(*) FROM orders o LEFT JOIN customers c ON o.customer = c.id GROUP BY c.region",
+    "SELECT c.region, count(*) FROM customers c JOIN orders o ON o.customer = c.id WHERE o.total > 5 AND c.id < 200 GROUP BY c.region HAVING count(*) > 10",
+    "SELECT c.region, count(*) FILTER (WHERE o.total > 5 AND c.score > 9.5) FROM orders o JOIN customers c ON o.customer = c.id GROUP BY c.region",
+    "SELECT o.id, c.id FROM orders o JOIN customers c ON o.customer = c.id WHERE c.id = 5",
+    "SELECT o.id, o.name, c.name FROM orders o JOIN customers c ON o.customer = c.id ORDER BY o.id DESC LIMIT 7",
+    "SELECT c.region, o.id FROM orders o LEFT JOIN customers c ON o.customer = c.id AND c.region > 3 ORDER BY c.region DESC NULLS LAST, o.id LIMIT 20",
+    "SELECT count(*) FROM orders a JOIN orders b ON a.customer = b.id WHERE b.total > 3",
+];
+
+/// Those that none makes: of views, of keys that are not unique, of cut tables, with a
+/// filter that is evaluated here, or with more to send than both tables.
+const LOCAL_JOINS: &[&str] = &[
+    "SELECT count(*) FROM orders o JOIN customers c ON o.name = c.name",
+    "SELECT o.*, c.* FROM orders o JOIN customers c ON o.customer = c.id",
+    "SELECT count(*) FROM orders o JOIN seen s ON o.customer = s.id",
+    "SELECT count(*) FROM orders o FULL JOIN customers c ON o.customer = c.id",
+    "SELECT count(*) FROM orders o JOIN customers c ON o.customer = c.id WHERE c.score = -0.0",
+    "SELECT count(*) FROM (SELECT * FROM orders ORDER BY id LIMIT 9) o JOIN customers c ON o.customer = c.id",
+];
+
 /// The two sessions and the table whose column `id` tells its rows apart.
 pub struct Harness<'a> {
     pub pushing: &'a SessionContext,
@@ -111,6 +133,27 @@ impl Harness<'_> {
         compared
     }
 
+    /// Compares joins of a shop's tables: those of every store, and its own that it makes, and that stay here.
+    pub async fn joins(&self, sent: &[&str], stays: &[&str]) {
+        for (sent, stays) in [(SENT_JOINS, LOCAL_JOINS), (sent, stays)] {
+            self.divides(" JOIN ", "HashJoinExec", sent, stays).await;
+        }
+    }
+
+    /// Compares queries: `sent` are told to the store by `spelling` and leave no `operator` here, `stays` are not.
+    pub async fn divides(&self, spelling: &str, operator: &str, sent: &[&str], stays: &[&str]) {
+        for (queries, expected) in [(sent, true), (stays, false)] {
+            for sql in queries {
+                let compared = self.compare(sql, sql.contains("ORDER BY")).await;
+                assert_eq!(compared.map(|compared| compared.cases), Ok(1), "{sql}");
+                let plan = plan(self.pushing, sql).await;
+                let told = requests(&plan).any(|request| request.contains(spelling));
+                assert_eq!(told, expected, "{sql}\n{plan}");
+                assert!(!told || !plan.contains(operator), "{sql}\n{plan}");
+            }
+        }
+    }
+
     /// Every column under every order, grouping and aggregate.
     pub async fn matrix(&self) -> Compared {
         let table = self.table;
@@ -154,6 +197,32 @@ impl Harness<'_> {
                 format!("SELECT min({name}), max({name}) FROM {table} WHERE id < 0"),
                 false,
             );
+            add(
+                format!(
+                    "SELECT count({name}) FILTER (WHERE id > 7), count(DISTINCT {name}) FILTER (WHERE id < 20), \
+                     min({name}) FILTER (WHERE id > 7), max({name}) FILTER (WHERE id < 0) FROM {table}"
+                ),
+                false,
+            );
+            add(
+                format!(
+                    "SELECT count(*) FILTER (WHERE {name} IS NULL), max(id) FILTER (WHERE {name} IS NOT NULL) \
+                     FROM {table}"
+                ),
+                false,
+            );
+            if matches!(field.data_type(), DataType::Timestamp(_, None)) {
+                for unit in [
+                    "second", "minute", "hour", "day", "week", "month", "quarter", "year",
+                ] {
+                    add(
+                        format!(
+                            "SELECT date_trunc('{unit}', {name}) AS began, count(*), max(id) FROM {table} GROUP BY began"
+                        ),
+                        false,
+                    );
+                }
+            }
             let functions: &[&str] = match field.data_type() {
                 DataType::Boolean => &["bool_and", "bool_or"],
                 DataType::Float32 | DataType::Float64 => &["sum", "avg", "stddev"],
@@ -168,6 +237,13 @@ impl Harness<'_> {
                 );
             }
             if is_number(field.data_type()) {
+                add(
+                    format!(
+                        "SELECT sum({name}) FILTER (WHERE id > 7), avg({name}) FILTER (WHERE id > 7), \
+                         sum({name} * 2) FILTER (WHERE {name} > 0), sum({name}) FILTER (WHERE id < 0) FROM {table}"
+                    ),
+                    false,
+                );
                 add(
                     format!("SELECT sum(DISTINCT {name}), avg(DISTINCT {name}) FROM {table}"),
                     false,
@@ -214,7 +290,11 @@ impl Harness<'_> {
     }
 
     /// Random groups, aggregates, conditions and orders. `condition` makes the WHERE.
-    pub fn by_chance(&self, columns: &[String], condition: impl Strategy<Value = String>) -> Compared {
+    pub fn by_chance(
+        &self,
+        columns: &[String],
+        condition: impl Strategy<Value = String> + 'static,
+    ) -> Compared {
         let functions = vec![
             "count(*)",
             "count({})",
@@ -225,10 +305,18 @@ impl Harness<'_> {
             "avg(id)",
             "sum(id * 2 - 1)",
         ];
+        let condition = condition.boxed();
         let strategy = (
-            prop::option::of(condition),
+            prop::option::of(condition.clone()),
             prop::collection::vec(any::<Index>(), 0..3),
-            prop::collection::vec((select(functions), any::<Index>()), 1..4),
+            prop::collection::vec(
+                (
+                    select(functions),
+                    any::<Index>(),
+                    prop::option::weighted(0.3, condition),
+                ),
+                1..4,
+            ),
             prop::option::of((0_i64..30, select(vec![">", "<", "=", "<>"]))),
             prop::option::of((
                 any::<Index>(),
@@ -259,8 +347,13 @@ impl Harness<'_> {
             let calls: Vec<String> = calls
                 .iter()
                 .enumerate()
-                .map(|(position, (call, column))| {
-                    format!("{} AS a{position}", call.replace("{}", &columns[column.index(columns.len())]))
+                .map(|(position, (call, column, filter))| {
+                    let call = call.replace("{}", &columns[column.index(columns.len())]);
+                    let filter = filter
+                        .as_ref()
+                        .map(|filter| format!(" FILTER (WHERE {filter})"))
+                        .unwrap_or_default();
+                    format!("{call}{filter} AS a{position}")
                 })
                 .collect();
             let _ = write!(grouped, "{} FROM {table}{filter}", calls.join(", "));
@@ -309,6 +402,13 @@ fn is_overflow(error: &str) -> bool {
     ["out of range", "does not fit", "integer overflow"]
         .iter()
         .any(|text| error.contains(text))
+}
+
+/// The requests of a plan, without what stays here.
+fn requests(plan: &str) -> impl Iterator<Item = &str> {
+    plan.split("request=")
+        .skip(1)
+        .filter_map(|request| request.lines().next()?.split(", local=").next())
 }
 
 /// Whether the store groups or sorts.

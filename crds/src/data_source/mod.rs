@@ -15,7 +15,8 @@ pub use object_store::{
     ObjectStoreSpec, ObjectStoreTable, S3Credentials, S3SecretReference, S3Spec,
 };
 pub use relational::{
-    Endpoint, MysqlSpec, OnReplicaLag, PostgresSpec, PrimaryEndpoint, SqliteSpec, ZeroDates,
+    Endpoint, MysqlSpec, OnReplicaLag, PostgresSpec, PrimaryEndpoint, SqliteSpec, UnconstrainedNumeric,
+    ZeroDates,
 };
 pub use search::{
     AwsSigV4Credentials, ElasticsearchCredentials, ElasticsearchSpec, Keyspace, KeyspaceType,

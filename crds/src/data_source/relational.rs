@@ -50,6 +50,17 @@ pub enum OnReplicaLag {
     UsePrimary,
 }
 
+/// How `numeric` columns without a precision are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = crate::text::plain_enum)]
+pub enum UnconstrainedNumeric {
+    /// As numbers of up to 38 digits before the point and 38 behind it.
+    #[default]
+    Decimal,
+    /// As text, with every digit.
+    Text,
+}
+
 /// A PostgreSQL database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -86,6 +97,12 @@ pub struct PostgresSpec {
     /// What Lakegate may cost the database.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<ConnectionLimits>,
+
+    /// How `numeric` columns without a precision are read: `Decimal` (the default) as numbers of up
+    /// to 38 digits before the point and 38 behind it, and a query or export that reads a value with
+    /// more fails; `Text` as text, with every digit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unconstrained_numeric: Option<UnconstrainedNumeric>,
 }
 
 impl PostgresSpec {
@@ -100,6 +117,11 @@ impl PostgresSpec {
     /// Limits in force, with their defaults.
     pub fn limits(&self) -> ConnectionLimits {
         self.limits.clone().unwrap_or_default()
+    }
+
+    /// Reading of numeric columns without a precision in force.
+    pub fn unconstrained_numeric(&self) -> UnconstrainedNumeric {
+        self.unconstrained_numeric.unwrap_or_default()
     }
 }
 

@@ -3,8 +3,8 @@
 //! ```text
 //! statement ─ rewrite ─▶ SQL planner ─ settle ─▶ plan │ run: analyzer ─▶ optimizer ─▶ …
 //!   syntax: casts,        Operators: by   LATERAL,    │   CheckArithmetic
-//!   literals, FROM f(x)   operand types   types       │              CompareDates
-//!                                                           ComparePadded
+//!   literals, FROM f(x)   operand types   types       │              COMPARE_DATES
+//!                                                     │              COMPARE_PADDED
 //! ```
 //!
 //! Functions are in [`crate::functions`], the text forms of values in [`crate::values`], casts in
@@ -15,6 +15,7 @@ mod calls;
 mod from;
 mod lateral;
 mod literals;
+mod matching;
 mod operand;
 mod operators;
 mod padded;
@@ -51,8 +52,8 @@ pub(crate) fn install(builder: SessionStateBuilder, library: &Arc<Library>) -> S
         .iter()
         .position(|rule| rule.name() == "push_down_filter")
         .unwrap_or(rules.len());
-    rules.insert(place, Arc::new(padded::ComparePadded));
-    rules.insert(place, Arc::new(rules::CompareDates));
+    rules.insert(place, Arc::new(padded::COMPARE_PADDED));
+    rules.insert(place, Arc::new(rules::COMPARE_DATES));
     let mut builder = builder
         .with_analyzer_rule(Arc::new(rules::CheckArithmetic))
         .with_optimizer_rules(rules);

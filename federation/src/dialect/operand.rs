@@ -24,11 +24,7 @@ pub(super) struct Operand {
 impl Operand {
     pub(super) fn new(expr: Expr, schema: &DFSchema) -> DataFusionResult<Self> {
         let expr = narrow(expr);
-        // a field has the name of all that is below, which chains of operators would spell out at each of them
-        let field = match &expr {
-            Expr::BinaryExpr(_) => Arc::new(Field::new("", expr.get_type(schema)?, expr.nullable(schema)?)),
-            other => other.to_field(schema)?.1,
-        };
+        let field = field_of(&expr, schema)?;
         let open = matches!(
             &expr,
             Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, None)
@@ -74,7 +70,7 @@ impl Operand {
     }
 
     pub(super) fn is_text(&self) -> bool {
-        matches!(self.oid(), 18 | 19 | 25 | 1042 | 1043) && !self.is_null()
+        is_text(self.pg_type) && !self.pg_type.array && !self.is_null()
     }
 
     pub(super) fn is_time(&self) -> bool {
@@ -124,6 +120,29 @@ pub(super) fn narrow(expr: Expr) -> Expr {
         },
         other => other,
     }
+}
+
+/// The field of an expression, its name aside.
+pub(super) fn field_of(expr: &Expr, schema: &DFSchema) -> DataFusionResult<FieldRef> {
+    match expr {
+        // a field has the name of all that is below, which chains of operators would spell out at each of them
+        Expr::BinaryExpr(_) => Ok(Arc::new(Field::new(
+            "",
+            expr.get_type(schema)?,
+            expr.nullable(schema)?,
+        ))),
+        other => Ok(other.to_field(schema)?.1),
+    }
+}
+
+/// Text, or an array of it.
+pub(super) fn is_text(pg_type: PgType) -> bool {
+    matches!(pg_type.base.oid, 18 | 19 | 25 | 1042 | 1043)
+}
+
+/// A string literal, whose type is still open.
+pub(super) fn is_open(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), None))
 }
 
 pub(super) fn is_open_parameter(expr: &Expr) -> bool {
@@ -182,6 +201,19 @@ pub(super) fn resolve_open(
         (Ok(left), typed)
     } else {
         (Ok(left), Ok(right))
+    }
+}
+
+/// A number as the `double precision` nearest to it.
+pub(super) fn double(operand: Operand) -> Expr {
+    match operand.field.data_type() {
+        DataType::Float64 => operand.expr,
+        // the kernel divides one float by another, which is exact only of numbers and powers of ten that floats are
+        DataType::Decimal128(precision, scale) if *precision <= 15 && (0..=22).contains(scale) => {
+            Expr::Cast(Cast::new(Box::new(operand.expr), DataType::Float64))
+        }
+        DataType::Decimal128(..) | DataType::Decimal256(..) => operand.cast_to(&types::FLOAT8),
+        _ => Expr::Cast(Cast::new(Box::new(operand.expr), DataType::Float64)),
     }
 }
 

@@ -13,7 +13,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::operand::{Operand, compared_literal, decimal, is_open_parameter, narrow, resolve_open};
+use super::operand::{Operand, compared_literal, decimal, double, is_open_parameter, narrow, resolve_open};
 use crate::cast::Target;
 use crate::error::{Cause, FederationError};
 use crate::functions::arithmetic::digits;
@@ -64,14 +64,8 @@ impl Operators {
         if left.is_float() || right.is_float() {
             // real stays real only with its like
             let both_real = left.is(&types::FLOAT4) && right.is(&types::FLOAT4);
-            let double = |operand: Operand| {
-                if both_real || operand.is(&types::FLOAT8) {
-                    operand.expr
-                } else {
-                    Expr::Cast(Cast::new(Box::new(operand.expr), DataType::Float64))
-                }
-            };
-            return Ok(Planned::Is(binary(double(left), op, double(right))));
+            let wide = |operand: Operand| if both_real { operand.expr } else { double(operand) };
+            return Ok(Planned::Is(binary(wide(left), op, wide(right))));
         }
         if left.is_numeric() || right.is_numeric() {
             return self.numeric(left, op, right).map(Planned::Is);
@@ -139,7 +133,6 @@ impl Operators {
         }
         // numeric meets double precision as double precision
         if (left.is_numeric() && right.is_float()) || (left.is_float() && right.is_numeric()) {
-            let double = |operand: Operand| Expr::Cast(Cast::new(Box::new(operand.expr), DataType::Float64));
             return Ok(Planned::Is(binary(double(left), op, double(right))));
         }
         if left.is(&types::INTERVAL) && right.is(&types::INTERVAL)
@@ -181,7 +174,7 @@ impl Operators {
         }
         let texts = left.is_text() || right.is_text() || left.is_null() || right.is_null();
         if !texts {
-            return Err(no_operator(&left, "||", &right).into());
+            return Err(no_operator(left.pg_type, "||", right.pg_type).into());
         }
         let text = |operand: Operand| {
             let plain = matches!(operand.oid(), 25 | 1043 | 19) || operand.is_null();
@@ -295,16 +288,14 @@ enum Planned {
     Not(Operand, Operand),
 }
 
-fn no_operator(left: &Operand, symbol: &str, right: &Operand) -> FederationError {
-    let name = |operand: &Operand| {
-        PgType {
-            typmod: -1,
-            ..operand.pg_type
-        }
-        .sql_name()
-    };
+/// PostgreSQL's error for an operator that two types do not have.
+pub(super) fn no_operator(left: PgType, symbol: &str, right: PgType) -> FederationError {
     FederationError::from(Cause::NoSuchOverload {
-        message: format!("operator does not exist: {} {symbol} {}", name(left), name(right)),
+        message: format!(
+            "operator does not exist: {} {symbol} {}",
+            left.plain_name(),
+            right.plain_name()
+        ),
     })
     .with_hint(
         "No operator matches the given name and argument types. You might need to add explicit type casts.",

@@ -1,14 +1,11 @@
 //! Comparisons of `char(n)` columns with constants, as a store can be asked for them.
 
-use std::sync::Arc;
-
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result as DataFusionResult, ScalarValue};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, InList, ScalarFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
-use datafusion::optimizer::optimizer::ApplyOrder;
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use super::rules::InFilters;
 use crate::functions::cast::CastFunction;
 use crate::types;
 
@@ -16,45 +13,11 @@ use crate::types;
 ///
 /// Only just above a table, whose values certainly have the length that their type says: above a UNION the length may
 /// be another branch's.
-#[derive(Debug)]
-pub(super) struct ComparePadded;
-
-impl OptimizerRule for ComparePadded {
-    fn name(&self) -> &'static str {
-        "lakegate_compare_padded"
-    }
-
-    fn apply_order(&self) -> Option<ApplyOrder> {
-        Some(ApplyOrder::BottomUp)
-    }
-
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        _: &dyn OptimizerConfig,
-    ) -> DataFusionResult<Transformed<LogicalPlan>> {
-        let LogicalPlan::Filter(mut filter) = plan else {
-            return Ok(Transformed::no(plan));
-        };
-        if !is_table(&filter.input) {
-            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
-        }
-        let schema = Arc::clone(filter.input.schema());
-        let rewritten = filter
-            .predicate
-            .transform_up(|expr| Ok(padded(expr, schema.as_ref())))?;
-        filter.predicate = rewritten.data;
-        Ok(Transformed::new(
-            LogicalPlan::Filter(filter),
-            rewritten.transformed,
-            rewritten.tnr,
-        ))
-    }
-}
+pub(super) const COMPARE_PADDED: InFilters = InFilters {
+    name: "lakegate_compare_padded",
+    above: is_table,
+    rewrite: |expr, schema, _| padded(expr, schema),
+};
 
 fn is_table(plan: &LogicalPlan) -> bool {
     match plan {

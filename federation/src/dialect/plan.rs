@@ -4,10 +4,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, NullEquality, Result as DataFusionResult, ScalarValue};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, NullEquality, Result as DataFusionResult, ScalarValue,
+};
 use datafusion::config::ConfigOptions;
+use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::functions_window::row_number::row_number_udwf;
-use datafusion::logical_expr::expr::{BinaryExpr, Case, InList, Placeholder, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr::{
+    BinaryExpr, Case, InList, Placeholder, ScalarFunction, Sort, WindowFunction,
+};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -17,10 +22,12 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 
-use super::{lateral, subquery};
+use super::operand::{is_open, is_text};
+use super::{lateral, matching, subquery};
 use crate::cast::Target;
+use crate::error::{Cause, FederationError};
 use crate::functions::{Library, cast, same};
-use crate::types::{self, PgType};
+use crate::types::{self, BaseType, PgType};
 use crate::values::read::number;
 
 /// Gives a plan PostgreSQL's meaning, and its columns their final types.
@@ -47,6 +54,7 @@ pub(crate) fn settle(
     if has_open_parameter(&plan)? {
         return Ok(plan);
     }
+    matching::check(&plan)?;
     TypeCoercion::new().analyze(plan, options)
 }
 
@@ -71,11 +79,11 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
     let mut needed = false;
     plan.apply_expressions(|expr| {
         expr.apply(|expr| {
-            needed |= matches!(expr, Expr::InList(_) | Expr::Case(_))
+            needed |= matches!(expr, Expr::InList(_) | Expr::Case(_) | Expr::WindowFunction(_) | Expr::AggregateFunction(_))
                 || matches!(expr, Expr::BinaryExpr(BinaryExpr {
                     op: Operator::IsDistinctFrom | Operator::IsNotDistinctFrom, ..
                 }))
-                || matches!(expr, Expr::ScalarFunction(call) if is_conditional(call.name()) || is_quantified(call.name()))
+                || matches!(expr, Expr::ScalarFunction(call) if is_conditional(call.name()) || quantified(call.name()).is_some())
                 || matches!(expr, Expr::Column(_)) && matches!(plan, LogicalPlan::Sort(_));
             Ok(TreeNodeRecursion::Continue)
         })
@@ -97,24 +105,97 @@ fn settle_literals(plan: LogicalPlan) -> DataFusionResult<Transformed<LogicalPla
     .map_data(LogicalPlan::recompute_schema)
 }
 
-/// Whether an expression is a `char(n)`.
-fn is_padded(expr: &Expr, schema: &DFSchema) -> bool {
-    expr.to_field(schema).is_ok_and(|(_, field)| {
-        let pg_type = types::of_field(&field);
-        pg_type.base.oid == types::BPCHAR.oid && !pg_type.array
-    })
+/// The type of an expression of which not everything is compared: blanks at the end of a `char(n)` do not count, and
+/// of an interval only its length does.
+fn keyed(expr: &Expr, schema: &DFSchema) -> Option<&'static BaseType> {
+    let (_, field) = expr.to_field(schema).ok()?;
+    let pg_type = types::of_field(&field);
+    let keyed = matches!(pg_type.base.oid, 1042 | 1186) && !pg_type.array;
+    keyed.then_some(pg_type.base)
 }
 
-/// What is compared of a `char(n)` and what stands beside it: blanks at the end do not count.
-fn stripped(expr: Expr, schema: &DFSchema) -> Expr {
-    let text = |expr: Expr| cast::call(expr, Target::of(PgType::scalar(&types::TEXT)));
-    if is_open(&expr) {
-        text(cast_literal(expr, PgType::scalar(&types::BPCHAR)))
-    } else if is_padded(&expr, schema) {
-        text(expr)
+/// What is compared of an expression beside one of this type.
+fn key(expr: Expr, base: &'static BaseType, schema: &DFSchema) -> Expr {
+    let (expr, base) = if is_open(&expr) {
+        (cast_literal(expr, PgType::scalar(base)), Some(base))
     } else {
-        expr
+        let own = keyed(&expr, schema);
+        (expr, own)
+    };
+    match base.map(|base| base.oid) {
+        Some(1042) => cast::call(expr, Target::of(PgType::scalar(&types::TEXT))),
+        Some(_) => crate::functions::interval_key().call(vec![expr]),
+        None => expr,
     }
+}
+
+/// The type by whose key an expression compares its operands, if it is one of [`keyed`].
+fn compares(expr: &Expr, schema: &DFSchema) -> Option<&'static BaseType> {
+    match expr {
+        Expr::InList(list) => keyed(&list.expr, schema),
+        Expr::BinaryExpr(BinaryExpr {
+            left,
+            op: Operator::IsDistinctFrom | Operator::IsNotDistinctFrom,
+            right,
+        }) => keyed(left, schema).or_else(|| keyed(right, schema)),
+        Expr::Case(Case {
+            expr: Some(value), ..
+        }) => keyed(value, schema),
+        Expr::ScalarFunction(call) if quantified(call.name()).is_some() => match call.args.as_slice() {
+            [_, Expr::Placeholder(_)] => None,
+            [value, _] => keyed(value, schema),
+            _ => None,
+        },
+        Expr::ScalarFunction(call) if matches!(call.name(), "greatest" | "least") => call
+            .args
+            .iter()
+            .find_map(|arg| keyed(arg, schema))
+            .filter(|base| base.oid == types::INTERVAL.oid),
+        _ => None,
+    }
+}
+
+/// An expression that [`compares`], with the keys of its operands in their places.
+fn by_key(expr: Expr, base: &'static BaseType, schema: &DFSchema) -> DataFusionResult<Expr> {
+    let of = |expr: Box<Expr>| Box::new(key(*expr, base, schema));
+    Ok(match expr {
+        Expr::InList(list) => Expr::InList(InList {
+            expr: of(list.expr),
+            list: list
+                .list
+                .into_iter()
+                .map(|item| key(item, base, schema))
+                .collect(),
+            negated: list.negated,
+        }),
+        Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
+            Expr::BinaryExpr(BinaryExpr::new(of(left), op, of(right)))
+        }
+        Expr::Case(case) => Expr::Case(Case {
+            expr: case.expr.map(of),
+            when_then_expr: case
+                .when_then_expr
+                .into_iter()
+                .map(|(when, then)| (of(when), then))
+                .collect(),
+            else_expr: case.else_expr,
+        }),
+        Expr::ScalarFunction(call) if base.oid == types::INTERVAL.oid => {
+            let name = if quantified(call.name()).is_some() {
+                "ANY and ALL"
+            } else {
+                call.name()
+            };
+            return Err(not_of_intervals(name));
+        }
+        Expr::ScalarFunction(mut call) => {
+            if let Some(value) = call.args.first_mut() {
+                *value = key(std::mem::take(value), base, schema);
+            }
+            Expr::ScalarFunction(call)
+        }
+        other => other,
+    })
 }
 
 /// Intervals sort by their length.
@@ -129,13 +210,10 @@ fn is_conditional(name: &str) -> bool {
     matches!(name, "coalesce" | "nullif" | "greatest" | "least")
 }
 
-/// `x = ANY ($1)`.
-fn is_quantified(name: &str) -> bool {
-    name.starts_with("lakegate_any ") || name.starts_with("lakegate_all ")
-}
-
-fn is_open(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), None))
+/// The operator of `x = ANY ($1)`, by the name of its function.
+pub(super) fn quantified(name: &str) -> Option<&str> {
+    name.strip_prefix("lakegate_any ")
+        .or_else(|| name.strip_prefix("lakegate_all "))
 }
 
 /// The type of the expressions that are no string literals; None where it is text, unknown or of several kinds.
@@ -181,38 +259,19 @@ fn cast_literal(expr: Expr, pg_type: PgType) -> Expr {
 }
 
 fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
+    let compared = compares(&expr, schema);
+    let expr = match compared {
+        Some(base) => by_key(expr, base, schema)?,
+        None => expr,
+    };
+    let settled = settle_types(expr, schema)?;
+    let changed = settled.transformed || compared.is_some();
+    Ok(Transformed::new_transformed(settled.data, changed))
+}
+
+/// Literals in the type of what they stand beside, and sort keys of intervals.
+fn settle_types(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Expr>> {
     match expr {
-        Expr::InList(list) if is_padded(&list.expr, schema) => Ok(Transformed::yes(Expr::InList(InList {
-            expr: Box::new(stripped(*list.expr, schema)),
-            list: list.list.into_iter().map(|item| stripped(item, schema)).collect(),
-            negated: list.negated,
-        }))),
-        Expr::BinaryExpr(BinaryExpr {
-            left,
-            op: op @ (Operator::IsDistinctFrom | Operator::IsNotDistinctFrom),
-            right,
-        }) if is_padded(&left, schema) || is_padded(&right, schema) => {
-            Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr::new(
-                Box::new(stripped(*left, schema)),
-                op,
-                Box::new(stripped(*right, schema)),
-            ))))
-        }
-        Expr::Case(Case {
-            expr: Some(value),
-            when_then_expr,
-            else_expr,
-        }) if is_padded(&value, schema) => {
-            let case = Expr::Case(Case {
-                expr: Some(Box::new(stripped(*value, schema))),
-                when_then_expr: when_then_expr
-                    .into_iter()
-                    .map(|(when, then)| (Box::new(stripped(*when, schema)), then))
-                    .collect(),
-                else_expr,
-            });
-            Ok(Transformed::yes(settle_one(case, schema)?.data))
-        }
         Expr::InList(list) if list.list.iter().any(is_open) => {
             let Some(pg_type) = common(std::iter::once(list.expr.as_ref()), schema) else {
                 return Ok(Transformed::no(Expr::InList(list)));
@@ -245,14 +304,7 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
             });
             Ok(Transformed::yes(with_type(case, pg_type, schema)))
         }
-        Expr::ScalarFunction(mut call) if is_quantified(call.name()) => {
-            if let [value, array] = call.args.as_mut_slice()
-                && is_padded(value, schema)
-                && !matches!(array, Expr::Placeholder(_))
-            {
-                *value = stripped(std::mem::take(value), schema);
-                return Ok(Transformed::yes(Expr::ScalarFunction(call)));
-            }
+        Expr::ScalarFunction(mut call) if quantified(call.name()).is_some() => {
             let [value, Expr::Placeholder(array @ Placeholder { field: None, .. })] =
                 call.args.as_mut_slice()
             else {
@@ -282,8 +334,66 @@ fn settle_one(expr: Expr, schema: &DFSchema) -> DataFusionResult<Transformed<Exp
             });
             Ok(Transformed::yes(with_type(call, pg_type, schema)))
         }
+        Expr::WindowFunction(mut window) => {
+            let params = &mut window.params;
+            if extreme(window.fun.name(), &params.args, schema).is_some() {
+                return Err(not_of_intervals(&format!("{} over a window", window.fun.name())));
+            }
+            let mut changed = sort_keys(&mut params.order_by, schema);
+            for expr in &mut params.partition_by {
+                let key = sort_key(std::mem::take(expr), schema);
+                changed |= key.transformed;
+                *expr = key.data;
+            }
+            let window = Expr::WindowFunction(window);
+            Ok(Transformed::new_transformed(window, changed))
+        }
+        Expr::AggregateFunction(mut call) => {
+            let mut changed = sort_keys(&mut call.params.order_by, schema);
+            if let Some((key, least)) = extreme(call.func.name(), &call.params.args, schema) {
+                call.func = first_value_udaf();
+                call.params.distinct = false;
+                call.params.order_by = vec![Sort::new(key, least, false)];
+                changed = true;
+            }
+            let call = Expr::AggregateFunction(call);
+            Ok(Transformed::new_transformed(call, changed))
+        }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// The error for what would compare all of an interval.
+fn not_of_intervals(what: &str) -> DataFusionError {
+    let message = format!("{what} of intervals: not supported");
+    FederationError::from(Cause::NotSupported { message })
+        .with_hint("Use their lengths: extract(epoch FROM …).")
+        .into()
+}
+
+/// Of `min` and `max` of intervals, the key by which the first one is theirs, and whether that is the least.
+fn extreme(name: &str, args: &[Expr], schema: &DFSchema) -> Option<(Expr, bool)> {
+    let [arg] = args else {
+        return None;
+    };
+    let least = match name {
+        "min" => true,
+        "max" => false,
+        _ => return None,
+    };
+    let key = sort_key(arg.clone(), schema);
+    key.transformed.then_some((key.data, least))
+}
+
+/// Whether any key became another.
+fn sort_keys(keys: &mut [Sort], schema: &DFSchema) -> bool {
+    let mut changed = false;
+    for sort in keys {
+        let key = sort_key(std::mem::take(&mut sort.expr), schema);
+        changed |= key.transformed;
+        sort.expr = key.data;
+    }
+    changed
 }
 
 /// An expression whose field forgets which type it is of, `jsonb` say, and has it from its branches.
@@ -358,10 +468,6 @@ fn bare(expr: &Expr) -> &Expr {
         Expr::Alias(alias) => bare(&alias.expr),
         other => other,
     }
-}
-
-fn is_text(pg_type: PgType) -> bool {
-    matches!(pg_type.base.oid, 18 | 19 | 25 | 1042 | 1043)
 }
 
 /// EXCEPT ALL and INTERSECT ALL count equal rows, which DataFusion's anti and semi joins do not: the rows are

@@ -1,10 +1,11 @@
 //! Rules that run when a plan does: checks of arithmetic, and comparisons of dates with times.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Result as DataFusionResult, ScalarValue};
+use datafusion::common::{DFSchema, Result as DataFusionResult, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -178,15 +179,23 @@ impl OptimizerRule for WithoutSums {
     }
 }
 
-/// Compares a date column with a constant time as dates, so that a store can be asked for it.
-///
-/// `date < timestamp` compares the date's midnight, in the session's zone if the timestamp has one.
-#[derive(Debug)]
-pub(crate) struct CompareDates;
+/// Rewrites expressions in filters, those within others first.
+pub(super) struct InFilters {
+    pub(super) name: &'static str,
+    /// Whether filters above such a plan are looked at.
+    pub(super) above: fn(&LogicalPlan) -> bool,
+    pub(super) rewrite: fn(Expr, &DFSchema, &ConfigOptions) -> Transformed<Expr>,
+}
 
-impl OptimizerRule for CompareDates {
-    fn name(&self) -> &'static str {
-        "lakegate_compare_dates"
+impl fmt::Debug for InFilters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name)
+    }
+}
+
+impl OptimizerRule for InFilters {
+    fn name(&self) -> &str {
+        self.name
     }
 
     fn apply_order(&self) -> Option<ApplyOrder> {
@@ -205,21 +214,14 @@ impl OptimizerRule for CompareDates {
         let LogicalPlan::Filter(mut filter) = plan else {
             return Ok(Transformed::no(plan));
         };
+        if !(self.above)(&filter.input) {
+            return Ok(Transformed::no(LogicalPlan::Filter(filter)));
+        }
         let schema = Arc::clone(filter.input.schema());
         let options = config.options();
-        let rewritten = filter.predicate.transform_up(|expr| match expr {
-            Expr::BinaryExpr(comparison) => {
-                let is_date = |expr: &Expr| {
-                    expr.get_type(schema.as_ref())
-                        .is_ok_and(|found| found == DataType::Date32)
-                };
-                match compare_date(&comparison, is_date, &options) {
-                    Some(better) => Ok(Transformed::yes(better)),
-                    None => Ok(Transformed::no(Expr::BinaryExpr(comparison))),
-                }
-            }
-            other => Ok(Transformed::no(other)),
-        })?;
+        let rewritten = filter
+            .predicate
+            .transform_up(|expr| Ok((self.rewrite)(expr, &schema, &options)))?;
         filter.predicate = rewritten.data;
         Ok(Transformed::new(
             LogicalPlan::Filter(filter),
@@ -228,6 +230,24 @@ impl OptimizerRule for CompareDates {
         ))
     }
 }
+
+/// Compares a date column with a constant time as dates, so that a store can be asked for it.
+///
+/// `date < timestamp` compares the date's midnight, in the session's zone if the timestamp has one.
+pub(super) const COMPARE_DATES: InFilters = InFilters {
+    name: "lakegate_compare_dates",
+    above: |_| true,
+    rewrite: |expr, schema, options| {
+        let Expr::BinaryExpr(comparison) = expr else {
+            return Transformed::no(expr);
+        };
+        let is_date = |expr: &Expr| expr.get_type(schema).is_ok_and(|found| found == DataType::Date32);
+        match compare_date(&comparison, is_date, options) {
+            Some(better) => Transformed::yes(better),
+            None => Transformed::no(Expr::BinaryExpr(comparison)),
+        }
+    },
+};
 
 /// The date that is cast to a timestamp.
 fn cast_date(expr: &Expr, is_date: impl Fn(&Expr) -> bool) -> Option<&Expr> {

@@ -56,7 +56,7 @@ fn placed(sql: &str, name: impl Fn(&str) -> String) -> String {
 
 /// The rows as text. Blanks at the end are PostgreSQL's padding of `char(n)`, which MariaDB does not send, and digits
 /// behind the point of an average are as many as either side computes.
-async fn rows(client: &Client, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
+pub async fn rows(client: &Client, sql: &str) -> Result<Vec<String>, tokio_postgres::Error> {
     let messages = client.simple_query(sql).await?;
     Ok(messages
         .iter()

@@ -12,3 +12,5 @@ insert into things values
     (3, 3, 3, 30, -3.00, 1000000.000001, -1, 'NaN', null, 'b', null, null, '2024-03-01', '23:59:59.999999',
      '2024-03-01 23:59:59.999999', '2024-03-01 03:00:00+00', '-1 day', null, null, '[]', '[]', '{3,NULL}'),
     (4, null, null, null, null, null, null, null, true, null, null, null, null, null, null, null, null, null, null, null, null, null);
+create table longs (id int primary key, x numeric(100, 3));
+insert into longs values (1, 1e90), (2, 2.5);

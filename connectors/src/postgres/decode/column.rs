@@ -13,12 +13,12 @@ use arrow::array::{
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
     ArrowNativeType, ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, Field, FieldRef,
-    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimestampMicrosecondType, i256,
+    Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, i256,
 };
 
 use super::numeric::{Decimal, unscaled};
-use super::{BATCH_BYTES, Positions, Problem, value_at};
+use super::{BATCH_BYTES, LENGTH_BYTES, Positions, Problem, value_at};
 use crate::postgres::types::Wire;
 
 /// Days from 1970-01-01 to 2000-01-01, PostgreSQL's day zero.
@@ -55,6 +55,7 @@ pub(super) enum Column {
     Timestamp(Values<i64>),
     TimestampTz(Values<i64>),
     Time(Values<i64>),
+    Interval(Values<IntervalMonthDayNano>),
     List(Box<ListColumn>),
 }
 
@@ -102,19 +103,18 @@ impl<T: Default + Copy> Values<T> {
         positions: Positions<'_>,
         decode: impl Fn(&[u8]) -> Result<T, Problem>,
     ) -> Result<(), Problem> {
-        self.values.reserve(positions.len());
+        let first = self.values.len();
+        self.values.resize(first + positions.len(), T::default());
         // How many of these are in the validity.
         let mut known = 0;
-        for (index, position) in positions.iter().enumerate() {
-            let value = if let Some(bytes) = value_at(data, position)? {
-                decode(bytes)?
+        for (index, (position, value)) in positions.iter().zip(&mut self.values[first..]).enumerate() {
+            if let Some(bytes) = value_at(data, position)? {
+                *value = decode(bytes)?;
             } else {
                 self.validity.append_n_non_nulls(index - known);
                 self.validity.append_null();
                 known = index + 1;
-                T::default()
-            };
-            self.values.push(value);
+            }
         }
         self.validity.append_n_non_nulls(positions.len() - known);
         Ok(())
@@ -149,7 +149,10 @@ impl Strings {
         let mut known = 0;
         for (index, position) in positions.iter().enumerate() {
             if let Some(bytes) = value_at(data, position)? {
-                self.bytes.extend_from_slice(bytes);
+                let rest = &data[position as usize + LENGTH_BYTES..];
+                append_short::<16>(&mut self.bytes, bytes, rest)
+                    .or_else(|| append_short::<48>(&mut self.bytes, bytes, rest))
+                    .unwrap_or_else(|| self.bytes.extend_from_slice(bytes));
             } else {
                 self.validity.append_n_non_nulls(index - known);
                 self.validity.append_null();
@@ -174,6 +177,17 @@ impl Strings {
             self.validity.finish(),
         )
     }
+}
+
+/// Appends a value of up to `N` bytes that `rest` begins with, if that has as many: a
+/// copy of constant size, cut off behind the value, is no call.
+#[inline]
+fn append_short<const N: usize>(bytes: &mut Vec<u8>, value: &[u8], rest: &[u8]) -> Option<()> {
+    let copied = rest.first_chunk::<N>().filter(|_| value.len() <= N)?;
+    let end = bytes.len() + value.len();
+    bytes.extend_from_slice(copied);
+    bytes.truncate(end);
+    Some(())
 }
 
 impl Column {
@@ -204,6 +218,7 @@ impl Column {
             Wire::Timestamp => Self::Timestamp(Values::new()),
             Wire::TimestampTz => Self::TimestampTz(Values::new()),
             Wire::Time => Self::Time(Values::new()),
+            Wire::Interval => Self::Interval(Values::new()),
             Wire::List(element) => Self::List(Box::new(ListColumn {
                 element: Self::new(element),
                 element_oid: element.oid(),
@@ -278,6 +293,7 @@ impl Column {
                     _ => Err(Problem::Malformed("time")),
                 }
             }),
+            Self::Interval(values) => values.append(data, positions, interval),
             Self::List(list) => list.append(data, positions),
         }
     }
@@ -335,6 +351,7 @@ impl Column {
                 Arc::new(values.finish::<TimestampMicrosecondType>().with_timezone("UTC"))
             }
             Self::Time(values) => Arc::new(values.finish::<Time64MicrosecondType>()),
+            Self::Interval(values) => Arc::new(values.finish::<IntervalMonthDayNanoType>()),
             Self::List(list) => {
                 let offsets = std::mem::replace(&mut list.offsets, vec![0]);
                 list.lengths = 0;
@@ -424,6 +441,23 @@ impl ListColumn {
 
 fn fixed<const N: usize>(bytes: &[u8], kind: &'static str) -> Result<[u8; N], Problem> {
     bytes.try_into().map_err(|_| Problem::Malformed(kind))
+}
+
+/// Microseconds, days and months, each with its own sign.
+fn interval(bytes: &[u8]) -> Result<IntervalMonthDayNano, Problem> {
+    let [m0, m1, m2, m3, m4, m5, m6, m7, d0, d1, d2, d3, n0, n1, n2, n3] = fixed(bytes, "interval")?;
+    let micros = i64::from_be_bytes([m0, m1, m2, m3, m4, m5, m6, m7]);
+    let days = i32::from_be_bytes([d0, d1, d2, d3]);
+    let months = i32::from_be_bytes([n0, n1, n2, n3]);
+    // Infinite ones, of PostgreSQL 17, have the extremes of all three.
+    if matches!(
+        (micros, days, months),
+        (i64::MAX, i32::MAX, i32::MAX) | (i64::MIN, i32::MIN, i32::MIN)
+    ) {
+        return Err(Problem::Infinity("interval"));
+    }
+    let nanos = micros.checked_mul(1_000).ok_or(Problem::LongInterval)?;
+    Ok(IntervalMonthDayNano::new(months, days, nanos))
 }
 
 fn instant(bytes: &[u8], kind: &'static str) -> Result<i64, Problem> {

@@ -13,9 +13,6 @@ const NOT_A_NUMBER: u16 = 0xC000;
 const POSITIVE_INFINITY: u16 = 0xD000;
 const NEGATIVE_INFINITY: u16 = 0xF000;
 
-/// Digits that a 64-bit sum of base-10000 digits holds.
-const FEW_DIGITS: usize = 4;
-
 const POWERS_OF_TEN: [u64; 20] = {
     let mut powers = [1_u64; 20];
     let mut exponent = 1;
@@ -61,18 +58,27 @@ impl Decimal {
     #[inline]
     fn short(&self, bytes: &[u8]) -> Option<i64> {
         let (&[d0, d1, w0, w1, s0, s1, _, _], digits) = bytes.split_first_chunk::<8>()?;
-        let count = usize::from(u16::from_be_bytes([d0, d1]));
-        if count > FEW_DIGITS || digits.len() != count * 2 {
+        let (groups, []) = digits.as_chunks::<2>() else {
             return None;
-        }
-        let mut sum = 0_u64;
-        for pair in digits.chunks_exact(2) {
-            let &[high, low] = pair else { return None };
-            let digit = u16::from_be_bytes([high, low]);
-            if digit > 9999 {
-                return None;
-            }
-            sum = sum * 10_000 + u64::from(digit);
+        };
+        let digit = |group: &[u8; 2]| u64::from(u16::from_be_bytes(*group));
+        let two = |a, b| digit(a) * 10_000 + digit(b);
+        let larger = |a, b| digit(a).max(digit(b));
+        // No loop: how many there are is mostly the same as before.
+        let (sum, largest) = match groups {
+            [] => (0, 0),
+            [a] => (digit(a), digit(a)),
+            [a, b] => (two(a, b), larger(a, b)),
+            [a, b, c] => (two(a, b) * 10_000 + digit(c), larger(a, b).max(digit(c))),
+            [a, b, c, d] => (
+                two(a, b) * 100_000_000 + two(c, d),
+                larger(a, b).max(larger(c, d)),
+            ),
+            _ => return None,
+        };
+        let count = usize::from(u16::from_be_bytes([d0, d1]));
+        if count != groups.len() || largest > 9999 {
+            return None;
         }
         let weight = i32::from(i16::from_be_bytes([w0, w1]));
         // The power of ten of the last digit, in units of the scale.

@@ -238,7 +238,9 @@ impl Relation {
             return refusal(column);
         };
         match grouping.outputs.get(column)? {
-            GroupOutput::Key(key) => refusal(*key),
+            GroupOutput::Key(Expression::Column(key)) => refusal(*key),
+            // Numbers and times, which every store sorts alike.
+            GroupOutput::Key(_) => None,
             GroupOutput::Aggregate(call) => match (&call.argument, relation::is_exact(&call.result)) {
                 (_, true) => None,
                 // A minimum or maximum was asked for, so its order is sure.

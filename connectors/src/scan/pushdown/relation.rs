@@ -363,7 +363,7 @@ impl Relation {
 
     /// The keys and the columns of an aggregate, each of which the store answers
     /// alike.
-    fn outputs(&self, node: &Aggregate) -> std::result::Result<(Vec<usize>, Vec<GroupOutput>), String> {
+    fn outputs(&self, node: &Aggregate) -> std::result::Result<(Vec<Expression>, Vec<GroupOutput>), String> {
         fn allowed(remote: &dyn RemoteTable, asked: Asked<'_>) -> std::result::Result<(), String> {
             match remote.refusal(asked) {
                 Some(reason) => Err(reason.into_owned()),
@@ -377,22 +377,32 @@ impl Relation {
             if matches!(expr, Expr::GroupingSet(_)) {
                 return Err("grouping sets are made here".to_owned());
             }
-            match Typed::of(expr, &resolve)?.expression {
-                Expression::Column(key) => {
-                    allowed(remote, Asked::Distinct(key))
-                        .map_err(|reason| format!("GROUP BY {expr}: {reason}"))?;
-                    keys.push(key);
+            let key = Typed::of(expr, &resolve)
+                .map_err(|reason| format!("GROUP BY {expr}: {reason}"))?
+                .expression;
+            let asked = match &key {
+                Expression::Column(column) => Asked::Distinct(*column),
+                // All rows are one group.
+                constant if constant.columns().is_empty() => {
+                    return Err(format!("GROUP BY {expr} is computed here"));
                 }
-                _ => return Err(format!("GROUP BY {expr} is computed here")),
-            }
+                computed => Asked::Computed(computed),
+            };
+            allowed(remote, asked).map_err(|reason| format!("GROUP BY {expr}: {reason}"))?;
+            keys.push(key);
         }
-        let mut outputs: Vec<GroupOutput> = keys.iter().map(|key| GroupOutput::Key(*key)).collect();
+        let mut outputs: Vec<GroupOutput> = keys.iter().cloned().map(GroupOutput::Key).collect();
         for expr in &node.aggr_expr {
             let call = aggregate(expr, node.input.schema(), &resolve)?;
             if call.distinct
                 && let Some(Expression::Column(column)) = call.argument
             {
                 allowed(remote, Asked::Distinct(column)).map_err(|reason| format!("{expr}: {reason}"))?;
+            }
+            if let Some(filter) = &call.filter
+                && let Verdict::Inexact(reason) | Verdict::Unsupported(reason) = remote.verdict(filter)
+            {
+                return Err(format!("{expr}: {reason}"));
             }
             allowed(remote, Asked::Aggregate(&call)).map_err(|reason| format!("{expr}: {reason}"))?;
             outputs.push(GroupOutput::Aggregate(call));

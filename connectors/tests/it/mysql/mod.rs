@@ -3,6 +3,7 @@
 mod connection;
 mod discovery;
 mod joins;
+mod patterns;
 mod pushdown;
 mod replicas;
 mod server;

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
 
+use super::patterns::PATTERNS;
 use super::*;
 use crate::common::{plan, rows, sessions, try_rows};
 use crate::differential::Harness;
@@ -323,7 +324,7 @@ const ROWS: usize = 250;
 
 /// The table: row `i` takes the value `i / (position + 1)`, so that columns do
 /// not move together.
-fn typed() -> String {
+pub(super) fn typed() -> String {
     let mut sql = "CREATE TABLE typed (id bigint PRIMARY KEY, flag bit(1)".to_owned();
     for column in COLUMNS {
         let _ = write!(sql, ", `{}` {}", column.name, column.sql_type);
@@ -416,7 +417,11 @@ fn leaf() -> impl Strategy<Value = String> {
         "num IS DISTINCT FROM 2",
     ])
     .prop_map(str::to_owned);
-    prop_oneof![4 => compare, 1 => between, 2 => inside, 1 => null, 2 => others]
+    let like = (prop::sample::select(PATTERNS), any::<bool>()).prop_map(|(pattern, negated)| {
+        let not = if negated { "NOT " } else { "" };
+        format!("nopad {not}LIKE {pattern}")
+    });
+    prop_oneof![4 => compare, 1 => between, 2 => inside, 1 => null, 2 => others, 1 => like]
 }
 
 fn predicate() -> impl Strategy<Value = String> {
@@ -540,6 +545,19 @@ async fn groups_and_orders_answer_alike() {
     let columns: Vec<String> = COLUMNS.iter().map(|column| column.name.to_owned()).collect();
     let chance = tokio::task::block_in_place(|| harness.by_chance(&columns, predicate()));
     println!("mariadb: matrix {matrix:?}, by chance {chance:?}");
+    let sent = [
+        "SELECT count(*) FILTER (WHERE num > 0), sum(price) FILTER (WHERE num = 2 OR tiny IS NULL), avg(num) FILTER (WHERE NOT flag), min(made) FILTER (WHERE nopad LIKE 'a%') FROM typed",
+        "SELECT num, max(nopad) FILTER (WHERE id > 100), count(DISTINCT tiny) FILTER (WHERE id < 200) FROM typed GROUP BY num HAVING count(*) FILTER (WHERE id > 100) > 3",
+        "SELECT num, count(raw) FILTER (WHERE num BETWEEN -5 AND 2) AS n FROM typed WHERE unum IS NOT NULL GROUP BY num ORDER BY n DESC, num LIMIT 3",
+        "SELECT sum(id) FILTER (WHERE day >= date '1970-01-01'), sum(ubig) FILTER (WHERE ubig > 0) FROM typed",
+    ];
+    let stays = [
+        "SELECT count(*) FILTER (WHERE ci = 'a') FROM typed",
+        "SELECT count(*) FILTER (WHERE day < date '1970-01-01') FROM typed",
+        "SELECT count(*) FILTER (WHERE num + 1 = 2) FROM typed",
+        "SELECT sum(real8) FILTER (WHERE num = 2) FROM typed",
+    ];
+    harness.divides("CASE WHEN", "AggregateExec", &sent, &stays).await;
     assert!(matrix.cases > 500 && matrix.pushed > 200, "{matrix:?}");
     assert!(chance.cases > 60 && chance.pushed > 20, "{chance:?}");
 }

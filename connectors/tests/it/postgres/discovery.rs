@@ -1,6 +1,6 @@
 //! What discovery finds, and how it names it.
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
 use lakegate_connectors::TableKind;
 use serde_json::json;
 
@@ -223,7 +223,7 @@ async fn column_types() {
         DataType::Utf8,
         DataType::Utf8,
         DataType::Utf8,
-        DataType::Utf8,
+        DataType::Interval(IntervalUnit::MonthDayNano),
         DataType::Utf8,
         DataType::Utf8,
         DataType::Utf8,

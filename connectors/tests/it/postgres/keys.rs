@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use arrow::datatypes::DataType;
+use datafusion::common::TableReference;
 use serde_json::json;
 
 use super::*;
-use crate::common::{connector as connector_in, pushing, rows as texts};
+use crate::common::{connector as connector_in, pushing, rows as texts, settings};
 use crate::sqlite::create;
 
 const BIG: &str = r"
@@ -41,8 +42,7 @@ async fn both_stores(
         .unwrap();
     admin.batch_execute(BIG).await.unwrap();
     create(&directory.join("shop.db"), PICKS).await;
-    let config = || SessionConfig::new().with_target_partitions(2);
-    let (pushed, raw) = (pushing(config()), SessionContext::new_with_config(config()));
+    let (pushed, raw) = (pushing(settings()), SessionContext::new_with_config(settings()));
     let stores = [
         connector_of(server, database, json!({})).await,
         connector_in(directory, json!({"sqlite": {"path": "shop.db"}}))

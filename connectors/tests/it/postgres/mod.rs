@@ -2,6 +2,7 @@
 
 mod connection;
 mod discovery;
+mod flow;
 mod joins;
 mod keys;
 mod pushdown;
@@ -12,25 +13,20 @@ mod sizes;
 mod tpch;
 mod values;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::TableReference;
 use datafusion::error::Result;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::prelude::{SessionConfig, SessionContext};
-use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, connect};
+use datafusion::prelude::SessionContext;
+use lakegate_connectors::{ConnectContext, Connector, ConnectorError, connect};
 use lakegate_store::MemoryStore;
 use serde_json::{Value, json};
 
 use self::server::{PASSWORD, PostgresServer, USER};
+use crate::common::{Raw, plan, sessions, table as table_of};
 
 /// A DataSource without TLS; `extra` is merged into `spec.postgres`.
 fn spec(host: &str, port: u16, database: &str, extra: &Value) -> Value {
@@ -69,32 +65,6 @@ async fn connector(spec: Value, secrets: MemoryStore) -> Result<Arc<dyn Connecto
 async fn connector_of(server: &PostgresServer, database: &str, extra: Value) -> Arc<dyn Connector> {
     let spec = spec("127.0.0.1", server.port, database, &extra);
     connector(spec, secrets(USER, PASSWORD)).await.unwrap()
-}
-
-async fn table_of(connector: &Arc<dyn Connector>, name: &str) -> TableDescription {
-    let tables = connector.discover().await.unwrap();
-    tables
-        .into_iter()
-        .find(|table| table.name == name)
-        .unwrap_or_else(|| panic!("{name} was not discovered"))
-}
-
-/// Two sessions over every table of the database, by name: one that pushes
-/// down, one that reads raw rows.
-async fn sessions(connector: &Arc<dyn Connector>) -> (SessionContext, SessionContext) {
-    let (pushing, raw) = (
-        crate::common::pushing(SessionConfig::new()),
-        SessionContext::new(),
-    );
-    for table in connector.discover().await.unwrap() {
-        let provider = connector.open(&table).await.unwrap();
-        let name = TableReference::bare(table.name);
-        pushing
-            .register_table(name.clone(), Arc::clone(&provider))
-            .unwrap();
-        raw.register_table(name, Arc::new(Raw(provider))).unwrap();
-    }
-    (pushing, raw)
 }
 
 async fn collect(session: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>> {
@@ -138,44 +108,4 @@ async fn try_rows(session: &SessionContext, sql: &str) -> Result<Answer> {
         }
     }
     Ok((types, rows))
-}
-
-async fn plan(session: &SessionContext, sql: &str) -> String {
-    let explained = rows(session, &format!("EXPLAIN {sql}")).await.1;
-    explained
-        .into_iter()
-        .flatten()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
-/// Hides filters and limits from a table, as `SET lakegate.pushdown = off` does.
-struct Raw(Arc<dyn TableProvider>);
-
-impl fmt::Debug for Raw {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Raw")
-    }
-}
-
-#[async_trait::async_trait]
-impl TableProvider for Raw {
-    fn schema(&self) -> SchemaRef {
-        self.0.schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        self.0.table_type()
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.0.scan(state, projection, &[], None).await
-    }
 }

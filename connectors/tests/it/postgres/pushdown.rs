@@ -34,7 +34,7 @@ SELECT i,
     CASE WHEN i % 3 > 0 THEN jsonb_build_object('a', i % 2) END,
     CASE WHEN i % 3 > 0 THEN decode(lpad(to_hex(i % 4), 2, '0'), 'hex') END,
     CASE i % 3 WHEN 0 THEN '{}' WHEN 1 THEN '{a,NULL}' END::text[],
-    CASE WHEN i % 3 > 0 THEN i % 4 END, i % 3
+    CASE WHEN i % 3 > 0 THEN round((i % 7 - 3) * 0.50, i % 3) END, i % 3
 FROM generate_series(1, 250) i,
     (SELECT ARRAY['a', 'A', '', NULL, 'it''s', 'a\b', 'x LIMIT 5', '😀', 'ß LIMIT é'] AS texts) n;
 INSERT INTO typed (id) VALUES (1000);
@@ -128,7 +128,10 @@ fn constants() -> Vec<(&'static str, Vec<&'static str>)> {
         ),
         ("doc", vec!["'{\"a\": 1}'", "'{\"a\":1}'"]),
         ("raw", vec!["X'01'", "X''"]),
-        ("free", vec!["'1'", "'01'"]),
+        (
+            "free",
+            vec!["0", "1.5", "-2", "arrow_cast('0.1', 'Decimal128(2, 1)')"],
+        ),
         ("o", vec!["0", "1"]),
     ]
 }
@@ -310,6 +313,10 @@ async fn what_is_sent_and_what_stays() {
     let sent = [
         ("id = 5", "(\"id\" = '5'::pg_catalog.int8)"),
         ("small > 1", "(\"small\" > '1'::pg_catalog.int2)"),
+        (
+            "free > 1",
+            "(\"free\" > '1.00000000000000000000000000000000000000'::pg_catalog.numeric)",
+        ),
         ("price BETWEEN 1 AND 2.5", "'1.00'::pg_catalog.numeric"),
         ("name IN ('it''s', 'a\\b', 'c', 'd')", "('it''s'::pg_catalog.text"),
         ("short <> 'a'", "(\"short\" <> 'a'::pg_catalog.text)"),
@@ -372,7 +379,6 @@ async fn what_is_sent_and_what_stays() {
         "u > 'aaaaaaaa-aaaa-aaaa-aaaa-aaaaaaaaaaa1'",
         "doc = '{}'",
         "real8 = 0.0",
-        "free = '1'",
         "o = 1",
         "name = chr(0)",
         "num + 1 = 2",
@@ -479,6 +485,38 @@ async fn groups_and_orders_answer_alike() {
     let columns: Vec<String> = constants().iter().map(|(name, _)| (*name).to_owned()).collect();
     let chance = tokio::task::block_in_place(|| harness.by_chance(&columns, predicate()));
     println!("postgres: matrix {matrix:?}, by chance {chance:?}");
+    let sent = [
+        "SELECT count(*) FILTER (WHERE num > 0), sum(price) FILTER (WHERE num = 2 OR small IS NULL), avg(num) FILTER (WHERE NOT flag), min(name) FILTER (WHERE name LIKE 'a%') FROM typed",
+        "SELECT num, max(day) FILTER (WHERE id > 100), count(DISTINCT small) FILTER (WHERE id < 200), bool_or(flag) FILTER (WHERE id > 9) FROM typed GROUP BY num HAVING count(*) FILTER (WHERE id > 100) > 3",
+        "SELECT num, count(raw) FILTER (WHERE num BETWEEN -5 AND 2) AS n FROM typed WHERE small IS NOT NULL GROUP BY num ORDER BY n DESC, num LIMIT 3",
+        "SELECT sum(id) FILTER (WHERE atz >= timestamptz '1970-01-01 00:00:00+00'), sum(big) FILTER (WHERE real8 > 0.5) FROM typed",
+    ];
+    let stays = [
+        "SELECT count(*) FILTER (WHERE ci = 'a') FROM typed",
+        "SELECT count(*) FILTER (WHERE name ILIKE 'a%') FROM typed",
+        "SELECT count(*) FILTER (WHERE num + 1 = 2) FROM typed",
+        "SELECT sum(real8) FILTER (WHERE num = 2) FROM typed",
+    ];
+    harness
+        .divides("FILTER (WHERE", "AggregateExec", &sent, &stays)
+        .await;
+    let sent = [
+        "SELECT date_trunc('month', at) AS m, count(*), sum(price) FROM typed GROUP BY m",
+        "SELECT date_trunc('second', at) AS s, num, max(id) FROM typed WHERE id > 5 GROUP BY s, num ORDER BY s DESC NULLS LAST, num LIMIT 4",
+        "SELECT price * 2 AS p, count(*) FROM typed GROUP BY p HAVING count(*) > 3",
+        "SELECT price - big AS p, min(name) FROM typed GROUP BY p",
+        "SELECT CAST(num AS bigint) + CAST(small AS bigint) AS s, count(*) FROM typed GROUP BY s ORDER BY s NULLS FIRST LIMIT 5",
+        "SELECT DISTINCT CAST(small AS int) AS s FROM typed",
+    ];
+    let stays = [
+        "SELECT date_trunc('month', atz) AS m, count(*) FROM typed GROUP BY m",
+        "SELECT date_trunc('month', day) AS m, count(*) FROM typed GROUP BY m",
+        "SELECT num % 3 AS m, count(*) FROM typed GROUP BY m",
+        "SELECT num + num AS m, count(*) FROM typed GROUP BY m",
+        "SELECT CAST(num AS double) AS m, count(*) FROM typed GROUP BY m",
+        "SELECT day_of AS m, count(*) FROM (SELECT at, extract(day FROM at) AS day_of FROM typed) GROUP BY m",
+    ];
+    harness.divides("GROUP BY", "AggregateExec", &sent, &stays).await;
     assert!(matrix.cases > 300 && matrix.pushed > 250, "{matrix:?}");
     assert!(chance.cases > 60 && chance.pushed > 20, "{chance:?}");
 }

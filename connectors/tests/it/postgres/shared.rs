@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use datafusion::common::TableReference;
 use futures::StreamExt;
 use serde_json::json;
 use tokio_postgres::Client;
@@ -27,7 +28,7 @@ async fn big(admin: &Client, table: &str) {
 /// A session over every table of the database that pushes nothing down and computes on
 /// three threads.
 async fn raw(connector: &Arc<dyn Connector>) -> SessionContext {
-    let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(3));
+    let session = SessionContext::new_with_config(crate::common::settings().with_target_partitions(3));
     for table in connector.discover().await.unwrap() {
         let provider = connector.open(&table).await.unwrap();
         let name = TableReference::bare(table.name);
@@ -298,7 +299,7 @@ async fn one_reader_where_it_is_better() {
         .await
         .unwrap();
     let connector = connector_of(&server, "alone", json!({})).await;
-    let session = crate::common::pushing(SessionConfig::new().with_target_partitions(3));
+    let session = crate::common::pushing(crate::common::settings().with_target_partitions(3));
     for table in connector.discover().await.unwrap() {
         let provider = connector.open(&table).await.unwrap();
         session

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type,
-    Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    Int64Type, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType, TimeUnit,
+    TimestampMicrosecondType,
 };
 use serde_json::json;
 
@@ -159,9 +160,17 @@ fn cases() -> Vec<Case> {
         case("numeric(100,3)", DataType::Utf8, TEXT, &["1e90", "0.001"]),
         case(
             "numeric",
-            DataType::Utf8,
-            TEXT,
-            &["0.10", "1e40", "NaN", "Infinity", "-Infinity", &small, "1.000"],
+            DataType::Decimal256(76, 38),
+            "v::numeric(76,38)::text",
+            &[
+                "0.10",
+                "-12345678901234.5678",
+                &nines,
+                &format!("-{nines}"),
+                &small,
+                "1.000",
+                "0",
+            ],
         ),
         case("text", DataType::Utf8, TEXT, &texts),
         case("varchar(20)", DataType::Utf8, TEXT, &texts),
@@ -221,9 +230,19 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "interval",
-            DataType::Utf8,
-            TEXT,
-            &["1 mon", "30 days", "-1 year 2 days 03:04:05.678", "0"],
+            DataType::Interval(IntervalUnit::MonthDayNano),
+            "CASE WHEN v IS NOT NULL THEN concat_ws(' ', (extract(year FROM v) * 12 + extract(month FROM v))::int8, \
+             extract(day FROM v)::int8, (extract(hour FROM v) * 3600000000 + extract(minute FROM v) * 60000000 \
+             + extract(microseconds FROM v))::numeric(20,0) * 1000) END",
+            &[
+                "1 mon",
+                "30 days",
+                "-1 year 2 days 03:04:05.678",
+                "0",
+                "-1 mon 1 day -00:00:00.000001",
+                "2562047:47:16.854775",
+                "-178956970 years",
+            ],
         ),
         case(
             "uuid",
@@ -298,9 +317,10 @@ fn cases() -> Vec<Case> {
         ),
         case(
             "numeric[]",
-            DataType::new_list(DataType::Utf8, true),
-            ELEMENTS,
-            &["{1.5,NaN,NULL,1e50}"],
+            DataType::new_list(DataType::Decimal256(76, 38), true),
+            "CASE WHEN v IS NOT NULL THEN (SELECT coalesce(jsonb_agg(e::numeric(76,38)::text ORDER BY o), '[]')::text \
+             FROM unnest(v) WITH ORDINALITY AS u(e, o)) END",
+            &["{1.5,NULL,-1e37}"],
         ),
         case(
             "text[]",
@@ -382,6 +402,10 @@ fn text_of(array: &ArrayRef, row: usize) -> Option<String> {
             .as_primitive::<Time64MicrosecondType>()
             .value(row)
             .to_string(),
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
+            format!("{} {} {}", value.months, value.days, value.nanoseconds)
+        }
         DataType::List(_) => {
             let elements = array.as_list::<i32>().value(row);
             let texts: Vec<_> = (0..elements.len()).map(|row| text_of(&elements, row)).collect();
@@ -483,8 +507,13 @@ async fn what_has_no_exact_form_is_refused() {
         ("timestamptz", "'-infinity'", "infinite timestamp with time zone"),
         ("timestamp", "'294276-12-31 23:59:59'", "beyond the range"),
         ("time", "'24:00:00'", "24:00:00"),
+        ("interval", "'2562047:47:16.854776'", "292 years"),
         ("numeric(10,2)", "'NaN'", "NaN"),
         ("numeric(10,2)[]", "'{1,NaN}'", "NaN"),
+        ("numeric", "'NaN'", "NaN"),
+        ("numeric", "1e38", "unconstrainedNumeric"),
+        ("numeric", "1e-39", "unconstrainedNumeric"),
+        ("numeric[]", "'{1,1e38}'", "unconstrainedNumeric"),
         ("int4[]", "'{{1,2},{3,4}}'", "2 dimensions"),
         ("text[]", "'[0:1]={a,b}'", "begins at index 0"),
         ("date[]", "'{2026-01-01,infinity}'", "infinite date"),
@@ -518,6 +547,40 @@ async fn what_has_no_exact_form_is_refused() {
         let ids = rows(&session, &format!("SELECT id FROM r{number}")).await.1;
         assert_eq!(ids, [[Some("1".to_owned())]]);
     }
+}
+
+#[tokio::test]
+async fn numerics_of_any_length_are_text_where_the_manifest_says_so() {
+    let server = PostgresServer::shared();
+    let admin = server.database("any_length").await;
+    admin
+        .batch_execute(
+            "CREATE TABLE t (id int, n numeric, e numeric[], p numeric(5,2)); \
+             INSERT INTO t VALUES (1, 1e40, '{1.50,NaN}', 1.5), (2, 'NaN', NULL, NULL), (3, 1.000, '{1e-50}', 2)",
+        )
+        .await
+        .unwrap();
+    let connector = connector_of(&server, "any_length", json!({"unconstrainedNumeric": "Text"})).await;
+    let (session, _) = sessions(&connector).await;
+    let (types, values) = rows(&session, "SELECT n, e, p FROM t ORDER BY id").await;
+    assert_eq!(types, ["Utf8", "List(Utf8)", "Decimal128(5, 2)"]);
+    let texts: Vec<Vec<&str>> = values
+        .iter()
+        .map(|row| {
+            row.iter()
+                .map(|value| value.as_deref().unwrap_or("NULL"))
+                .collect()
+        })
+        .collect();
+    let small = format!("[0.{}1]", "0".repeat(49));
+    assert_eq!(
+        texts,
+        [
+            [&format!("1{}", "0".repeat(40)), "[1.50, NaN]", "1.50"],
+            ["NaN", "NULL", "NULL"],
+            ["1.000", &small, "2.00"],
+        ]
+    );
 }
 
 #[tokio::test]
