@@ -415,8 +415,8 @@ async fn runs_on_request_queue_up_and_refuse_what_is_not_served() {
     let mut world = World::new();
     world.store.put(export("orders", json!({"suspend": true})));
     world.store.put(export(
-        "secret",
-        json!({"allColumns": null, "columns": [{"name": "email", "mask": {"null": {}}}]}),
+        "unserved",
+        json!({"allColumns": null, "columns": [{"name": "total", "cast": "int", "onCastError": "Null"}]}),
     ));
     world.store.put(export(
         "lost",
@@ -458,9 +458,9 @@ async fn runs_on_request_queue_up_and_refuse_what_is_not_served() {
         })
         .await;
 
-    let refusal = operator.handle.run_now(&Key::named("secret")).await.unwrap_err();
+    let refusal = operator.handle.run_now(&Key::named("unserved")).await.unwrap_err();
     assert!(
-        matches!(refusal, RunRefusal::Unable { .. }) && refusal.to_string().contains("spec.columns[0].mask"),
+        matches!(refusal, RunRefusal::Unable { .. }) && refusal.to_string().contains("spec.columns[0].onCastError"),
         "{refusal}"
     );
     let refusal = operator.handle.run_now(&Key::named("lost")).await.unwrap_err();

@@ -43,8 +43,8 @@ async fn what_is_wrong_shows_and_stops_nobody_else() {
     let mut world = World::new();
     world.store.put(export("good", json!({"runToken": "go"})));
     world.store.put(export(
-        "masked",
-        json!({"runToken": "go", "allColumns": null, "columns": [{"name": "email", "mask": {"null": {}}}]}),
+        "unserved",
+        json!({"runToken": "go", "allColumns": null, "columns": [{"name": "total", "cast": "int", "onCastError": "Null"}]}),
     ));
     world.store.put(export("dangling", json!({"runToken": "go", "from": {"sourceRef": {"name": "later"}, "table": {"schema": "main", "name": "t"}}})));
     world.store.put(export("suspended", json!({"suspend": true})));
@@ -58,18 +58,18 @@ async fn what_is_wrong_shows_and_stops_nobody_else() {
     let mut operator = world.start();
     let worker = world.worker().await;
     assert_eq!(worker.order.run.export, "good");
-    until_ready(&world, "masked", ("False", "NotImplemented")).await;
+    until_ready(&world, "unserved", ("False", "NotImplemented")).await;
     until_ready(&world, "dangling", ("False", "DependencyNotFound")).await;
     until_ready(&world, "suspended", ("True", "Suspended")).await;
     until_ready(&world, "broken", ("False", "InvalidSpec")).await;
     until_ready(&world, "copycat", ("False", "TableNameConflict")).await;
-    let masked = world.export("masked").await;
+    let unserved = world.export("unserved").await;
     assert!(
-        masked
+        unserved
             .conditions
             .iter()
             .any(|condition| condition.type_ == "Stalled"
-                && condition.message.contains("spec.columns[0].mask"))
+                && condition.message.contains("spec.columns[0].onCastError"))
     );
     let broken = world.export("broken").await;
     assert!(
