@@ -458,9 +458,14 @@ async fn runs_on_request_queue_up_and_refuse_what_is_not_served() {
         })
         .await;
 
-    let refusal = operator.handle.run_now(&Key::named("unserved")).await.unwrap_err();
+    let refusal = operator
+        .handle
+        .run_now(&Key::named("unserved"))
+        .await
+        .unwrap_err();
     assert!(
-        matches!(refusal, RunRefusal::Unable { .. }) && refusal.to_string().contains("spec.columns[0].onCastError"),
+        matches!(refusal, RunRefusal::Unable { .. })
+            && refusal.to_string().contains("spec.columns[0].onCastError"),
         "{refusal}"
     );
     let refusal = operator.handle.run_now(&Key::named("lost")).await.unwrap_err();
