@@ -28,6 +28,7 @@ use super::{apply, ensure_namespace, objects, open, shared};
 /// cron expression or a time zone is, or compare two durations; rules over pairs of columns cost more than an API server
 /// allows. The object's status tells it, see [`what_the_api_server_takes_is_told_by_the_store`].
 const BEYOND_SCHEMA: [&str; 18] = [
+    "columns-not-exported",
     "columns-same-name",
     "cpu-zero",
     "cron-four-fields",
@@ -39,6 +40,7 @@ const BEYOND_SCHEMA: [&str; 18] = [
     "cron-six-fields",
     "duration-too-long",
     "key-not-exported",
+    "mask-options",
     "partition-masked",
     "partition-not-exported",
     "replicas-mysql",
