@@ -12,15 +12,18 @@ use crate::values::read::value_error;
 /// Rows after which is decided whether remembering pays.
 const TRIAL: usize = 1024;
 
+/// Appends the masked text to a string, and says whether there is one; else it is NULL.
+pub(super) type MaskText<'a> = Box<dyn FnMut(&str, &mut String) -> bool + 'a>;
+
 /// A mask of texts.
 pub(super) trait TextMask: Send + Sync {
     /// Whatever the texts of one batch need once.
-    fn begin(&self) -> Box<dyn FnMut(&str, &mut String) -> bool + '_>;
+    fn begin(&self) -> MaskText<'_>;
 }
 
-/// A mask that needs nothing: appends the masked text to `out`, and says whether there is one; else it is NULL.
+/// A mask that needs nothing.
 impl<F: Fn(&str, &mut String) -> bool + Send + Sync> TextMask for F {
-    fn begin(&self) -> Box<dyn FnMut(&str, &mut String) -> bool + '_> {
+    fn begin(&self) -> MaskText<'_> {
         Box::new(self)
     }
 }

@@ -6,7 +6,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use std::sync::Arc;
 
-use super::distinct::TextMask;
+use super::distinct::{MaskText, TextMask};
 use super::key::MaskKey;
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -33,13 +33,15 @@ impl Hash {
 
     /// The first eight bytes of the hash as a number.
     pub(super) fn number(&self, text: &str) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.of(text);
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        self.of(text)
+            .iter()
+            .take(8)
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 
 impl TextMask for Hash {
-    fn begin(&self) -> Box<dyn FnMut(&str, &mut String) -> bool + '_> {
+    fn begin(&self) -> MaskText<'_> {
         Box::new(|text, out| {
             let mut digits = [0; 64];
             for (pair, byte) in digits.chunks_exact_mut(2).zip(self.of(text)) {
@@ -68,7 +70,7 @@ impl Tokens {
 }
 
 impl TextMask for Tokens {
-    fn begin(&self) -> Box<dyn FnMut(&str, &mut String) -> bool + '_> {
+    fn begin(&self) -> MaskText<'_> {
         let mut cipher = self.key.cipher();
         Box::new(move |text, out| {
             let sealed = cipher

@@ -1,6 +1,7 @@
 //! What a lake records of masked columns, and what it does not gather of them.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
@@ -104,7 +105,11 @@ async fn masks_are_recorded_and_what_keeps_parts_has_no_bounds() {
     // manifests keep bounds as they are
     let manifests: Vec<u8> = names
         .iter()
-        .filter(|name| name.ends_with(".avro"))
+        .filter(|name| {
+            Path::new(name)
+                .extension()
+                .is_some_and(|extension| extension == "avro")
+        })
         .flat_map(|name| std::fs::read(place.path().join(name)).unwrap())
         .collect();
     let holds = |text: &str| {
