@@ -10,7 +10,7 @@ use lakegate_federation::{Anonymity, Combinations, ExportPlan};
 use lakegate_lake::ColumnMask;
 use lakegate_store::Secrets;
 
-use super::{Stage, failure, federation_failure};
+use super::failures::{Stage, failure, federation_failure};
 use crate::{
     protocol::{Failure, WorkOrder},
     surroundings::chain,
