@@ -6,6 +6,7 @@ mod flow;
 mod joins;
 mod keys;
 mod pushdown;
+mod refusals;
 mod replicas;
 mod server;
 mod shared;
