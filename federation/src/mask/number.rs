@@ -239,12 +239,12 @@ impl Noise {
             column,
             |row, value, most| {
                 let part = i256::from_i128(part(row));
-                let change = match value.checked_mul(part) {
-                    Some(product) => divide_half_away(product, whole),
-                    // so many digits that the last ones of the change do not count
-                    None => value.wrapping_div(whole).wrapping_mul(part),
-                };
-                match value.checked_add(change) {
+                // quotient and remainder apart: the product of 76 digits with a part has no type, and both have the
+                // value's sign, so that rounding the remainder's share rounds the sum
+                let rest = value.wrapping_rem(whole).wrapping_mul(part);
+                let change = value.wrapping_div(whole).checked_mul(part);
+                let change = change.and_then(|change| change.checked_add(divide_half_away(rest, whole)));
+                match change.and_then(|change| value.checked_add(change)) {
                     Some(changed) if !is_beyond(changed, most) => changed,
                     _ if value.is_negative() => most.wrapping_neg(),
                     _ => most,
