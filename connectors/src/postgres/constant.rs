@@ -66,6 +66,38 @@ pub(super) fn literal(value: &ScalarValue) -> Option<String> {
     })
 }
 
+/// From here a list is one array: a tenth of the text, and one constant to parse.
+const LONG_LIST: usize = 151;
+
+/// That a column has one of many whole numbers of one type. As IN, NULL among neither.
+pub(super) fn any_of(column: &str, values: &[ScalarValue]) -> Option<String> {
+    if values.len() < LONG_LIST {
+        return None;
+    }
+    let (name, digits): (_, Vec<String>) = match values.first()? {
+        ScalarValue::Int16(_) => ("int2", values.iter().map_while(whole).collect()),
+        ScalarValue::Int32(_) => ("int4", values.iter().map_while(whole).collect()),
+        ScalarValue::Int64(_) => ("int8", values.iter().map_while(whole).collect()),
+        _ => return None,
+    };
+    // the type of the first is that of all, in a list that was made for one column
+    (digits.len() == values.len()).then(|| {
+        format!(
+            "({column} = ANY ('{{{}}}'::pg_catalog.{name}[]))",
+            digits.join(",")
+        )
+    })
+}
+
+fn whole(value: &ScalarValue) -> Option<String> {
+    match value {
+        ScalarValue::Int16(Some(value)) => Some(value.to_string()),
+        ScalarValue::Int32(Some(value)) => Some(value.to_string()),
+        ScalarValue::Int64(Some(value)) => Some(value.to_string()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

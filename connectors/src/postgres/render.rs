@@ -11,7 +11,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::blocks::Blocks;
-use super::constant::{constant, identifier, literal, quoted};
+use super::constant::{any_of, constant, identifier, literal, quoted};
 use super::grouped::wire_of;
 use super::types::{RemoteColumn, TextForm, Wire, oid};
 use crate::scan::{
@@ -62,6 +62,10 @@ impl Spelling for RemoteShape {
 
     fn holds(&self, column: &str) -> String {
         column.to_owned()
+    }
+
+    fn any_of(&self, column: &str, values: &[ScalarValue]) -> Option<String> {
+        any_of(column, values)
     }
 }
 
@@ -133,6 +137,10 @@ impl Spelling for Outputs<'_> {
 
     fn holds(&self, column: &str) -> String {
         self.shape.holds(column)
+    }
+
+    fn any_of(&self, column: &str, values: &[ScalarValue]) -> Option<String> {
+        any_of(column, values)
     }
 }
 

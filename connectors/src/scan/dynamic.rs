@@ -3,9 +3,9 @@
 //! A hash join reads its build side first and then knows which keys can match:
 //! DataFusion offers them as a filter that fills while the query runs. A scan that
 //! is offered one waits a moment for it and adds what the store can be asked: a
-//! list of at most 150 keys (DataFusion's own bound), else the range of an ordered
-//! type. The join looks at every row again, so a filter that is late, too long or
-//! not to be sent costs rows and never an answer.
+//! list of the keys where it is short, or far shorter than the rows it keeps away,
+//! else the range of an ordered type. The join looks at every row again, so a filter
+//! that is late, too long or not to be sent costs rows and never an answer.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
 use tokio::time::timeout;
 
+use super::estimate::estimated_rows;
 use super::expression::{is_decimal, is_integer};
 use super::predicate::constant;
 use super::{
@@ -36,8 +37,17 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A build side of more rows has too many keys to be worth waiting for.
 const MAX_BUILD_ROWS: usize = 100_000;
-/// Keys of one list, where several parts of a join each bring one.
-const MAX_KEYS: usize = 150;
+/// The longest list of keys that a join offers, and its bytes in memory: for a session's
+/// `hash_join_inlist_pushdown_max_distinct_values` and `…_max_size`. It holds the keys of a filtered
+/// dimension, and a statement that lists as many stays under a megabyte.
+pub const MAX_JOIN_KEYS: usize = 50_000;
+/// Bytes of [`MAX_JOIN_KEYS`] keys of sixteen bytes.
+pub const MAX_JOIN_KEYS_BYTES: usize = MAX_JOIN_KEYS * 16;
+/// A list that costs a store nothing worth counting, whatever it keeps away.
+const FEW_KEYS: usize = 150;
+/// Rows of the other side for each key of a longer list: with fewer, sending and looking up the keys
+/// costs the store more than the rows cost that stay away.
+const ROWS_A_KEY: usize = 8;
 
 /// Decides which scans wait for the keys of which joins. Runs last: what it ties
 /// together must stay together.
@@ -181,12 +191,9 @@ impl Bound {
                     negated: false,
                 }),
             ) if column == same => {
-                for value in more {
-                    if !values.contains(&value) {
-                        values.push(value);
-                    }
-                }
-                if values.len() > MAX_KEYS {
+                let known: HashSet<ScalarValue> = values.iter().cloned().collect();
+                values.extend(more.into_iter().filter(|value| !known.contains(value)));
+                if values.len() > MAX_JOIN_KEYS {
                     return Self::All;
                 }
                 Self::Rows(Predicate::In {
@@ -328,14 +335,17 @@ impl Translation<'_> {
 
     fn keys(&self, column: usize, data_type: &DataType, values: impl Iterator<Item = ScalarValue>) -> Bound {
         // NULL is equal to nothing, nor is a key that the column's type cannot hold.
-        let mut keys = Vec::new();
-        for key in values.filter_map(|value| Self::value(&value, data_type)) {
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
+        let mut known = HashSet::new();
+        let keys: Vec<ScalarValue> = values
+            .filter_map(|value| Self::value(&value, data_type))
+            .filter(|key| known.insert(key.clone()))
+            .collect();
         if keys.is_empty() {
             return Bound::Nothing;
+        }
+        let pays = |rows| keys.len().saturating_mul(ROWS_A_KEY) <= rows;
+        if keys.len() > FEW_KEYS && !estimated_rows(self.request).is_some_and(pays) {
+            return Bound::All;
         }
         self.judged(Predicate::In {
             column,

@@ -72,6 +72,9 @@ pub struct RemoteScanExec {
     sent: Arc<OnceLock<String>>,
 }
 
+/// Bytes of a request that are kept to be shown; only one with many keys has more.
+const MOST_SHOWN: usize = 8192;
+
 impl RemoteScanExec {
     pub(super) fn new(
         remote: Arc<dyn RemoteTable>,
@@ -136,7 +139,7 @@ impl RemoteScanExec {
         let started = async move {
             let request = with_keys(request, &awaited, remote.as_ref()).await?;
             // The first execution is the one that is shown.
-            let _ = sent.set(remote.render(&request));
+            let _ = sent.set(shown(remote.render(&request)));
             if request.limit == Some(0) {
                 let nothing: SendableRecordBatchStream =
                     Box::pin(EmptyRecordBatchStream::new(request.schema()));
@@ -359,6 +362,22 @@ impl ExecutionPlan for RemoteScanExec {
     fn fetch(&self) -> Option<usize> {
         self.fetch
     }
+}
+
+/// The request as it is kept to be shown: without the middle of a long list of keys.
+fn shown(request: String) -> String {
+    if request.len() <= MOST_SHOWN {
+        return request;
+    }
+    let half = MOST_SHOWN / 2;
+    let head = request.floor_char_boundary(half);
+    let tail = request.ceil_char_boundary(request.len() - half);
+    format!(
+        "{} … {} bytes left out … {}",
+        &request[..head],
+        tail - head,
+        &request[tail..]
+    )
 }
 
 fn downcast_filter(filter: &Arc<dyn PhysicalExpr>) -> Result<Arc<DynamicFilterPhysicalExpr>, ()> {

@@ -25,7 +25,7 @@ use datafusion::error::Result as DataFusionResult;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::{Count, Time};
 
-pub use dynamic::AwaitJoinKeys;
+pub use dynamic::{AwaitJoinKeys, MAX_JOIN_KEYS, MAX_JOIN_KEYS_BYTES};
 pub use exec::RemoteScanExec;
 pub use predicate::{Comparison, Predicate};
 pub use provider::RemoteTableProvider;

@@ -16,6 +16,12 @@ pub(crate) trait Spelling {
 
     /// That a boolean column, spelt already, holds.
     fn holds(&self, column: &str) -> String;
+
+    /// That the column, spelt already, has one of many values, where the dialect has a shorter form for it than IN.
+    fn any_of(&self, column: &str, values: &[ScalarValue]) -> Option<String> {
+        let _ = (column, values);
+        None
+    }
 }
 
 /// Appends a predicate whose verdict was Exact or Inexact. Every part is in parentheses, so that no precedence of a
@@ -80,6 +86,10 @@ pub(crate) fn condition(
             values,
             negated,
         } => {
+            if !negated && let Some(any_of) = spelling.any_of(&column(*index), values) {
+                sql.push_str(&any_of);
+                return;
+            }
             let values: Vec<String> = values
                 .iter()
                 .map(|value| spelling.constant(*index, value))

@@ -13,7 +13,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use lakegate_connectors::scan::{AwaitJoinKeys, optimizer_rules};
+use lakegate_connectors::scan::{AwaitJoinKeys, MAX_JOIN_KEYS, MAX_JOIN_KEYS_BYTES, optimizer_rules};
 use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, connect};
 use lakegate_store::MemoryStore;
 use serde_json::Value;
@@ -61,7 +61,10 @@ pub async fn columns(connector: &Arc<dyn Connector>, name: &str) -> Vec<String> 
 pub fn settings() -> SessionConfig {
     let mut config = SessionConfig::new().with_target_partitions(2);
     // As in the gateway: a NaN among the groups is never found again, and it panics.
-    config.options_mut().optimizer.enable_topk_aggregation = false;
+    let optimizer = &mut config.options_mut().optimizer;
+    optimizer.enable_topk_aggregation = false;
+    optimizer.hash_join_inlist_pushdown_max_distinct_values = MAX_JOIN_KEYS;
+    optimizer.hash_join_inlist_pushdown_max_size = MAX_JOIN_KEYS_BYTES;
     config
 }
 

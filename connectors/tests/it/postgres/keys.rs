@@ -102,9 +102,18 @@ async fn keys_are_sent() {
             "SELECT id FROM big WHERE id IN (SELECT k FROM pick)",
             "\"id\" IN (",
         ),
-        // More keys than a list has.
+        // Many keys, and many more rows.
         (
             "SELECT b.id FROM many m JOIN big b ON b.id = m.id",
+            "WHERE (\"id\" = ANY ('{101,102,103,",
+        ),
+        (
+            "SELECT b.id FROM many m JOIN big b ON b.wide = m.id * 1000",
+            "WHERE (\"wide\" = ANY ('{101000,",
+        ),
+        // So many keys for the rows there are that only their range is sent.
+        (
+            "SELECT b.id FROM many m JOIN (SELECT * FROM big WHERE price > 7) b ON b.id = m.id",
             "\"id\" >= '101'::pg_catalog.int4",
         ),
         // Both keys of two.
