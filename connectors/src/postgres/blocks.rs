@@ -13,6 +13,9 @@ const PART: &str = "ctid >= '(first,0)' AND ctid < '(end,0)'";
 const BLOCKS_A_READER: u32 = 2048;
 /// Each range is a statement of its own, two round trips.
 const LEAST_RANGE: u32 = 1024;
+/// Bytes of a statement that takes longer to parse, with its list of keys, than the readers gain by short ranges: each
+/// gets one range alone.
+const LONG_STATEMENT: usize = 64 << 10;
 
 /// In `TableDescription::facts`: the estimated blocks of a table that can be read by
 /// ranges of them.
@@ -62,16 +65,24 @@ pub(super) struct Ranges {
     next: Mutex<Option<u32>>,
     blocks: u32,
     readers: u32,
+    least: u32,
 }
 
 impl Ranges {
     /// Of a table of so many blocks. Rows in later ones, of which there are none in the
-    /// readers' snapshot, would be in the last range.
-    pub(super) fn new(blocks: u32, readers: usize) -> Self {
+    /// readers' snapshot, would be in the last range. The server parses a statement of so
+    /// many bytes anew for each range.
+    pub(super) fn new(blocks: u32, readers: usize, statement: usize) -> Self {
+        let readers = u32::try_from(readers).unwrap_or(u32::MAX).max(1);
         Self {
             next: Mutex::new(Some(0)),
             blocks,
-            readers: u32::try_from(readers).unwrap_or(u32::MAX).max(1),
+            readers,
+            least: if statement > LONG_STATEMENT {
+                blocks.div_ceil(readers).max(LEAST_RANGE)
+            } else {
+                LEAST_RANGE
+            },
         }
     }
 
@@ -82,7 +93,7 @@ impl Ranges {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let first = (*next)?;
         let left = self.blocks.saturating_sub(first);
-        let length = (left / self.readers.saturating_mul(2)).max(LEAST_RANGE);
+        let length = (left / self.readers.saturating_mul(2)).max(self.least);
         *next = (left > length).then(|| first + length);
         Some(Blocks { first, end: *next })
     }
@@ -96,7 +107,7 @@ mod tests {
     fn ranges_are_the_table() {
         for blocks in [0, 1, 1023, 1024, 1025, 5000, 121_487, u32::MAX] {
             for readers in [1, 2, 7] {
-                let ranges = Ranges::new(blocks, readers);
+                let ranges = Ranges::new(blocks, readers, 100);
                 let mut expected = 0;
                 let mut count = 0;
                 while let Some(range) = ranges.take() {
@@ -115,6 +126,15 @@ mod tests {
     }
 
     #[test]
+    fn a_long_statement_is_sent_once_a_reader() {
+        for (blocks, readers) in [(121_487, 2), (121_487, 3), (5000, 2), (4096, 7)] {
+            let ranges = Ranges::new(blocks, readers, LONG_STATEMENT + 1);
+            let count = std::iter::from_fn(|| ranges.take()).count();
+            assert!(count <= readers, "{blocks} blocks: {count} ranges for {readers}");
+        }
+    }
+
+    #[test]
     fn small_tables_are_not_shared() {
         assert_eq!(of(&facts(4095)), None);
         assert_eq!(of(&facts(4096)), Some(4096));
@@ -125,7 +145,7 @@ mod tests {
 
     #[test]
     fn conditions() {
-        let ranges = Ranges::new(1500, 1);
+        let ranges = Ranges::new(1500, 1, 100);
         let conditions: Vec<String> = std::iter::from_fn(|| ranges.take())
             .map(|range| range.to_string())
             .collect();

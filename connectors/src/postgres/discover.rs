@@ -23,7 +23,8 @@ const RANGES_OF_BLOCKS: i32 = 140_000;
 const VISIBLE: &str = "c.relkind IN ('r', 'p', 'v', 'm', 'f') \
      AND c.relpersistence <> 't' \
      AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
-     AND has_schema_privilege(n.oid, 'USAGE')";
+     AND has_schema_privilege(n.oid, 'USAGE') \
+     AND has_any_column_privilege(c.oid, 'SELECT') IS NOT NULL";
 
 /// Who the server says it is.
 #[derive(Debug, Clone)]
@@ -213,7 +214,8 @@ async fn columns(client: &Client) -> Result<HashMap<u32, Vec<ColumnRow>>, Error>
         .await?;
     let mut tables: HashMap<u32, Vec<ColumnRow>> = HashMap::new();
     for row in rows {
-        if !row.try_get::<_, bool>(8)? {
+        // Privileges are looked up as of now, and not in the snapshot: NULL of what was dropped meanwhile.
+        if !row.try_get::<_, Option<bool>>(8)?.unwrap_or(false) {
             continue;
         }
         tables.entry(row.try_get(0)?).or_default().push(ColumnRow {

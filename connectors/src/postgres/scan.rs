@@ -258,7 +258,7 @@ impl Scan {
         if let Some(readers) = &self.metrics.readers {
             readers.add(1 + others.len());
         }
-        let ranges = Arc::new(Ranges::new(snapshot.blocks, 1 + others.len()));
+        let ranges = Arc::new(Ranges::new(snapshot.blocks, 1 + others.len(), self.select.len()));
         let mut answer = RecordBatchReceiverStream::builder(SchemaRef::clone(&self.schema), 1 + others.len());
         for lease in std::iter::once(lease).chain(others) {
             let ranges = Some(Arc::clone(&ranges));

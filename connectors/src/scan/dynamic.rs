@@ -36,11 +36,11 @@ use super::{
 /// How long a scan waits for the keys of other sides, all of them together.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A build side of more rows has too many keys to be worth waiting for.
-const MAX_BUILD_ROWS: usize = 100_000;
+const MAX_BUILD_ROWS: usize = MAX_JOIN_KEYS;
 /// The longest list of keys that a join offers, and its bytes in memory: for a session's
 /// `hash_join_inlist_pushdown_max_distinct_values` and `…_max_size`. It holds the keys of a filtered
-/// dimension, and a statement that lists as many stays under a megabyte.
-pub const MAX_JOIN_KEYS: usize = 50_000;
+/// dimension, and a statement that lists as many has about two megabytes.
+pub const MAX_JOIN_KEYS: usize = 200_000;
 /// Bytes of [`MAX_JOIN_KEYS`] keys of sixteen bytes.
 pub const MAX_JOIN_KEYS_BYTES: usize = MAX_JOIN_KEYS * 16;
 /// A list that costs a store nothing worth counting, whatever it keeps away.
