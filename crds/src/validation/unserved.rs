@@ -6,7 +6,7 @@
 use super::Problem;
 use crate::{
     AnyResource, DataSourceSpec, ExportRunSpec, ExportSpec, FileFormat, OnCastError, OnNewColumn, Profile,
-    S3Spec, SourceKind, TableFormat, ViewSpec, conditions::Reason,
+    SourceKind, TableFormat, ViewSpec, conditions::Reason,
 };
 
 /// Every field (or the kind) of a resource that is not served yet.
@@ -67,7 +67,12 @@ impl Unserved {
             );
         }
         if let Some(store) = &spec.object_store {
-            self.s3(store.s3.as_ref(), "spec.objectStore.s3");
+            if store.s3.as_ref().is_some_and(|s3| s3.kms_key_id.is_some()) {
+                self.add(
+                    "spec.objectStore.s3.kmsKeyId",
+                    "kmsKeyId is for what is written, and files are only read: the bucket decrypts them by itself; remove it",
+                );
+            }
             for (index, table) in store.tables.iter().enumerate() {
                 if table.format == Some(FileFormat::AlbLog) {
                     self.add(
@@ -77,20 +82,10 @@ impl Unserved {
                 }
             }
         }
-        if let Some(lake) = &spec.lake {
-            self.s3(lake.s3.as_ref(), "spec.lake.s3");
-        }
         if let Some(access) = &spec.access {
             self.field(access.query == Some(false), "spec.access.query");
             self.field(access.export == Some(false), "spec.access.export");
         }
-    }
-
-    fn s3(&mut self, spec: Option<&S3Spec>, field: &str) {
-        self.field(
-            spec.is_some_and(|spec| spec.kms_key_id.is_some()),
-            format!("{field}.kmsKeyId"),
-        );
     }
 
     fn export(&mut self, spec: &ExportSpec) {

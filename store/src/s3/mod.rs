@@ -7,6 +7,7 @@
 mod credentials;
 mod error;
 mod http;
+mod ranges;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,7 @@ pub use error::S3Error;
 use self::credentials::{AmbientCredentials, SecretCredentials};
 use self::error::Place;
 use self::http::Connector;
+use self::ranges::WholeRanges;
 use crate::Secrets;
 
 /// A connection that takes longer is tried again: within a region it takes milliseconds.
@@ -176,6 +178,9 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
         })?;
         builder = builder.with_endpoint(url.as_str().trim_end_matches('/'));
     }
+    if let Some(key) = &spec.kms_key_id {
+        builder = builder.with_sse_kms_encryption(key);
+    }
     let store = builder
         .with_client_options(options.with_allow_http(allow_http))
         .build()
@@ -186,7 +191,7 @@ pub fn open(spec: &S3Spec, context: &S3Context<'_>) -> Result<S3Bucket, S3Error>
         format!("s3://{bucket}/{prefix}")
     };
     Ok(S3Bucket {
-        store: Arc::new(store),
+        store: Arc::new(WholeRanges(store)),
         prefix,
         uri,
         endpoint: match &place.endpoint {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use object_store::ObjectStoreExt;
 use object_store::client::CredentialProvider;
+use object_store::{MultipartUpload as _, ObjectStoreExt, PutMode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -145,6 +145,10 @@ fn spec(endpoint: &str) -> S3Spec {
 }
 
 fn bucket(endpoint: &str) -> S3Bucket {
+    bucket_of(&spec(endpoint))
+}
+
+fn bucket_of(spec: &S3Spec) -> S3Bucket {
     let secrets: Arc<dyn Secrets> = Changing::new();
     let context = S3Context {
         field: "spec.lake.s3",
@@ -152,7 +156,7 @@ fn bucket(endpoint: &str) -> S3Bucket {
         secrets: &secrets,
         patience: Patience::Short,
     };
-    open(&spec(endpoint), &context).unwrap()
+    open(spec, &context).unwrap()
 }
 
 /// Every text that an error shows to anybody.
@@ -164,6 +168,60 @@ fn texts(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     all
+}
+
+/// Every way in which an object comes to be names the key; what reads, or only adds to an upload, must not (Amazon refuses
+/// it there).
+#[tokio::test]
+async fn new_objects_are_encrypted_with_the_key_of_the_spec() {
+    let created = answer("200 OK", "ETag: \"1\"\r\n", "");
+    let upload = "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>";
+    let completed = "<CompleteMultipartUploadResult><ETag>\"2\"</ETag></CompleteMultipartUploadResult>";
+    let server = Server::start(&[
+        &created,
+        &answer("200 OK", "", upload),
+        &created,
+        &answer("200 OK", "", completed),
+        &answer(
+            "200 OK",
+            "ETag: \"1\"\r\nLast-Modified: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
+            "",
+        ),
+    ])
+    .await;
+    let spec = S3Spec {
+        kms_key_id: Some("alias/lake".to_owned()),
+        ..spec(&server.url())
+    };
+    let store = bucket_of(&spec).store;
+    let path = Path::from("a");
+    store
+        .put_opts(&path, "1".into(), PutMode::Create.into())
+        .await
+        .unwrap();
+    let mut upload = store.put_multipart(&path).await.unwrap();
+    upload.put_part("2".into()).await.unwrap();
+    upload.complete().await.unwrap();
+    store.head(&path).await.unwrap();
+    let told: Vec<(String, bool)> = server
+        .seen()
+        .iter()
+        .map(|head| {
+            let head = head.to_lowercase();
+            let names = head.contains("x-amz-server-side-encryption: aws:kms\r\n")
+                && head.contains("x-amz-server-side-encryption-aws-kms-key-id: alias/lake\r\n");
+            let line = head.lines().next().unwrap_or_default();
+            (line.trim_end_matches(" http/1.1").to_owned(), names)
+        })
+        .collect();
+    let expected = [
+        ("put /lake/a", true),
+        ("post /lake/a?uploads=", true),
+        ("put /lake/a?partnumber=1&uploadid=u1", false),
+        ("post /lake/a?uploadid=u1", false),
+        ("head /lake/a", false),
+    ];
+    assert_eq!(told, expected.map(|(line, names)| (line.to_owned(), names)));
 }
 
 #[tokio::test]
