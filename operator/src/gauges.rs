@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use lakegate_crds::{
-    Export, ExportStatus, LakegateResource,
+    Export, ExportRun, ExportStatus, LakegateResource,
     conditions::{ConditionType, ConditionsExt as _},
 };
 use lakegate_store::{Entry, Key};
@@ -49,6 +49,12 @@ fn escaped(text: &str) -> String {
 pub fn render(cache: &Cache) -> String {
     let mut exports = Exports::new();
     cache.exports.visit(|entry| exports.add(entry));
+    // Runs are looked up when no lock of the exports is held.
+    for (export, run) in std::mem::take(&mut exports.at_work) {
+        if let Some(run) = cache.runs.get(&run) {
+            exports.add_progress(&export, &run);
+        }
+    }
     let mut health = Health::new();
     health.add(&cache.sources);
     health.add(&cache.exports);
@@ -59,6 +65,9 @@ pub fn render(cache: &Cache) -> String {
         exports.due,
         exports.failures,
         exports.active,
+        exports.rows,
+        exports.expected_rows,
+        exports.bytes,
         health.ready,
         health.stalled,
     ];
@@ -76,6 +85,11 @@ struct Exports {
     due: Family,
     failures: Family,
     active: Family,
+    rows: Family,
+    expected_rows: Family,
+    bytes: Family,
+    /// Exports that have a run, and which.
+    at_work: Vec<(Key, Key)>,
 }
 
 impl Exports {
@@ -97,6 +111,19 @@ impl Exports {
                 "lakegate_export_active",
                 "Whether a run of the export waits or works.",
             ),
+            rows: Family::new(
+                "lakegate_export_progress_rows",
+                "Rows that the active run of the export has read.",
+            ),
+            expected_rows: Family::new(
+                "lakegate_export_progress_expected_rows",
+                "Rows that the active run of the export will read, by the store's own estimate.",
+            ),
+            bytes: Family::new(
+                "lakegate_export_progress_bytes",
+                "Bytes that the active run of the export has written.",
+            ),
+            at_work: Vec::new(),
         }
     }
 
@@ -117,6 +144,28 @@ impl Exports {
         self.failures
             .line(&labels, status.consecutive_failures.unwrap_or(0));
         self.active.line(&labels, i64::from(status.active_run.is_some()));
+        if let Some(run) = &status.active_run {
+            let run = Key::new(&entry.key.namespace, run);
+            self.at_work.push((entry.key.clone(), run));
+        }
+    }
+
+    fn add_progress(&mut self, export: &Key, run: &Entry<ExportRun>) {
+        let Some(progress) = run.status.as_ref().and_then(|status| status.progress.as_ref()) else {
+            return;
+        };
+        let export = export.to_string();
+        let labels = [("export", export.as_str())];
+        let figures = [
+            (&mut self.rows, progress.rows),
+            (&mut self.expected_rows, progress.total_rows),
+            (&mut self.bytes, progress.bytes),
+        ];
+        for (family, figure) in figures {
+            if let Some(figure) = figure {
+                family.line(&labels, figure);
+            }
+        }
     }
 }
 
@@ -245,6 +294,17 @@ mod tests {
         };
         cache.exports.apply(export("orders", false, orders.clone()));
         cache.exports.apply(export("paused", true, orders));
+        let mut working = lakegate_crds::ExportRunStatus::default();
+        working.progress = Some(lakegate_crds::ProgressStatus {
+            rows: Some(1000),
+            bytes: Some(4096),
+            ..Default::default()
+        });
+        cache.runs.apply(entry(
+            json!({"apiVersion": "lakegate.dev/v1alpha1", "kind": "ExportRun", "metadata": {"name": "orders-1", "namespace": "data"},
+                   "spec": {"exportRef": {"name": "orders"}}}),
+            working,
+        ));
         let text = render(&cache);
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!(
@@ -257,11 +317,15 @@ mod tests {
                 "lakegate_export_consecutive_failures{export=\"data/paused\"} 2",
                 "lakegate_export_active{export=\"data/orders\"} 1",
                 "lakegate_export_active{export=\"data/paused\"} 1",
+                "lakegate_export_progress_rows{export=\"data/orders\"} 1000",
+                "lakegate_export_progress_rows{export=\"data/paused\"} 1000",
+                "lakegate_export_progress_bytes{export=\"data/orders\"} 4096",
+                "lakegate_export_progress_bytes{export=\"data/paused\"} 4096",
                 "lakegate_resource_ready{kind=\"DataSource\",resource=\"data/shop\",reason=\"AccessDenied\"} 0",
                 "lakegate_resource_stalled{kind=\"DataSource\",resource=\"data/shop\",reason=\"AccessDenied\"} 1",
             ]
         );
-        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 6);
+        assert_eq!(text.lines().filter(|line| line.starts_with("# TYPE")).count(), 8);
         for name in ["orders", "paused"] {
             cache.exports.remove(&Key::new("data", name), "u1");
         }
