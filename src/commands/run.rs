@@ -149,7 +149,12 @@ async fn follow(watched: &Watched, export: &Key, key: &Key) -> Result<ExitCode, 
                 status.attempts.unwrap_or_default()
             ),
             None if rows == 0 => "starting".to_owned(),
-            None => format!("{} rows, {} written", HumanCount(rows), HumanBytes(bytes)),
+            None => format!(
+                "{} rows, {} written, {} rows/s",
+                HumanCount(rows),
+                HumanBytes(bytes),
+                HumanCount(bar.per_sec() as u64)
+            ),
         });
         tokio::time::sleep(POLL).await;
     };
@@ -185,5 +190,30 @@ fn summary(run: &ExportRun, export: &Key) -> ExitCode {
         destination.unwrap_or_default(),
         status.snapshot_id.unwrap_or_else(|| "unknown".to_owned()),
     );
+    let columns = run
+        .spec
+        .resolved
+        .iter()
+        .flat_map(|spec| spec.columns.iter().flatten());
+    let masked: Vec<String> = columns
+        .filter_map(|column| {
+            Some(format!(
+                "{} ({})",
+                column.output_name()?,
+                column.mask.as_deref()?.method()?
+            ))
+        })
+        .collect();
+    if !masked.is_empty() {
+        println!("  masked: {}", masked.join(", "));
+    }
+    let personal: Vec<&str> = status
+        .personal_columns
+        .iter()
+        .map(|column| column.name.as_str())
+        .collect();
+    if !personal.is_empty() {
+        println!("  looks personal and is not masked: {}", personal.join(", "));
+    }
     ExitCode::SUCCESS
 }
