@@ -7,7 +7,7 @@ use datafusion::physical_plan::displayable;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use lakegate_lake::{Lake, WriteOptions};
 
-use crate::support::{Place, batch, context, info, on_every_place, options, people, query, run, write};
+use crate::support::{Place, batch, context, info, on_every_place, options, people, query, run, tree, write};
 
 on_every_place! {
     a_reader_keeps_its_snapshot,
@@ -18,6 +18,7 @@ on_every_place! {
     two_lakes_meet_in_one_session,
     a_table_in_use_costs_no_read,
     a_broken_table_says_which_file,
+    a_damaged_file_is_an_error_and_not_fewer_rows,
 }
 
 async fn plan(context: &SessionContext, sql: &str) -> String {
@@ -260,4 +261,53 @@ async fn a_broken_table_says_which_file(make: fn() -> Place) {
             place.uri()
         )
     );
+}
+
+/// A data file that is gone, cut, or another one than the table refers to fails each query that reads it, by its name; the
+/// rows of the others are not given as if they were all.
+async fn a_damaged_file_is_an_error_and_not_fewer_rows(make: fn() -> Place) {
+    type Damage = fn(&[u8]) -> Option<Vec<u8>>;
+    let damages: [(&str, Damage); 5] = [
+        ("gone", |_| None),
+        ("empty", |_| Some(Vec::new())),
+        ("cut in half", |content| {
+            Some(content[..content.len() / 2].to_vec())
+        }),
+        ("without its last byte", |content| {
+            Some(content[..content.len() - 1].to_vec())
+        }),
+        ("of zeros", |content| Some(vec![0; content.len()])),
+    ];
+    for (damage, damaged) in damages {
+        let place = make();
+        let lake = place.lake().await;
+        three_files(&lake).await;
+        let file = tree(place.path())
+            .into_iter()
+            .find(|file| file.ends_with("/00001.parquet"))
+            .unwrap();
+        let path = place.path().join(&file);
+        let content = std::fs::read(&path).unwrap();
+        // a file that is written over stays open to who has it mapped or linked
+        std::fs::remove_file(&path).unwrap();
+        if let Some(content) = damaged(&content) {
+            std::fs::write(&path, content).unwrap();
+        }
+        let context = context(&lake).await;
+        for sql in [
+            "select sum(id) as s from people where id > 0",
+            "select * from people",
+            "select name from people where id = 9000",
+        ] {
+            let read = match context.sql(sql).await {
+                Ok(planned) => planned.collect().await,
+                Err(error) => Err(error),
+            };
+            let error = read.expect_err(&format!("{damage}: {sql}")).to_string();
+            assert!(error.contains("00001.parquet"), "{damage}: {sql}: {error}");
+        }
+        // who needs nothing of it is not kept from the others
+        let others = query(&context, "select name from people where id = 17000").await;
+        assert!(others.contains("a17000"), "{damage}: {others}");
+    }
 }
