@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::{ExportSpec, PersonalColumnStatus, ResourceReference, Shared};
+use crate::{ExportSpec, NulledColumnStatus, PersonalColumnStatus, ResourceReference, Shared};
 
 /// One execution of an Export or of a RetentionPolicy. Created by the schedule, by a token, or by
 /// a person; its spec never changes, and it always ends Complete or Failed.
@@ -287,6 +287,14 @@ pub struct ExportRunStatus {
     /// Columns that look personal and were not masked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub personal_columns: Vec<PersonalColumnStatus>,
+
+    /// New columns of the source that were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_columns: Vec<String>,
+
+    /// Columns with values that did not fit their cast and became null.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nulled_columns: Vec<NulledColumnStatus>,
 
     /// Why the run, or its last attempt, failed.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -47,8 +47,8 @@ pub use data_source::{
 pub use duration::{Duration, InvalidDuration};
 pub use export::{
     AllColumns, AssertSpec, ColumnSpec, DeletionPolicy, DestinationSpec, Export, ExportFrom, ExportSpec,
-    ExportStatus, IncrementalSpec, KAnonymity, OnCastError, OnNewColumn, PartitionField, PartitionTransform,
-    PersonalColumnStatus, Profile, RunSummary, SnapshotSummary, TableFormat,
+    ExportStatus, IncrementalSpec, KAnonymity, NulledColumnStatus, OnCastError, OnNewColumn, PartitionField,
+    PartitionTransform, PersonalColumnStatus, Profile, RunSummary, SnapshotSummary, TableFormat,
 };
 pub use export_run::{
     CursorRange, ExportRun, ExportRunSpec, ExportRunStatus, FailureStatus, ProgressStatus, RunCause,

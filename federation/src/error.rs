@@ -109,6 +109,12 @@ pub enum Cause {
         message: String,
         sqlstate: &'static str,
     },
+    /// A value of an exported column that its cast cannot take; names the column, and shows no value.
+    #[error("{message}")]
+    ColumnCast { message: String },
+    /// The source has columns that the published table has not, and the Export says to fail.
+    #[error("{message}")]
+    NewColumns { message: String },
     /// An Export asks for what its source or this build does not have.
     #[error("{message}")]
     InvalidExport { message: String },
@@ -236,7 +242,10 @@ impl FederationError {
             Cause::DivisionByZero => "22012",
             Cause::OutOfRange { .. } => "22003",
             Cause::InvalidText { .. } => "22P02",
-            Cause::InvalidParameter { .. } | Cause::InvalidExport { .. } => "22023",
+            Cause::InvalidParameter { .. } | Cause::InvalidExport { .. } | Cause::NewColumns { .. } => {
+                "22023"
+            }
+            Cause::ColumnCast { .. } => "22000",
             Cause::Value { sqlstate, .. } => sqlstate,
             Cause::UnknownSetting { .. } => "42704",
             Cause::FixedSetting { .. } => "55P02",

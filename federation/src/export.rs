@@ -1,7 +1,9 @@
 //! The rows of an Export: which columns, under which names, types and masks, of which rows.
 
+mod casts;
 mod combinations;
 mod masks;
+mod new_columns;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,14 +11,15 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{
-    CastKind, Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement, TableFactor,
+    Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SetExpr, Statement, TableFactor,
 };
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::Token;
-use lakegate_crds::{ColumnSpec, Export, ExportSpec, TableReference};
+use lakegate_crds::{ColumnSpec, Export, ExportSpec, OnCastError, TableReference};
 
 use crate::Session;
+use crate::dialect;
 use crate::error::{Cause, FederationError};
 use crate::mask::MaskKeys;
 use crate::metadata::{DatabaseMetadata, SchemaKind, VIRTUAL_DATABASE};
@@ -25,6 +28,7 @@ use crate::stream::QueryStream;
 use crate::unserved::first_problem;
 use crate::{Federation, statement};
 
+use self::casts::{Casted, Nulled, casted};
 pub use self::combinations::{Anonymity, Combinations};
 use self::masks::Masked;
 pub use self::masks::{ColumnMask, ColumnMaskKey};
@@ -42,6 +46,8 @@ pub struct ExportPlan {
     expected_rows: Option<u64>,
     sources: Vec<Option<String>>,
     masks: Vec<Option<ColumnMask>>,
+    left_out: Vec<String>,
+    nulled: Vec<Nulled>,
 }
 
 impl ExportPlan {
@@ -65,6 +71,16 @@ impl ExportPlan {
         &self.masks
     }
 
+    /// New columns of the source that are left out, as `onNewColumn: Drop` has it.
+    pub fn left_out(&self) -> &[String] {
+        &self.left_out
+    }
+
+    /// For each exported column with `onCastError: Null` how many values have become NULL so far.
+    pub fn nulled(&self) -> impl Iterator<Item = (String, u64)> {
+        self.nulled.iter().map(Nulled::read)
+    }
+
     /// Starts reading.
     ///
     /// # Errors
@@ -77,17 +93,19 @@ impl ExportPlan {
 impl Federation {
     /// Plans the rows of an Export whose sources are served by this federation.
     /// `source_catalog` is the catalog name of `from.sourceRef`, needed with
-    /// `from.table`; `keys` are those of its masks.
+    /// `from.table`; `keys` are those of its masks; `published` are the columns of its lake
+    /// table, None while there is none.
     ///
     /// # Errors
-    /// `InvalidExport` naming the field, for unknown or colliding columns, for masks that
-    /// cannot take their columns, and for what is not served; the planner's own errors for
-    /// wrong SQL.
+    /// `InvalidExport` naming the field, for unknown or colliding columns, for casts and masks
+    /// that cannot take their columns, and for what is not served; `NewColumns` with
+    /// `onNewColumn: Fail`; the planner's own errors for wrong SQL.
     pub async fn plan_export(
         self: &Arc<Self>,
         spec: &ExportSpec,
         source_catalog: Option<&str>,
         keys: &MaskKeys,
+        published: Option<&BTreeSet<String>>,
     ) -> Result<ExportPlan, FederationError> {
         refuse_unserved(spec)?;
         let identity = SessionIdentity {
@@ -98,7 +116,7 @@ impl Federation {
         let from = self.source(spec, source_catalog)?;
         let all = select(vec![all_items()], from.clone(), None)?;
         let available = Session::result_schema(&session.plan(all, &[]).await?);
-        let shaped = shape(spec, &available)?;
+        let (shaped, left_out) = shape(spec, &available, published)?;
         let condition = match &spec.r#where {
             Some(text) => Some(expression(text, "spec.where")?),
             None => None,
@@ -123,6 +141,7 @@ impl Federation {
             expected_rows = found.filter(|_| !has_condition).and_then(|table| table.rows);
             domain = format!("{catalog}.{schema}.{}", table.name);
         }
+        let (plan, nulled) = casted(plan, &shaped)?;
         let (plan, masks) = masks::masked(plan, &shaped, keys, &domain)?;
         let schema = Session::result_schema(&plan);
         let sources = shaped.into_iter().map(|column| column.source).collect();
@@ -134,6 +153,8 @@ impl Federation {
             expected_rows,
             sources,
             masks,
+            left_out,
+            nulled,
         })
     }
 }
@@ -320,6 +341,7 @@ fn data_type(text: &str, field: &str) -> Result<datafusion::sql::sqlparser::ast:
 struct Shaped<'a> {
     item: SelectItem,
     source: Option<String>,
+    cast: Option<Casted>,
     mask: Option<Masked<'a>>,
 }
 
@@ -348,11 +370,17 @@ fn unknown(names: &[&str], field: &str, name: &str) -> FederationError {
     )
 }
 
-fn shape<'a>(spec: &'a ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped<'a>>, FederationError> {
+/// The columns to export, and the new ones of the source that are left out.
+fn shape<'a>(
+    spec: &'a ExportSpec,
+    available: &SchemaRef,
+    published: Option<&BTreeSet<String>>,
+) -> Result<(Vec<Shaped<'a>>, Vec<String>), FederationError> {
     let names = names_of(available);
     let mut shaped = Vec::new();
     let mut outputs: BTreeSet<String> = BTreeSet::new();
-    let mut add = |field: &str, output: &str, item, source, mask| {
+    let mut left_out = Vec::new();
+    let mut add = |field: &str, output: &str, item, source, cast, mask| {
         // a lake matches names whatever their case, so two that differ in case alone collide
         if !outputs.insert(output.to_lowercase()) {
             return Err(invalid(
@@ -360,7 +388,12 @@ fn shape<'a>(spec: &'a ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped<'
                 &format!("two exported columns are named \"{output}\"; rename one with as"),
             ));
         }
-        shaped.push(Shaped { item, source, mask });
+        shaped.push(Shaped {
+            item,
+            source,
+            cast,
+            mask,
+        });
         Ok(())
     };
     let column_item = |name: &str, output: &str| SelectItem::ExprWithAlias {
@@ -379,15 +412,9 @@ fn shape<'a>(spec: &'a ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped<'
                 let output = column
                     .output_name()
                     .ok_or_else(|| invalid(&field, "a column needs name, or expression and as"))?;
-                let expr = match &column.cast {
-                    Some(text) => Expr::Cast {
-                        kind: CastKind::Cast,
-                        expr: Box::new(expr),
-                        data_type: data_type(text, &format!("{field}.cast"))?,
-                        array: false,
-                        format: None,
-                    },
-                    None => expr,
+                let cast = match &column.cast {
+                    Some(text) => Some(cast_to(text, column.on_cast_error, format!("{field}.cast"))?),
+                    None => None,
                 };
                 add(
                     &field,
@@ -397,6 +424,7 @@ fn shape<'a>(spec: &'a ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped<'
                         alias: quoted(output),
                     },
                     source,
+                    cast,
                     mask.map(|spec| Masked {
                         field: format!("{field}.mask"),
                         spec,
@@ -410,15 +438,19 @@ fn shape<'a>(spec: &'a ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped<'
                     return Err(unknown(&names, &format!("spec.allColumns.except[{index}]"), name));
                 }
             }
-            for name in names
+            let chosen = names
                 .iter()
-                .filter(|name| !all.except.iter().any(|except| except == *name))
-            {
+                .copied()
+                .filter(|name| !all.except.iter().any(|except| except == name));
+            let (kept, new) = new_columns::settle(spec.effective_on_new_column(), chosen, published)?;
+            left_out = new;
+            for name in kept {
                 add(
                     "spec.allColumns",
                     name,
                     column_item(name, name),
-                    Some((*name).to_owned()),
+                    Some(name.to_owned()),
+                    None,
                     None,
                 )?;
             }
@@ -430,6 +462,7 @@ fn shape<'a>(spec: &'a ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped<'
                     name,
                     column_item(name, name),
                     Some((*name).to_owned()),
+                    None,
                     None,
                 )?;
             }
@@ -450,7 +483,20 @@ fn shape<'a>(spec: &'a ExportSpec, available: &SchemaRef) -> Result<Vec<Shaped<'
         };
         return Err(invalid(field, problem));
     }
-    Ok(shaped)
+    Ok((shaped, left_out))
+}
+
+/// The cast that a column's spec asks for.
+fn cast_to(text: &str, on_error: Option<OnCastError>, field: String) -> Result<Casted, FederationError> {
+    let parsed = data_type(text, &field)?;
+    let Some(target) = dialect::target(&parsed) else {
+        return Err(invalid(&field, &format!("there is no type {parsed} here")));
+    };
+    Ok(Casted {
+        field,
+        target,
+        lenient: on_error == Some(OnCastError::Null),
+    })
 }
 
 fn column_expression(

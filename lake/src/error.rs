@@ -42,6 +42,16 @@ pub enum LakeError {
         second: String,
         name: String,
     },
+    /// A column's name is longer than catalogs take.
+    #[error(
+        "table {table}: column {column:?} has a name of {bytes} bytes, above the limit of {limit}; rename it with as, or leave it out"
+    )]
+    ColumnNameTooLong {
+        table: LakeTableName,
+        column: String,
+        bytes: usize,
+        limit: usize,
+    },
     /// A table needs at least one column.
     #[error("table {table}: no column is exported; export at least one")]
     NoColumns { table: LakeTableName },
@@ -195,6 +205,7 @@ impl LakeError {
             | Self::AmbiguousSpec
             | Self::BadName { .. }
             | Self::ColumnCollision { .. }
+            | Self::ColumnNameTooLong { .. }
             | Self::NoColumns { .. }
             | Self::TypeRefused { .. }
             | Self::ValueRefused { .. }
@@ -229,7 +240,10 @@ impl LakeError {
             Self::SchemaChanged { .. } | Self::ColumnsMoved { .. } => Reason::SchemaChanged,
             Self::StorageFull { .. } => Reason::StorageFull,
             Self::TooManyRaces { .. } => Reason::CommitConflict,
-            Self::BadName { .. } | Self::NoColumns { .. } | Self::AmbiguousSpec => Reason::InvalidSpec,
+            Self::BadName { .. }
+            | Self::ColumnNameTooLong { .. }
+            | Self::NoColumns { .. }
+            | Self::AmbiguousSpec => Reason::InvalidSpec,
             _ => return None,
         })
     }

@@ -60,7 +60,7 @@ pub use drop::{Dropped, TableOwner};
 pub use error::LakeError;
 pub use finish::{RunColumn, RunFile, RunManifest};
 pub use lakegate_store::s3::{Patience, S3Error};
-pub use name::LakeTableName;
+pub use name::{LakeTableName, portable_column_name};
 pub use table::LakeTable;
 pub use types::{
     ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions, WrittenFiles,

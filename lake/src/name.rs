@@ -65,11 +65,30 @@ pub(crate) fn check_key_part(kind: &'static str, part: &str) -> Result<(), LakeE
     })
 }
 
-/// The portable form of a column name: lower case; whatever is neither a letter, a digit nor `_` becomes `_`.
+/// Longest column name in bytes: that of AWS Glue's catalog, the shortest of those that read a lake.
+const LONGEST_COLUMN: usize = 255;
+
+/// Columns that Iceberg's engines add to every table (the specification's reserved field ids, and Spark's change logs):
+/// Spark refuses a table that has one of its own.
+const RESERVED_COLUMNS: [&str; 10] = [
+    "_file",
+    "_pos",
+    "_deleted",
+    "_spec_id",
+    "_partition",
+    "_row_id",
+    "_last_updated_sequence_number",
+    "_change_type",
+    "_change_ordinal",
+    "_commit_snapshot_id",
+];
+
+/// The portable form of a column name: lower case; whatever is neither a letter, a digit nor `_` becomes `_`, and a
+/// name that Iceberg's engines use themselves gets one at its end.
 ///
 /// Engines disagree on spaces, dots, commas and case (Hive and Athena fold case and refuse dots, old Spark refuses
 /// ` ,;{}()\n\t=`), so these never reach the table. Letters outside ASCII are kept.
-pub(crate) fn portable_column_name(name: &str) -> String {
+pub fn portable_column_name(name: &str) -> String {
     let mut portable: String = name
         .chars()
         .flat_map(char::to_lowercase)
@@ -84,10 +103,13 @@ pub(crate) fn portable_column_name(name: &str) -> String {
     if portable.is_empty() || portable.starts_with(|character: char| character.is_ascii_digit()) {
         portable.insert(0, '_');
     }
+    if RESERVED_COLUMNS.contains(&portable.as_str()) {
+        portable.push('_');
+    }
     portable
 }
 
-/// Portable names for sibling columns; two that would become one are refused.
+/// Portable names for sibling columns; two that would become one, and one that is too long, are refused.
 pub(crate) fn portable_column_names<'a>(
     table: &LakeTableName,
     names: impl Iterator<Item = &'a String>,
@@ -96,6 +118,14 @@ pub(crate) fn portable_column_names<'a>(
     let mut portable_names = Vec::new();
     for name in names {
         let portable = portable_column_name(name);
+        if portable.len() > LONGEST_COLUMN {
+            return Err(LakeError::ColumnNameTooLong {
+                table: table.clone(),
+                bytes: portable.len(),
+                limit: LONGEST_COLUMN,
+                column: name.clone(),
+            });
+        }
         if let Some(first) = seen.insert(portable.clone(), name) {
             return Err(LakeError::ColumnCollision {
                 table: table.clone(),
@@ -124,6 +154,10 @@ mod tests {
             ("이름", "이름"),
             ("ÀB", "àb"),
             ("x=y(z)", "x_y_z_"),
+            ("a\tb\n\"c\"\0", "a_b__c__"),
+            ("_POS", "_pos_"),
+            ("_pos_", "_pos_"),
+            ("pos", "pos"),
         ] {
             assert_eq!(portable_column_name(name), portable, "{name:?}");
         }
@@ -137,6 +171,24 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "table shop.orders: columns \"Total\" and \"total\" would both be named \"total\" in the lake; rename one of them"
+        );
+    }
+
+    #[test]
+    fn long_columns_are_refused() {
+        let table = LakeTableName::new("shop", "orders").unwrap();
+        let longest = "é".repeat(127);
+        assert_eq!(
+            portable_column_names(&table, [longest.clone()].iter()).unwrap(),
+            [longest]
+        );
+        let error = portable_column_names(&table, ["é".repeat(128)].iter()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "table shop.orders: column {:?} has a name of 256 bytes, above the limit of 255; rename it with as, or leave it out",
+                "é".repeat(128)
+            )
         );
     }
 

@@ -14,7 +14,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use jiff::Timestamp;
-use lakegate_crds::{DataSource, ExportSpec, PersonalColumnStatus, View};
+use lakegate_crds::{DataSource, ExportSpec, NulledColumnStatus, PersonalColumnStatus, View};
 use lakegate_store::SecretValue;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -249,6 +249,14 @@ pub struct Report {
     /// Columns that look personal and are neither masked nor acknowledged; unknown of an earlier attempt's work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub personal: Vec<PersonalColumnStatus>,
+
+    /// New columns of the source that were left out; unknown of an earlier attempt's work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_columns: Vec<String>,
+
+    /// Columns with values that did not fit their cast and became null; unknown of an earlier attempt's work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nulled_columns: Vec<NulledColumnStatus>,
 }
 
 /// Why an attempt published nothing.

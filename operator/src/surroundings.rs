@@ -241,7 +241,7 @@ pub(crate) fn report_of(commit: &Commit) -> Report {
         files: commit.files,
         snapshot_id: commit.snapshot_id,
         already: commit.already,
-        personal: Vec::new(),
+        ..Report::default()
     }
 }
 

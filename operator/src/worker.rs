@@ -10,6 +10,7 @@ mod masking;
 pub mod pod;
 mod report;
 mod secrets;
+mod shaping;
 
 use std::{
     collections::BTreeMap,
@@ -304,8 +305,9 @@ async fn attempt(
         .first()
         .filter(|_| order.spec.from.source_ref.is_some())
         .map(catalog_of);
+    let published = shaping::published(order, &lake).await?;
     let planned = federation
-        .plan_export(&order.spec, catalog.as_deref(), &keys)
+        .plan_export(&order.spec, catalog.as_deref(), &keys, published.as_ref())
         .instrument(tracing::info_span!("plan"));
     let plan = match planned.await {
         Ok(plan) => plan,
@@ -333,13 +335,14 @@ async fn attempt(
     copying.record("lakegate.rows", count(state.rows.load(Ordering::Relaxed)));
     copying.record("lakegate.bytes", count(state.bytes.load(Ordering::Relaxed)));
     drop(copying);
-    let (written, summary) = written?;
+    let (written, mut summary) = written?;
     // The timer round all this stands still while the machine sleeps; the clock does not.
     if SystemClock.now() >= order.deadline {
         return Err(too_late(order));
     }
     state.enter(Phase::Committing);
     let rows_read = state.rows.load(Ordering::Relaxed);
+    summary.extend(shaping::record(&plan));
     let info = CommitInfo {
         run_id: run.uid.clone(),
         attempt_id: run.attempt_id.clone(),
@@ -355,6 +358,8 @@ async fn attempt(
     Ok(Report {
         rows_read: (!commit.already).then_some(rows_read),
         personal: inspection.personal(),
+        new_columns: shaping::new_columns(&plan),
+        nulled_columns: shaping::nulled_columns(&plan),
         ..report_of(&commit)
     })
 }

@@ -142,7 +142,7 @@ fn what_is_not_served_yet_is_refused() {
     site.write(
         "lenient.yaml",
         "apiVersion: lakegate.dev/v1alpha1\nkind: DataSource\nmetadata: {name: lake}\nspec: {lake: {directory: {}}}\n---\n\
-         apiVersion: lakegate.dev/v1alpha1\nkind: Export\nmetadata: {name: lenient}\nspec:\n  from: {sourceRef: {name: numbers}, table: {schema: default, name: numbers}}\n  columns: [{name: n, cast: bigint, onCastError: \"Null\"}]\n  schedule: {cron: '@daily', runOnCreate: true}\n  destination: {lakeRef: {name: lake}, schema: public, table: lenient}\n",
+         apiVersion: lakegate.dev/v1alpha1\nkind: Export\nmetadata: {name: lenient}\nspec:\n  from: {sourceRef: {name: numbers}, index: numbers}\n  columns: [{name: n}]\n  schedule: {cron: '@daily', runOnCreate: true}\n  destination: {lakeRef: {name: lake}, schema: public, table: lenient}\n",
     );
     let mut serve = site.serve();
     serve.expect_log("lenient");
@@ -157,7 +157,7 @@ fn what_is_not_served_yet_is_refused() {
             "select message from lakegate.exports where name = 'lenient'",
         )
         .expect("a message");
-    assert!(message.contains("spec.columns[0].onCastError"), "{message}");
+    assert!(message.contains("spec.from.index"), "{message}");
     let run = site.cli(&["run", "export/lenient"]);
     assert!(!run.status.success(), "a run by hand is refused too");
     assert_eq!(

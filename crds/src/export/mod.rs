@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use destination::{DestinationSpec, PartitionField, PartitionTransform, Profile, TableFormat};
-pub use status::{ExportStatus, PersonalColumnStatus, RunSummary, SnapshotSummary};
+pub use status::{ExportStatus, NulledColumnStatus, PersonalColumnStatus, RunSummary, SnapshotSummary};
 
 use crate::{
     Duration, HistorySpec, MaskSpec, Memory, ResourceReference, ResourceRequirements, RetrySpec,

@@ -61,6 +61,14 @@ pub struct ExportStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub personal_columns: Vec<PersonalColumnStatus>,
 
+    /// New columns of the source that the published table has not, since `onNewColumn` leaves them out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub new_columns: Vec<String>,
+
+    /// Columns of the published table with values that did not fit their cast and became null.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nulled_columns: Vec<NulledColumnStatus>,
+
     /// Runs that failed since the last success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consecutive_failures: Option<i64>,
@@ -79,6 +87,17 @@ pub struct PersonalColumnStatus {
 
     /// What it seems to hold, such as `phone numbers`.
     pub holds: String,
+}
+
+/// A column with values that did not fit their cast and became null.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NulledColumnStatus {
+    /// Name of the exported column.
+    pub name: String,
+
+    /// How many of its values became null.
+    pub values: i64,
 }
 
 /// An ended run in short.

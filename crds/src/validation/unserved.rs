@@ -5,8 +5,8 @@
 
 use super::Problem;
 use crate::{
-    AnyResource, DataSourceSpec, ExportRunSpec, ExportSpec, FileFormat, OnCastError, OnNewColumn, Profile,
-    SourceKind, TableFormat, ViewSpec, conditions::Reason,
+    AnyResource, DataSourceSpec, ExportRunSpec, ExportSpec, FileFormat, Profile, SourceKind, TableFormat,
+    ViewSpec, conditions::Reason,
 };
 
 /// Every field (or the kind) of a resource that is not served yet.
@@ -91,20 +91,6 @@ impl Unserved {
     fn export(&mut self, spec: &ExportSpec) {
         self.field(spec.from.index.is_some(), "spec.from.index");
         self.field(spec.from.keyspace.is_some(), "spec.from.keyspace");
-        for (index, column) in spec.columns.iter().flatten().enumerate() {
-            if column.on_cast_error == Some(OnCastError::Null) {
-                self.add(
-                    format!("spec.columns[{index}].onCastError"),
-                    "onCastError Null is not served by this version yet; use Fail",
-                );
-            }
-        }
-        if matches!(spec.on_new_column, Some(OnNewColumn::Fail | OnNewColumn::Include)) {
-            self.add(
-                "spec.onNewColumn",
-                "only onNewColumn Drop is served by this version",
-            );
-        }
         self.field(spec.incremental.is_some(), "spec.incremental");
         let destination = &spec.destination;
         self.field(

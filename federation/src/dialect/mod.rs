@@ -40,6 +40,7 @@ use lakegate_connectors::scan::optimizer_rules;
 pub(crate) use from::SERIES;
 pub(crate) use plan::settle;
 pub(crate) use rewrite::rewrite;
+pub(crate) use syntax::target;
 
 use crate::functions::Library;
 

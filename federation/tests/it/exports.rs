@@ -41,7 +41,7 @@ async fn exported(
 ) -> Result<(Vec<String>, Vec<String>), lakegate_federation::FederationError> {
     let (federation, _) = shop_and_crm().await;
     let plan = federation
-        .plan_export(&spec(&part), Some("shop"), &keys())
+        .plan_export(&spec(&part), Some("shop"), &keys(), None)
         .await?;
     let columns: Vec<String> = plan
         .schema()
@@ -239,7 +239,7 @@ async fn what_is_dropped_or_null_is_not_read_and_keys_are_shown_nowhere() {
         {"name": "Name", "as": "none", "mask": {"null": {}}},
     ]});
     let plan = federation
-        .plan_export(&spec(&part), Some("shop"), &keys())
+        .plan_export(&spec(&part), Some("shop"), &keys(), None)
         .await
         .unwrap();
     let hmac = plan.masks()[0].clone().unwrap();
@@ -273,7 +273,105 @@ async fn a_query_has_domains_of_its_table_in_the_lake() {
         "from": {"query": "select id, \"Name\" as who from shop.public.orders"},
         "columns": [{"name": "who", "as": "hash", "mask": {"hmac": {"keyRef": {"name": "pii", "key": "hmac"}}}}],
     });
-    let plan = federation.plan_export(&spec(&part), None, &keys()).await.unwrap();
+    let plan = federation
+        .plan_export(&spec(&part), None, &keys(), None)
+        .await
+        .unwrap();
     let domain = plan.masks()[0].as_ref().and_then(|mask| mask.domain.as_deref());
     assert_eq!(domain, Some("query.shop.orders.who"));
+}
+
+/// Columns, rows, and how many values became NULL.
+async fn cast(columns: serde_json::Value) -> Result<(Vec<String>, Vec<(String, u64)>), String> {
+    let (federation, _) = shop_and_crm().await;
+    let spec = spec(&serde_json::json!({"columns": columns, "where": "id <= 4"}));
+    let plan = federation
+        .plan_export(&spec, Some("shop"), &keys(), None)
+        .await
+        .map_err(|error| error.to_string())?;
+    let mut stream = plan.execute().map_err(|error| error.to_string())?;
+    let mut batches = Vec::new();
+    while let Some(batch) = stream.next().await {
+        batches.push(batch.map_err(|error| error.to_string())?);
+    }
+    let table = pretty_format_batches(&batches).unwrap().to_string();
+    let lines = table.lines().filter(|line| line.starts_with('|')).skip(1);
+    let rows = lines.map(|line| line.split_whitespace().collect::<String>());
+    Ok((rows.collect(), plan.nulled().collect()))
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_becomes_null_and_is_counted() {
+    let (rows, nulled) = cast(serde_json::json!([
+        {"name": "id"},
+        {"as": "text", "expression": "case when id <> 2 then id::text else 'x' end", "cast": "smallint", "onCastError": "Null"},
+        {"as": "digits", "expression": "id * 40", "cast": "decimal(3,1)", "onCastError": "Null"},
+        {"as": "absent", "expression": "nullif(\"Name\", 'n1')", "cast": "varchar(9)", "onCastError": "Null"},
+        {"as": "constant", "expression": "'x'", "cast": "date", "onCastError": "Null"},
+        {"as": "again", "expression": "'x'", "cast": "date", "onCastError": "Null"},
+        {"name": "Name", "as": "masked", "cast": "integer", "onCastError": "Null", "mask": {"constant": {"value": "7"}}},
+    ]))
+    .await
+    .unwrap();
+    assert_eq!(
+        rows,
+        [
+            "|1|1|40.0|||||",
+            "|2||80.0|n2||||",
+            "|3|3||n3||||",
+            "|4|4||n4||||",
+        ]
+    );
+    let counted = [
+        ("text", 1),
+        ("digits", 2),
+        ("absent", 0),
+        ("constant", 4),
+        ("again", 4),
+        ("masked", 4),
+    ];
+    assert_eq!(nulled, counted.map(|(name, values)| (name.to_owned(), values)));
+}
+
+#[tokio::test]
+async fn a_value_that_does_not_fit_fails_by_column_and_is_not_shown() {
+    for (column, expected) in [
+        (
+            serde_json::json!({"name": "Name", "as": "who", "cast": "bigint"}),
+            "spec.columns[0].cast: a value of column who cannot be cast: it is not spelt as a bigint; cast to a type \
+             that holds every value, or set onCastError: Null",
+        ),
+        (
+            serde_json::json!({"as": "many", "expression": "id * 4711000", "cast": "smallint"}),
+            "spec.columns[0].cast: a value of column many cannot be cast: it is out of the range of smallint; ",
+        ),
+        (
+            serde_json::json!({"as": "many", "expression": "id * 471.1", "cast": "numeric(4,2)"}),
+            "spec.columns[0].cast: a value of column many cannot be cast: it is out of the range of numeric(4,2); ",
+        ),
+        (
+            serde_json::json!({"name": "Name", "cast": "date", "mask": {"truncate": {"to": "Year"}}}),
+            "spec.columns[0].cast: a value of column Name cannot be cast: it is not spelt as a date; ",
+        ),
+    ] {
+        let error = cast(serde_json::json!([column.clone()])).await.unwrap_err();
+        assert!(error.starts_with(expected), "{column}: {error}");
+        assert!(
+            !error.contains("n1") && !error.contains("471"),
+            "{column}: {error}"
+        );
+    }
+    for (column, expected) in [
+        (
+            serde_json::json!({"name": "id", "cast": "uuid"}),
+            "spec.columns[0].cast: cannot cast type bigint to uuid",
+        ),
+        (
+            serde_json::json!({"name": "id", "cast": "no_such_type"}),
+            "spec.columns[0].cast: there is no type no_such_type here",
+        ),
+    ] {
+        let error = cast(serde_json::json!([column])).await.unwrap_err();
+        assert_eq!(error, expected);
+    }
 }

@@ -17,7 +17,7 @@ use super::{
     instant, notice,
     personal::personal_columns,
     refusal,
-    run::summarise,
+    run::{shaped, summarise},
 };
 use crate::{
     attempt::Fence,
@@ -181,6 +181,20 @@ pub fn decide_export(observed: ObservedExport<'_>) -> Decision<ExportStatus> {
             entry,
             NoticeType::Warning,
             Reason::LooksPersonal,
+            message,
+            now,
+        ));
+    }
+    if !status.new_columns.is_empty() && status.new_columns != before.new_columns {
+        let message = format!(
+            "the source has columns that the published table has not: {}; set spec.onNewColumn: Include to add them, or \
+             name them in spec.allColumns.except",
+            status.new_columns.join(", ")
+        );
+        notices.push(notice(
+            entry,
+            NoticeType::Warning,
+            Reason::NewColumnDropped,
             message,
             now,
         ));
@@ -368,6 +382,8 @@ pub(super) fn account_for_runs(status: &mut ExportStatus, runs: &[Entry<ExportRu
             status.consecutive_failures = Some(0);
             status.last_successful_time.clone_from(&run_status.finish_time);
             status.personal_columns.clone_from(&run_status.personal_columns);
+            status.new_columns.clone_from(&run_status.new_columns);
+            status.nulled_columns.clone_from(&run_status.nulled_columns);
             status.snapshot = Some(SnapshotSummary {
                 id: run_status.snapshot_id.clone().unwrap_or_default(),
                 rows: run_status.rows_written,
@@ -405,7 +421,11 @@ pub(super) fn last_run_verdict(status: &ExportStatus) -> (ConditionStatus, Reaso
         return (
             ConditionStatus::True,
             reason,
-            format!("{name}: {rows} rows in {duration}"),
+            [format!("{name}: {rows} rows in {duration}")]
+                .into_iter()
+                .chain(shaped(&status.new_columns, &status.nulled_columns))
+                .collect::<Vec<_>>()
+                .join("; "),
         );
     }
     (

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use lakegate_crds::{
-    ExportRun, ExportRunStatus, ExportSpec, FailureStatus, ProgressStatus, RunState, RunSummary, Shared,
-    WorkerStatus,
+    ExportRun, ExportRunStatus, ExportSpec, FailureStatus, NulledColumnStatus, ProgressStatus, RunState,
+    RunSummary, Shared, WorkerStatus,
     conditions::{ConditionType, ConditionsMut as _, Reason, time},
 };
 use lakegate_store::{Entry, NoticeType};
@@ -403,11 +403,16 @@ fn end(
             status.files = Some(count(report.files));
             status.snapshot_id = Some(report.snapshot_id.to_string());
             status.personal_columns.clone_from(&report.personal);
+            status.new_columns.clone_from(&report.new_columns);
+            status.nulled_columns.clone_from(&report.nulled_columns);
             let files = if report.files == 1 { "file" } else { "files" };
-            let message = format!(
+            let mut message = format!(
                 "{} rows, {} bytes in {} {files}",
                 report.rows, report.bytes, report.files
             );
+            for more in shaped(&report.new_columns, &report.nulled_columns) {
+                message = format!("{message}; {more}");
+            }
             status.conditions.set(
                 now,
                 ConditionType::Complete,
@@ -444,6 +449,25 @@ fn end(
                 .push(notice(entry, NoticeType::Warning, reason, message, now));
         }
     }
+}
+
+/// What a run did to columns and values on its way, in words.
+pub(super) fn shaped(new: &[String], nulled: &[NulledColumnStatus]) -> Vec<String> {
+    let mut words = Vec::new();
+    if !new.is_empty() {
+        words.push(format!("new columns are left out: {}", new.join(", ")));
+    }
+    if !nulled.is_empty() {
+        let columns = nulled
+            .iter()
+            .map(|column| format!("{} of {}", column.values, column.name));
+        let columns: Vec<String> = columns.collect();
+        words.push(format!(
+            "values that did not fit their cast became null: {}",
+            columns.join(", ")
+        ));
+    }
+    words
 }
 
 /// An ended run in short.

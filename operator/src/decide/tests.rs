@@ -608,3 +608,45 @@ fn columns_that_look_personal_are_a_condition_until_somebody_acts() {
         }
     }
 }
+
+#[test]
+fn new_columns_and_nulled_values_are_told_of() {
+    let mut export = export_with(&json!({}));
+    let mut run = ended_run("orders-1", "2026-05-11T03:00:00Z", RunState::Complete, "");
+    let status = run.status.as_mut().unwrap();
+    status.new_columns = vec!["note".to_owned(), "unit".to_owned()];
+    status.nulled_columns = vec![lakegate_crds::NulledColumnStatus {
+        name: "total".to_owned(),
+        values: 3,
+    }];
+    let runs = [run];
+    let decide = |export: &Entry<Export>| {
+        decide_export(ObservedExport {
+            runs: &runs,
+            ..observe(export)
+        })
+    };
+    let told = |decision: &Decision<ExportStatus>| {
+        let notices = decision.notices.iter();
+        let told: Vec<String> = notices
+            .filter(|notice| notice.reason == Reason::NewColumnDropped.as_str())
+            .map(|notice| notice.message.clone())
+            .collect();
+        told
+    };
+    let decision = decide(&export);
+    let message = message_of(&decision.status.conditions, ConditionType::LastRunSucceeded);
+    assert!(
+        message.ends_with(
+            "; new columns are left out: note, unit; values that did not fit their cast became null: 3 of total"
+        ),
+        "{message}"
+    );
+    let [notice] = told(&decision).try_into().unwrap();
+    assert!(
+        notice.contains("has not: note, unit; set spec.onNewColumn: Include"),
+        "{notice}"
+    );
+    export.status = Some(decision.status);
+    assert!(told(&decide(&export)).is_empty(), "it has been told");
+}

@@ -36,6 +36,9 @@ pub(super) fn federation_failure(error: &FederationError, stage: Stage) -> Failu
         Cause::SourceFailed { .. } => (Reason::ReadFailed, false),
         Cause::Timeout => (Reason::Timeout, false),
         Cause::InvalidExport { .. } => (Reason::InvalidSpec, true),
+        Cause::NewColumns { .. } => (Reason::SchemaChanged, true),
+        // Another row may have the value tomorrow, and none may.
+        Cause::ColumnCast { .. } => return failure(Reason::CastFailed, error.to_string(), false),
         Cause::UnknownTable { .. } | Cause::UnknownSchema { .. } => (Reason::TableNotFound, planning),
         Cause::UnknownColumn { .. } => (Reason::ColumnNotFound, planning),
         Cause::DuplicateColumn { .. } => (Reason::ColumnNameConflict, planning),

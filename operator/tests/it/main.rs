@@ -22,5 +22,6 @@ mod orders;
 mod pod;
 mod process;
 mod runs;
+mod shaping;
 mod status;
 mod worker;

@@ -416,7 +416,7 @@ async fn runs_on_request_queue_up_and_refuse_what_is_not_served() {
     world.store.put(export("orders", json!({"suspend": true})));
     world.store.put(export(
         "unserved",
-        json!({"allColumns": null, "columns": [{"name": "total", "cast": "int", "onCastError": "Null"}]}),
+        json!({"from": {"sourceRef": {"name": "shop"}, "index": "orders"}}),
     ));
     world.store.put(export(
         "lost",
@@ -465,7 +465,7 @@ async fn runs_on_request_queue_up_and_refuse_what_is_not_served() {
         .unwrap_err();
     assert!(
         matches!(refusal, RunRefusal::Unable { .. })
-            && refusal.to_string().contains("spec.columns[0].onCastError"),
+            && refusal.to_string().contains("spec.from.index"),
         "{refusal}"
     );
     let refusal = operator.handle.run_now(&Key::named("lost")).await.unwrap_err();

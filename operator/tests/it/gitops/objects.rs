@@ -329,9 +329,9 @@ fn exports(all: &mut Vec<(String, Value)>) {
         ),
     );
     let unserved = [Problem::new(
-        "spec.onNewColumn",
+        "spec.from.index",
         Reason::NotImplemented,
-        "only onNewColumn Drop is served by this version",
+        "index is not served by this version yet; remove it",
     )];
     put(
         "not-served",

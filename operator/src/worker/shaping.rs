@@ -1,0 +1,73 @@
+//! What an Export's columns have become, for its run's status and the snapshot's summary.
+
+use std::collections::BTreeSet;
+
+use lakegate_crds::NulledColumnStatus;
+use lakegate_federation::ExportPlan;
+use lakegate_lake::Lake;
+
+use super::failures::lake_failure;
+use crate::{
+    decide::count,
+    protocol::{Failure, WorkOrder},
+};
+
+/// Bytes of each of these lists in a report: a Pod's last word has little room.
+const REPORTED_BYTES: usize = 512;
+
+/// The columns of the lake table as it is, where the Export asks which columns are new; None before its first run.
+pub(super) async fn published(order: &WorkOrder, lake: &Lake) -> Result<Option<BTreeSet<String>>, Failure> {
+    if order.spec.all_columns.is_none() {
+        return Ok(None);
+    }
+    let destination = &order.spec.destination;
+    let table = lake.load(&destination.schema, &destination.table).await;
+    let table = table.map_err(|error| lake_failure(&error))?;
+    Ok(table.map(|table| {
+        let fields = table.schema().fields().iter();
+        fields.map(|field| field.name().clone()).collect()
+    }))
+}
+
+/// For the snapshot's summary: all of them, however many.
+pub(super) fn record(plan: &ExportPlan) -> impl Iterator<Item = (String, String)> {
+    let list = |names: Vec<String>| (!names.is_empty()).then(|| serde_json::Value::from(names).to_string());
+    let nulled: Vec<String> = plan
+        .nulled()
+        .filter(|(_, values)| *values > 0)
+        .map(|(column, values)| format!("{column}={values}"))
+        .collect();
+    let columns = list(plan.left_out().to_vec());
+    [("new-columns", columns), ("nulled", list(nulled))]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+}
+
+/// New columns of the source that were left out.
+pub(super) fn new_columns(plan: &ExportPlan) -> Vec<String> {
+    if !plan.left_out().is_empty() {
+        tracing::info!(columns = ?plan.left_out(), "new columns of the source are left out");
+    }
+    within(plan.left_out().iter().cloned(), String::len)
+}
+
+/// Columns with values that did not fit their cast.
+pub(super) fn nulled_columns(plan: &ExportPlan) -> Vec<NulledColumnStatus> {
+    let nulled = plan.nulled().filter(|(_, values)| *values > 0);
+    let status = nulled.map(|(name, values)| NulledColumnStatus {
+        name,
+        values: count(values),
+    });
+    within(status, |column| column.name.len() + 32)
+}
+
+/// As many as a report has room for.
+fn within<T>(items: impl Iterator<Item = T>, bytes_of: impl Fn(&T) -> usize) -> Vec<T> {
+    let mut bytes = 0;
+    items
+        .take_while(|item| {
+            bytes += bytes_of(item) + 4;
+            bytes <= REPORTED_BYTES
+        })
+        .collect()
+}
