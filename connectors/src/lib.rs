@@ -24,17 +24,10 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use lakegate_crds::DataSourceSpec;
-pub use lakegate_crds::SourceKind;
+pub use lakegate_crds::{PG_TYPE_METADATA, SourceKind};
 use lakegate_store::Secrets;
 
 pub use error::{ConnectorError, RefusedValue};
-
-/// Field metadata key that overrides the Postgres type of a column, with the type's `pg_type.typname`
-/// and, for `varchar` and `bpchar`, an optional length: `oid`, `uuid`, `jsonb`, `varchar(20)`.
-///
-/// The physical Arrow type must be one that the encoder of that Postgres type reads; where it is not, the
-/// override is ignored and the Arrow type decides.
-pub const PG_TYPE_METADATA: &str = "lakegate.pg_type";
 
 /// What a DataSource needs from its surroundings.
 #[derive(Clone)]

@@ -31,6 +31,13 @@ mod text;
 pub mod validation;
 mod view;
 
+/// Field metadata key that overrides the Postgres type of a column, with the type's `pg_type.typname`
+/// and, for `varchar` and `bpchar`, an optional length: `oid`, `uuid`, `jsonb`, `varchar(20)`.
+///
+/// The physical Arrow type must be one that the encoder of that Postgres type reads; where it is not, the
+/// override is ignored and the Arrow type decides.
+pub const PG_TYPE_METADATA: &str = "lakegate.pg_type";
+
 pub use common::{
     BasicSecretReference, Compression, ConnectionLimits, Credentials, DeclaredColumn, HistorySpec,
     ResourceList, ResourceReference, ResourceRequirements, RetrySpec, SecretKeyReference, TableReference,

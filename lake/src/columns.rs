@@ -2,7 +2,8 @@
 //!
 //! Iceberg names columns by id: a file may hold a column under an older name, may lack a column added since, and
 //! may hold a dropped column under the name of a new one. DataFusion matches by name, so it is shown the file's
-//! schema with the table's names, and what it makes of that is turned back into the file's own columns.
+//! schema with the table's names, and what it makes of that is turned back into the file's own columns. UUIDs are
+//! 16 bytes in a file and text to queries.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -21,6 +22,9 @@ use datafusion::physical_expr_adapter::{
     DefaultPhysicalExprAdapterFactory, PhysicalExprAdapter, PhysicalExprAdapterFactory,
 };
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+
+use crate::convert::uuid_text;
+use crate::portable::is_uuid;
 
 /// Makes adapters for the files of one table version.
 #[derive(Debug)]
@@ -181,23 +185,26 @@ fn named_fields(table: &Fields, file: &Fields) -> Fields {
                     .as_ref()
                     .clone()
                     .with_name(column.name())
-                    .with_data_type(named_type(column.data_type(), field.data_type())),
+                    .with_data_type(named_type(column, field.data_type())),
                 None => field.as_ref().clone().with_name(format!("\u{0}{position}")),
             })
         })
         .collect()
 }
 
-fn named_type(table: &DataType, file: &DataType) -> DataType {
+fn named_type(table: &Field, file: &DataType) -> DataType {
     let child = |table: &FieldRef, file: &FieldRef| {
         Arc::new(
             file.as_ref()
                 .clone()
                 .with_name(table.name())
-                .with_data_type(named_type(table.data_type(), file.data_type())),
+                .with_data_type(named_type(table, file.data_type())),
         )
     };
-    match (table, file) {
+    if is_uuid(table) && file == table.data_type() {
+        return DataType::Utf8;
+    }
+    match (table.data_type(), file) {
         (DataType::Struct(table), DataType::Struct(file)) => DataType::Struct(named_fields(table, file)),
         (DataType::List(table), DataType::List(file)) => DataType::List(child(table, file)),
         (DataType::Map(table, _), DataType::Map(file, sorted)) => {
@@ -234,11 +241,12 @@ fn same_names(left: &DataType, right: &DataType) -> bool {
         (DataType::List(left), DataType::List(right)) | (DataType::Map(left, _), DataType::Map(right, _)) => {
             same(left, right)
         }
+        (DataType::Utf8, DataType::FixedSizeBinary(_)) => false,
         _ => true,
     }
 }
 
-/// The same values under other names.
+/// The same values under other names; UUIDs as text.
 fn with_names(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
     Ok(match (array.data_type(), target) {
         (DataType::Struct(_), DataType::Struct(fields)) => {
@@ -277,6 +285,7 @@ fn with_names(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
                 *sorted,
             )?)
         }
+        (DataType::FixedSizeBinary(16), DataType::Utf8) => uuid_text(array),
         _ => Arc::clone(array),
     })
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, GenericStringBuilder, ListArray, MapArray, OffsetSizeTrait, PrimitiveArray,
-    StringArray, StructArray, new_null_array,
+    Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, GenericStringBuilder, ListArray, MapArray,
+    OffsetSizeTrait, PrimitiveArray, StringArray, StructArray, new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
@@ -118,6 +118,12 @@ impl Converter {
                 self.column(path, values, &plain, target)
             }
             (DataType::FixedSizeBinary(16), DataType::Utf8) if is_uuid(source) => Ok(uuid_text(array)),
+            (DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View, DataType::FixedSizeBinary(16)) => {
+                self.uuid_bytes(path, array)
+            }
+            (DataType::Time32(_) | DataType::Time64(_), DataType::Time64(_)) => {
+                self.times_of_day(path, array)
+            }
             (_, DataType::Utf8) => self.text(path, array),
             (
                 DataType::Decimal32(_, _)
@@ -141,8 +147,13 @@ impl Converter {
                 Ok(cast)
             }
             (DataType::Date64, DataType::Date32) => self.days(path, array),
+            (DataType::Date32, DataType::Date32) => {
+                self.check_finite(path, array.as_primitive::<Date32Type>(), [i32::MAX, -i32::MAX])?;
+                Ok(Arc::clone(array))
+            }
             (DataType::Timestamp(unit, _), DataType::Timestamp(TimeUnit::Microsecond, zone)) => {
                 let exact = self.microseconds(path, array, *unit)?;
+                self.check_finite(path, &exact, [i64::MAX, -i64::MAX])?;
                 Ok(Arc::new(exact.with_timezone_opt(zone.clone())))
             }
             (_, DataType::Binary) => {
@@ -227,6 +238,57 @@ impl Converter {
             .map_err(|error| self.refused(path, error.to_string()))
     }
 
+    fn uuid_bytes(&self, path: &str, array: &ArrayRef) -> Result<ArrayRef, LakeError> {
+        let texts = self.cast(path, array, &DataType::Utf8)?;
+        let mut bytes = FixedSizeBinaryBuilder::with_capacity(texts.len(), 16);
+        for text in texts.as_string::<i32>() {
+            match text.map(uuid::Uuid::try_parse) {
+                None => bytes.append_null(),
+                Some(Ok(uuid)) => bytes
+                    .append_value(uuid.as_bytes())
+                    .map_err(|error| self.refused(path, error.to_string()))?,
+                Some(Err(_)) => {
+                    return Err(self.refused(path, "a text is no UUID; cast the column to text"));
+                }
+            }
+        }
+        Ok(Arc::new(bytes.finish()))
+    }
+
+    /// Times as Iceberg has them: microseconds since midnight, before the next.
+    fn times_of_day(&self, path: &str, array: &ArrayRef) -> Result<ArrayRef, LakeError> {
+        let unfit = || {
+            self.refused(
+                path,
+                "a time is 24:00:00 or finer than a microsecond, which Iceberg's time cannot hold; cast the column to \
+                 text, or use the profile Portable",
+            )
+        };
+        let array: PrimitiveArray<Time64MicrosecondType> = match array.data_type() {
+            DataType::Time64(TimeUnit::Nanosecond) => array
+                .as_primitive::<Time64NanosecondType>()
+                .try_unary(|value| {
+                    if value % 1_000 == 0 {
+                        Ok(value / 1_000)
+                    } else {
+                        Err(())
+                    }
+                })
+                .map_err(|()| unfit())?,
+            // seconds and milliseconds of a day
+            _ => self
+                .cast(path, array, &DataType::Time64(TimeUnit::Microsecond))?
+                .as_primitive::<Time64MicrosecondType>()
+                .clone(),
+        };
+        let fits = |time: i64| (0..MICROSECONDS_A_DAY).contains(&time);
+        if array.iter().flatten().all(fits) {
+            Ok(Arc::new(array))
+        } else {
+            Err(unfit())
+        }
+    }
+
     /// Anything whose portable form is text.
     fn text(&self, path: &str, array: &ArrayRef) -> Result<ArrayRef, LakeError> {
         Ok(match array.data_type() {
@@ -304,6 +366,25 @@ impl Converter {
                 bytes: largest,
                 limit: LARGEST_VALUE,
             });
+        }
+        Ok(())
+    }
+
+    /// Refuses what DuckDB takes for infinity.
+    fn check_finite<T: arrow::datatypes::ArrowPrimitiveType>(
+        &self,
+        path: &str,
+        array: &PrimitiveArray<T>,
+        infinite: [T::Native; 2],
+    ) -> Result<(), LakeError> {
+        let is_infinite = |value: T::Native| value == infinite[0] || value == infinite[1];
+        // what stands below a NULL is nothing
+        if array.values().iter().any(|value| is_infinite(*value)) && array.iter().flatten().any(is_infinite) {
+            return Err(self.refused(
+                path,
+                "the last day or microsecond that the type can count reads as infinity in some engines; cast the column to \
+                 text",
+            ));
         }
         Ok(())
     }
@@ -390,7 +471,8 @@ impl Converter {
     }
 }
 
-fn uuid_text(array: &ArrayRef) -> ArrayRef {
+/// 16 bytes each as the 36 characters of a UUID.
+pub(crate) fn uuid_text(array: &ArrayRef) -> ArrayRef {
     let texts: StringArray = array
         .as_fixed_size_binary()
         .iter()

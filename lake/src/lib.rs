@@ -30,6 +30,7 @@ mod live;
 mod metrics;
 mod name;
 mod objects;
+mod parquet_schema;
 mod portable;
 mod proof;
 mod provider;
@@ -272,7 +273,7 @@ impl Lake {
         let name = LakeTableName::new(schema, table)?;
         check_key_part("run", &options.run_id)?;
         check_key_part("attempt", &options.attempt_id)?;
-        let fields = portable_fields(&name, &arrow_schema_in)?;
+        let fields = portable_fields(&name, &arrow_schema_in, options.profile)?;
         if !self.versions.objects.failures_are_final {
             self.proven
                 .get_or_try_init(|| proof::creates_once(&self.versions.objects))

@@ -1,7 +1,7 @@
-//! The Portable profile: which Iceberg type each Arrow type becomes.
+//! Profiles: which Iceberg type each Arrow type becomes.
 //!
-//! Chosen so that Trino, Spark, DuckDB, PyIceberg, Hive 4 and Athena read the same values. A value is kept exactly
-//! or refused by name, never changed:
+//! Portable is chosen so that Trino, Spark, DuckDB, PyIceberg, Hive 4 and Athena read the same values. A value is kept
+//! exactly or refused by name, never changed:
 //!
 //! | Arrow | lake |
 //! |---|---|
@@ -13,7 +13,7 @@
 //! | Decimal(p > 38) | string: no engine reads it alike |
 //! | Utf8, LargeUtf8, Utf8View, Null | string |
 //! | Binary, LargeBinary, BinaryView, FixedSizeBinary | binary |
-//! | FixedSizeBinary(16) with the `arrow.uuid` extension | string of 36 characters |
+//! | FixedSizeBinary(16) with the `arrow.uuid` extension, text that is a `uuid` to PostgreSQL | string of 36 characters |
 //! | Date32, Date64 of whole days | date |
 //! | Timestamp | timestamp in µs; finer values are refused |
 //! | Timestamp with a zone | timestamptz in µs |
@@ -22,6 +22,14 @@
 //! | List of any kind, Struct, Map | list, struct, map |
 //! | Dictionary, RunEndEncoded | as their values |
 //! | Union | refused |
+//!
+//! The profile Iceberg differs where Iceberg v2 has a type of its own, which not every engine reads:
+//!
+//! | Arrow | lake |
+//! |---|---|
+//! | UUIDs, as above | uuid |
+//! | Time | time in µs; finer values and 24:00:00 are refused |
+//! | FixedSizeBinary(n) | fixed(n) |
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,6 +39,7 @@ use iceberg::spec::{
     ListType, MapType, NestedField, NestedFieldRef, PrimitiveType, Schema as IcebergSchema, StructType,
     TableMetadata, Type,
 };
+use lakegate_crds::{PG_TYPE_METADATA, Profile};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 use crate::error::LakeError;
@@ -55,35 +64,16 @@ pub(crate) enum PortableType {
     Map(Box<PortableField>, Box<PortableField>),
 }
 
-/// The portable columns of an Arrow schema.
+/// The columns that an Arrow schema becomes in a profile.
 pub(crate) fn portable_fields(
     table: &LakeTableName,
     schema: &Schema,
+    profile: Profile,
 ) -> Result<Vec<PortableField>, LakeError> {
     if schema.fields().is_empty() {
         return Err(LakeError::NoColumns { table: table.clone() });
     }
-    struct_fields(table, schema.fields(), "")
-}
-
-fn struct_fields(
-    table: &LakeTableName,
-    fields: &Fields,
-    parent: &str,
-) -> Result<Vec<PortableField>, LakeError> {
-    let names = portable_column_names(table, fields.iter().map(|field| field.name()))?;
-    names
-        .into_iter()
-        .zip(fields)
-        .map(|(name, field)| {
-            let path = child_path(parent, field.name());
-            Ok(PortableField {
-                name,
-                kind: portable_type(table, field, &path)?,
-                nullable: field.is_nullable(),
-            })
-        })
-        .collect()
+    Mapping { table, profile }.struct_fields(schema.fields(), "")
 }
 
 pub(crate) fn child_path(parent: &str, name: &str) -> String {
@@ -94,95 +84,142 @@ pub(crate) fn child_path(parent: &str, name: &str) -> String {
     }
 }
 
+/// Where a field says of which of Arrow's extension types it is.
+const EXTENSION_NAME: &str = "ARROW:extension:name";
+
+/// Arrow's own type for UUIDs.
+const ARROW_UUID: &str = "arrow.uuid";
+
 /// True for a 16-byte column that says it holds UUIDs.
 pub(crate) fn is_uuid(field: &Field) -> bool {
-    field.data_type() == &DataType::FixedSizeBinary(16) && field.extension_type_name() == Some("arrow.uuid")
+    field.data_type() == &DataType::FixedSizeBinary(16) && field.extension_type_name() == Some(ARROW_UUID)
 }
 
-fn portable_type(table: &LakeTableName, field: &Field, path: &str) -> Result<PortableType, LakeError> {
-    use PortableType::Primitive;
-    let refuse = |remedy| LakeError::TypeRefused {
-        table: table.clone(),
-        column: path.to_owned(),
-        data_type: field.data_type().to_string(),
-        remedy,
-    };
-    Ok(match field.data_type() {
-        DataType::Boolean => Primitive(PrimitiveType::Boolean),
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
-            Primitive(PrimitiveType::Int)
-        }
-        DataType::UInt32 | DataType::Int64 => Primitive(PrimitiveType::Long),
-        DataType::UInt64 => Primitive(PrimitiveType::Decimal {
-            precision: 20,
-            scale: 0,
-        }),
-        DataType::Float16 | DataType::Float32 => Primitive(PrimitiveType::Float),
-        DataType::Float64 => Primitive(PrimitiveType::Double),
-        DataType::Decimal32(precision, scale)
-        | DataType::Decimal64(precision, scale)
-        | DataType::Decimal128(precision, scale)
-        | DataType::Decimal256(precision, scale) => Primitive(portable_decimal(*precision, *scale)),
-        DataType::Null
-        | DataType::Utf8
-        | DataType::LargeUtf8
-        | DataType::Utf8View
-        | DataType::Time32(_)
-        | DataType::Time64(_)
-        | DataType::Interval(_)
-        | DataType::Duration(_) => Primitive(PrimitiveType::String),
-        DataType::FixedSizeBinary(_) if is_uuid(field) => Primitive(PrimitiveType::String),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
-            Primitive(PrimitiveType::Binary)
-        }
-        DataType::Date32 | DataType::Date64 => Primitive(PrimitiveType::Date),
-        DataType::Timestamp(_, None) => Primitive(PrimitiveType::Timestamp),
-        DataType::Timestamp(_, Some(_)) => Primitive(PrimitiveType::Timestamptz),
-        DataType::List(child)
-        | DataType::LargeList(child)
-        | DataType::FixedSizeList(child, _)
-        | DataType::ListView(child)
-        | DataType::LargeListView(child) => PortableType::List(Box::new(PortableField {
-            name: "element".to_owned(),
-            kind: portable_type(table, child, &child_path(path, "element"))?,
-            nullable: child.is_nullable(),
-        })),
-        DataType::Struct(fields) => {
-            if fields.is_empty() {
-                return Err(refuse(
-                    "a struct without fields has no form in Parquet; exclude the column",
-                ));
+/// True for text that says it holds UUIDs.
+fn is_uuid_text(field: &Field) -> bool {
+    matches!(
+        field.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    ) && field.metadata().get(PG_TYPE_METADATA).map(String::as_str) == Some(PG_UUID)
+}
+
+/// PostgreSQL's name of the type.
+const PG_UUID: &str = "uuid";
+
+/// The types of one profile.
+#[derive(Clone, Copy)]
+struct Mapping<'a> {
+    table: &'a LakeTableName,
+    profile: Profile,
+}
+
+impl Mapping<'_> {
+    fn struct_fields(self, fields: &Fields, parent: &str) -> Result<Vec<PortableField>, LakeError> {
+        let names = portable_column_names(self.table, fields.iter().map(|field| field.name()))?;
+        names
+            .into_iter()
+            .zip(fields)
+            .map(|(name, field)| {
+                let path = child_path(parent, field.name());
+                Ok(PortableField {
+                    name,
+                    kind: self.portable_type(field, &path)?,
+                    nullable: field.is_nullable(),
+                })
+            })
+            .collect()
+    }
+
+    fn portable_type(self, field: &Field, path: &str) -> Result<PortableType, LakeError> {
+        use PortableType::Primitive;
+        let refuse = |remedy| LakeError::TypeRefused {
+            table: self.table.clone(),
+            column: path.to_owned(),
+            data_type: field.data_type().to_string(),
+            remedy,
+        };
+        let own_types = self.profile == Profile::Iceberg;
+        Ok(match field.data_type() {
+            _ if own_types && (is_uuid(field) || is_uuid_text(field)) => Primitive(PrimitiveType::Uuid),
+            DataType::Time32(_) | DataType::Time64(_) if own_types => Primitive(PrimitiveType::Time),
+            DataType::FixedSizeBinary(length) if own_types => {
+                Primitive(PrimitiveType::Fixed(u64::from(length.unsigned_abs())))
             }
-            PortableType::Struct(struct_fields(table, fields, path)?)
-        }
-        DataType::Map(entries, _) => {
-            let DataType::Struct(pair) = entries.data_type() else {
-                return Err(refuse("a map without key and value; exclude the column"));
-            };
-            let [key, value] = pair.as_ref() else {
-                return Err(refuse("a map without key and value; exclude the column"));
-            };
-            PortableType::Map(
-                Box::new(PortableField {
-                    name: "key".to_owned(),
-                    kind: portable_type(table, key, &child_path(path, "key"))?,
-                    nullable: false,
-                }),
-                Box::new(PortableField {
-                    name: "value".to_owned(),
-                    kind: portable_type(table, value, &child_path(path, "value"))?,
-                    nullable: value.is_nullable(),
-                }),
-            )
-        }
-        DataType::Dictionary(_, values) => portable_type(
-            table,
-            &Field::new(field.name(), values.as_ref().clone(), true),
-            path,
-        )?,
-        DataType::RunEndEncoded(_, values) => portable_type(table, values, path)?,
-        DataType::Union(_, _) => return Err(refuse("cast it to text, or exclude the column")),
-    })
+            DataType::Boolean => Primitive(PrimitiveType::Boolean),
+            DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
+                Primitive(PrimitiveType::Int)
+            }
+            DataType::UInt32 | DataType::Int64 => Primitive(PrimitiveType::Long),
+            DataType::UInt64 => Primitive(PrimitiveType::Decimal {
+                precision: 20,
+                scale: 0,
+            }),
+            DataType::Float16 | DataType::Float32 => Primitive(PrimitiveType::Float),
+            DataType::Float64 => Primitive(PrimitiveType::Double),
+            DataType::Decimal32(precision, scale)
+            | DataType::Decimal64(precision, scale)
+            | DataType::Decimal128(precision, scale)
+            | DataType::Decimal256(precision, scale) => Primitive(portable_decimal(*precision, *scale)),
+            DataType::Null
+            | DataType::Utf8
+            | DataType::LargeUtf8
+            | DataType::Utf8View
+            | DataType::Time32(_)
+            | DataType::Time64(_)
+            | DataType::Interval(_)
+            | DataType::Duration(_) => Primitive(PrimitiveType::String),
+            DataType::FixedSizeBinary(_) if is_uuid(field) => Primitive(PrimitiveType::String),
+            DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_) => Primitive(PrimitiveType::Binary),
+            DataType::Date32 | DataType::Date64 => Primitive(PrimitiveType::Date),
+            DataType::Timestamp(_, None) => Primitive(PrimitiveType::Timestamp),
+            DataType::Timestamp(_, Some(_)) => Primitive(PrimitiveType::Timestamptz),
+            DataType::List(child)
+            | DataType::LargeList(child)
+            | DataType::FixedSizeList(child, _)
+            | DataType::ListView(child)
+            | DataType::LargeListView(child) => PortableType::List(Box::new(PortableField {
+                name: "element".to_owned(),
+                kind: self.portable_type(child, &child_path(path, "element"))?,
+                nullable: child.is_nullable(),
+            })),
+            DataType::Struct(fields) => {
+                if fields.is_empty() {
+                    return Err(refuse(
+                        "a struct without fields has no form in Parquet; exclude the column",
+                    ));
+                }
+                PortableType::Struct(self.struct_fields(fields, path)?)
+            }
+            DataType::Map(entries, _) => {
+                let DataType::Struct(pair) = entries.data_type() else {
+                    return Err(refuse("a map without key and value; exclude the column"));
+                };
+                let [key, value] = pair.as_ref() else {
+                    return Err(refuse("a map without key and value; exclude the column"));
+                };
+                PortableType::Map(
+                    Box::new(PortableField {
+                        name: "key".to_owned(),
+                        kind: self.portable_type(key, &child_path(path, "key"))?,
+                        nullable: false,
+                    }),
+                    Box::new(PortableField {
+                        name: "value".to_owned(),
+                        kind: self.portable_type(value, &child_path(path, "value"))?,
+                        nullable: value.is_nullable(),
+                    }),
+                )
+            }
+            DataType::Dictionary(_, values) => {
+                self.portable_type(&Field::new(field.name(), values.as_ref().clone(), true), path)?
+            }
+            DataType::RunEndEncoded(_, values) => self.portable_type(values, path)?,
+            DataType::Union(_, _) => return Err(refuse("cast it to text, or exclude the column")),
+        })
+    }
 }
 
 fn portable_decimal(precision: u8, scale: i8) -> PrimitiveType {
@@ -419,7 +456,7 @@ impl std::fmt::Display for PortableType {
 pub(crate) enum ArrowForm {
     /// For the Parquet writer: field ids as metadata on every level.
     Write,
-    /// For queries: no metadata; top-level strings and bytes as views, which DataFusion reads and groups fastest.
+    /// For queries: no field ids; top-level strings and bytes as views, which DataFusion reads and groups fastest.
     Read,
 }
 
@@ -446,13 +483,15 @@ pub(crate) fn arrow_schema(schema: &IcebergSchema, form: ArrowForm) -> SchemaRef
 
 fn arrow_field(field: &NestedField, name: &str, form: ArrowForm) -> FieldRef {
     let arrow = Field::new(name, arrow_type(&field.field_type, form), !field.required);
-    Arc::new(match form {
-        ArrowForm::Read => arrow,
-        ArrowForm::Write => arrow.with_metadata(HashMap::from([(
-            PARQUET_FIELD_ID_META_KEY.to_owned(),
-            field.id.to_string(),
-        )])),
-    })
+    let is_uuid = matches!(field.field_type.as_ref(), Type::Primitive(PrimitiveType::Uuid));
+    let metadata = match form {
+        ArrowForm::Read => is_uuid.then_some((PG_TYPE_METADATA, PG_UUID.to_owned())),
+        ArrowForm::Write => Some((PARQUET_FIELD_ID_META_KEY, field.id.to_string())),
+    };
+    let uuid = (is_uuid && form == ArrowForm::Write).then(|| (EXTENSION_NAME, ARROW_UUID.to_owned()));
+    let metadata = metadata.into_iter().chain(uuid);
+    let metadata: HashMap<_, _> = metadata.map(|(key, value)| (key.to_owned(), value)).collect();
+    Arc::new(arrow.with_metadata(metadata))
 }
 
 fn arrow_type(kind: &Type, form: ArrowForm) -> DataType {
@@ -474,6 +513,8 @@ fn arrow_type(kind: &Type, form: ArrowForm) -> DataType {
             PrimitiveType::TimestampNs => DataType::Timestamp(TimeUnit::Nanosecond, None),
             PrimitiveType::TimestamptzNs => DataType::Timestamp(TimeUnit::Nanosecond, Some(UTC.into())),
             PrimitiveType::String => DataType::Utf8,
+            // as text for queries, whose functions know no other form
+            PrimitiveType::Uuid if form == ArrowForm::Read => DataType::Utf8,
             PrimitiveType::Uuid => DataType::FixedSizeBinary(16),
             PrimitiveType::Fixed(length) => {
                 i32::try_from(*length).map_or(DataType::Binary, DataType::FixedSizeBinary)

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use iceberg::spec::Schema;
+use lakegate_crds::Profile;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +75,8 @@ pub struct WriteOptions {
     pub file_rows: u64,
     /// Bytes after which a file ends, at a row group boundary.
     pub file_bytes: u64,
+    /// Which types the columns become.
+    pub profile: Profile,
     /// The masked columns, by their names in the schema that is written.
     pub masks: BTreeMap<String, ColumnMask>,
     pub progress: Option<ProgressCallback>,
@@ -90,6 +93,7 @@ impl WriteOptions {
             row_group_bytes: 32 * 1024 * 1024,
             file_rows: u64::MAX,
             file_bytes: 256 * 1024 * 1024,
+            profile: Profile::default(),
             masks: BTreeMap::new(),
             progress: None,
         }

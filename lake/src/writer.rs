@@ -24,6 +24,7 @@ use crate::error::LakeError;
 use crate::metrics::FileMetrics;
 use crate::name::LakeTableName;
 use crate::objects::Objects;
+use crate::parquet_schema::parquet_schema;
 use crate::types::{ColumnMask, Compression, Progress, WriteOptions, WrittenFile, WrittenFiles};
 use crate::upload::Upload;
 
@@ -202,10 +203,12 @@ impl TableWriter {
             let path = ColumnPath::from(column.as_str());
             properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         }
+        let schema =
+            parquet_schema(&self.converter.target).map_err(|error| self.parquet_error(&path, error))?;
         let options = ArrowWriterOptions::new()
+            .with_parquet_schema(schema)
             .with_properties(properties.build())
-            .with_skip_arrow_metadata(true)
-            .with_schema_root("table".to_owned());
+            .with_skip_arrow_metadata(true);
         let writer =
             AsyncArrowWriter::try_new_with_options(sink, Arc::clone(&self.converter.target), options)
                 .map_err(|error| self.parquet_error(&path, error))?;

@@ -416,6 +416,7 @@ async fn copy(
         Compression::Zstd => lakegate_lake::Compression::Zstd,
         Compression::Snappy => lakegate_lake::Compression::Snappy,
     };
+    options.profile = destination.profile();
     options.masks = masking::record(plan);
     options.progress = Some(Arc::new(move |written: lakegate_lake::Progress| {
         progress.bytes.store(written.bytes, Ordering::Relaxed);

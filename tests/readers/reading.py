@@ -5,6 +5,7 @@ import decimal
 import glob
 import importlib.metadata
 import json
+import os
 import pathlib
 import re
 import struct
@@ -154,6 +155,22 @@ class PyIceberg(Reader):
 
 
 LOCAL = {"pyarrow": PyArrow, "duckdb": DuckDb, "pyiceberg": PyIceberg}
+
+
+# The oldest of Iceberg's runtimes that filters uuids right is 1.10.1.
+RUNTIME = "iceberg-spark-runtime-4.0_2.13", "1.10.1"
+
+
+def spark_runtime() -> pathlib.Path:
+    """Iceberg's runtime for Spark, from Maven Central once (47 MB)."""
+    cache = pathlib.Path(os.environ.get("LAKEGATE_CACHE") or pathlib.Path.home() / ".cache/lakegate") / "spark-jars"
+    name, version = RUNTIME
+    jar = cache / f"{name}-{version}.jar"
+    if not jar.exists():
+        artifact = f"-Dartifact=org.apache.iceberg:{name}:{version}"
+        subprocess.run(["mvn", "--quiet", "--batch-mode", "dependency:copy", artifact, f"-DoutputDirectory={cache}"],
+                       check=True, stdout=sys.stderr)
+    return jar
 
 
 class Spark(Reader):

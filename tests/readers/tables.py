@@ -191,6 +191,8 @@ POSTGRES_REFUSALS = [
             "a view that casts it to text"),
     Refusal("timestamp_far", "timestamp", "'294276-12-31 23:59:59'", (), "a timestamp after 294246 AD",
             "a view that casts it to text"),
+    Refusal("timestamp_last", "timestamp", "'294247-01-10 04:00:54.775807'", (),
+            "the last microsecond that 64 bits can count, 294247-01-10 04:00:54.775807 (infinity to DuckDB)", "a cast to text"),
     Refusal("time_24", "time", "'24:00:00'", ("24:00",), "the time 24:00:00", "a view that casts it to text"),
     Refusal("array_2d", "integer[]", "'{{1,2},{3,4}}'", ("dimension",), "an array of two dimensions",
             "a view that casts it to text"),

@@ -97,10 +97,10 @@ impl Unserved {
             !destination.partition_by.is_empty(),
             "spec.destination.partitionBy",
         );
-        if destination.profile() != Profile::Portable {
+        if destination.profile() == Profile::Hive3 {
             self.add(
                 "spec.destination.profile",
-                "only profile Portable is served by this version",
+                "profile Hive3 is not served by this version yet",
             );
         }
         if destination.format() != TableFormat::Iceberg {

@@ -13,6 +13,8 @@ use crate::support::{Place, batch, context, info, on_every_place, options, query
 on_every_place! {
     values_come_back_as_they_went,
     uuids_become_text,
+    icebergs_own_types_come_back_as_they_went,
+    what_iceberg_cannot_hold_is_refused_by_name,
     what_cannot_be_kept_is_refused_by_name,
     a_refused_value_leaves_no_file,
     files_and_row_groups_are_bounded,
@@ -350,6 +352,36 @@ async fn values_come_back_as_they_went(make: fn() -> Place) {
             "170141183460469231731687303715.884105727",
         ),
         (
+            "numeric without digits",
+            Arc::new(
+                Decimal256Array::from(vec![
+                    Some(free(15, 37)),
+                    Some(free(100, 38)),
+                    Some(free(0, 0)),
+                    None,
+                    Some(free(-5, 37)),
+                    Some(free(-1, 0)),
+                    Some(free(10_i128.pow(38) - 1, 38)),
+                ])
+                .with_precision_and_scale(76, 38)
+                .unwrap(),
+            ),
+            "Utf8View",
+            "1.5 ; 100 ; 0 ; NULL ; -0.5 ; -0.00000000000000000000000000000000000001 ; \
+             99999999999999999999999999999999999999",
+        ),
+        (
+            "numerics without digits",
+            Arc::new({
+                let mut lists =
+                    ListBuilder::new(Decimal256Builder::new().with_precision_and_scale(76, 38).unwrap());
+                lists.append_value([Some(free(250, 36)), None]);
+                lists.finish()
+            }),
+            "List(Utf8, field: 'element')",
+            "[2.5, NULL]",
+        ),
+        (
             "list",
             Arc::new(list(true)),
             "List(Int32, field: 'element')",
@@ -415,6 +447,12 @@ async fn values_come_back_as_they_went(make: fn() -> Place) {
     }
 }
 
+/// `digits` × 10^`exponent` in units of 10^-38.
+fn free(digits: i128, exponent: u32) -> i256 {
+    let ten = i256::from_i128(10);
+    (0..exponent).fold(i256::from_i128(digits), |value, _| value.wrapping_mul(ten))
+}
+
 fn map() -> ArrayRef {
     let mut builder = MapBuilder::new(None, StringBuilder::new(), Int8Builder::new());
     builder.keys().append_value("a");
@@ -444,6 +482,130 @@ async fn uuids_become_text(make: fn() -> Place) {
     assert!(read.contains("550e8400-e29b-41d4-a716-446655440000"), "{read}");
 }
 
+const UUID: [u8; 16] = [
+    0x55, 0x0e, 0x84, 0x00, 0xe2, 0x9b, 0x41, 0xd4, 0xa7, 0x16, 0x44, 0x66, 0x55, 0x44, 0x00, 0x00,
+];
+const UUID_TEXT: &str = "550e8400-e29b-41d4-a716-446655440000";
+
+fn of_postgres(name: &str) -> std::collections::HashMap<String, String> {
+    [("lakegate.pg_type".to_owned(), name.to_owned())].into()
+}
+
+fn in_iceberg(run: &str) -> WriteOptions {
+    WriteOptions {
+        profile: lakegate_crds::Profile::Iceberg,
+        ..options(run)
+    }
+}
+
+async fn icebergs_own_types_come_back_as_they_went(make: fn() -> Place) {
+    let place = make();
+    let lake = place.lake().await;
+    let bytes =
+        || FixedSizeBinaryArray::try_from_sparse_iter_with_size([Some(UUID), None].into_iter(), 16).unwrap();
+    let text = Field::new("text", DataType::Utf8, true).with_metadata(of_postgres("uuid"));
+    let own = Field::new("own", DataType::FixedSizeBinary(16), true)
+        .with_metadata([("ARROW:extension:name".to_owned(), "arrow.uuid".to_owned())].into());
+    let listed = text.clone().with_name("item");
+    let columns: Vec<(Field, ArrayRef)> = vec![
+        (
+            text.clone(),
+            Arc::new(StringArray::from(vec![Some(UUID_TEXT), None])),
+        ),
+        (own.clone(), Arc::new(bytes())),
+        (
+            Field::new("list", DataType::List(Arc::new(listed.clone())), true),
+            Arc::new(ListArray::new(
+                Arc::new(listed),
+                OffsetBuffer::new(vec![0, 2, 2].into()),
+                Arc::new(StringArray::from(vec![Some(UUID_TEXT.to_uppercase()), None])),
+                None,
+            )),
+        ),
+        (
+            Field::new("nested", DataType::Struct(vec![own.clone()].into()), true),
+            Arc::new(StructArray::new(
+                vec![own].into(),
+                vec![Arc::new(bytes()) as ArrayRef],
+                None,
+            )),
+        ),
+        (
+            Field::new("time", DataType::Time64(TimeUnit::Nanosecond), true),
+            Arc::new(Time64NanosecondArray::from(vec![Some(86_399_999_999_000), None])),
+        ),
+        (
+            Field::new("seconds", DataType::Time32(TimeUnit::Second), true),
+            Arc::new(Time32SecondArray::from(vec![0, 1])),
+        ),
+        (
+            Field::new("fixed", DataType::FixedSizeBinary(2), true),
+            Arc::new(FixedSizeBinaryArray::try_from_iter([[1_u8, 2], [3, 4]].into_iter()).unwrap()),
+        ),
+    ];
+    let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap();
+    let files = write(&lake, in_iceberg("run"), &rows).await.unwrap();
+    lake.replace(files, info("run")).await.unwrap();
+    let context = context(&lake).await;
+    let table = lake.load("shop", "people").await.unwrap().unwrap();
+    let uuid = table.schema().field(0);
+    assert_eq!(
+        (uuid.data_type(), uuid.metadata()),
+        (&DataType::Utf8View, &of_postgres("uuid"))
+    );
+    let expected = "\
++--------------------------------------+--------------------------------------+------------------------------------------+---------------------------------------------+-----------------+----------+-------+
+| text                                 | own                                  | list                                     | nested                                      | time            | seconds  | fixed |
++--------------------------------------+--------------------------------------+------------------------------------------+---------------------------------------------+-----------------+----------+-------+
+| 550e8400-e29b-41d4-a716-446655440000 | 550e8400-e29b-41d4-a716-446655440000 | [550e8400-e29b-41d4-a716-446655440000, ] | {own: 550e8400-e29b-41d4-a716-446655440000} | 23:59:59.999999 | 00:00:00 | 0102  |
+|                                      |                                      | []                                       | {own: }                                     |                 | 00:00:01 | 0304  |
++--------------------------------------+--------------------------------------+------------------------------------------+---------------------------------------------+-----------------+----------+-------+";
+    let read = query(&context, "select * from people order by seconds").await;
+    assert_eq!(read.replace("NULL", ""), expected.replace("NULL", ""), "{read}");
+    for (condition, rows) in [
+        (format!("text = '{UUID_TEXT}'"), 1),
+        (format!("own < '{UUID_TEXT}'"), 0),
+        (format!("own > '550e8400' and nested.own = '{UUID_TEXT}'"), 1),
+        ("text is null".to_owned(), 1),
+        ("time > time '12:00:00'".to_owned(), 1),
+        ("fixed = x'0304'".to_owned(), 1),
+    ] {
+        let read = query(
+            &context,
+            &format!("select count(*) as n from people where {condition}"),
+        )
+        .await;
+        assert!(read.contains(&format!("| {rows} |")), "{condition}: {read}");
+    }
+    // another profile makes other types of the same columns
+    let error = write(&lake, options("other"), &rows).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("column text: the table has type uuid, the new rows have string"),
+        "{error}"
+    );
+}
+
+async fn what_iceberg_cannot_hold_is_refused_by_name(make: fn() -> Place) {
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["not-a-uuid"]));
+    let field = Field::new("value", DataType::Utf8, true).with_metadata(of_postgres("uuid"));
+    let uuid = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![text]).unwrap();
+    let day: ArrayRef = Arc::new(Time32SecondArray::from(vec![86_400]));
+    let fine: ArrayRef = Arc::new(Time64NanosecondArray::from(vec![1]));
+    for (rows, problem) in [
+        (uuid, "a text is no UUID"),
+        (batch(vec![("value", day)]), "a time is 24:00:00 or finer"),
+        (batch(vec![("value", fine)]), "a time is 24:00:00 or finer"),
+    ] {
+        let lake = make().lake().await;
+        let error = write(&lake, in_iceberg("run"), &rows).await.unwrap_err();
+        let expected = format!("table shop.people, column value: {problem}");
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+}
+
 async fn what_cannot_be_kept_is_refused_by_name(make: fn() -> Place) {
     let cases: Vec<(ArrayRef, &str)> = vec![
         (
@@ -453,6 +615,14 @@ async fn what_cannot_be_kept_is_refused_by_name(make: fn() -> Place) {
         (
             Arc::new(TimestampSecondArray::from(vec![i64::MAX])),
             "table shop.people, column value: a timestamp is outside the range of microseconds since 1970; cast the column to text",
+        ),
+        (
+            Arc::new(TimestampMicrosecondArray::from(vec![i64::MAX])),
+            "table shop.people, column value: the last day or microsecond that the type can count reads as infinity in some engines; cast the column to text",
+        ),
+        (
+            Arc::new(Date32Array::from(vec![-i32::MAX])),
+            "table shop.people, column value: the last day or microsecond that the type can count reads as infinity in some engines; cast the column to text",
         ),
         (
             Arc::new(Date64Array::from(vec![1])),

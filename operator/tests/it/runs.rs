@@ -464,8 +464,7 @@ async fn runs_on_request_queue_up_and_refuse_what_is_not_served() {
         .await
         .unwrap_err();
     assert!(
-        matches!(refusal, RunRefusal::Unable { .. })
-            && refusal.to_string().contains("spec.from.index"),
+        matches!(refusal, RunRefusal::Unable { .. }) && refusal.to_string().contains("spec.from.index"),
         "{refusal}"
     );
     let refusal = operator.handle.run_now(&Key::named("lost")).await.unwrap_err();
