@@ -6,7 +6,7 @@ import pathlib
 import sqlite3
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psycopg2
 import yaml
@@ -16,7 +16,7 @@ sys.path.append(str(REPOSITORY / "bench"))
 
 import peers  # noqa: E402  what starts the servers is bench's
 import tables  # noqa: E402
-from tables import Column, Refusal  # noqa: E402
+from tables import ICEBERG, Column, Refusal  # noqa: E402
 
 # For the protocols alone: nothing leaves loopback.
 USER, PASSWORD = "lakegate", "trap-suite"
@@ -33,6 +33,26 @@ class Trap:
     columns: list[Column]
     # Of the lake's tables.
     name: str
+    # Where it is not exported as a whole.
+    chosen: tuple[Column, ...] = ()
+
+    def export_name(self, profile: str) -> str:
+        return f"{profile.lower()}-{self.name.replace('_', '-')}"
+
+    def columns_in(self, profile: str) -> list[Column]:
+        """Those of its table in a profile."""
+        if self.chosen:
+            return list(self.chosen)
+        return [column for column in self.columns if not (column.alone and profile == ICEBERG)]
+
+
+def traps(profile: str) -> list[Trap]:
+    """The trap tables of a profile."""
+    alone = [
+        replace(trap, name=f"{trap.name}_{column.name}", chosen=(column,))
+        for trap in TRAPS for column in trap.columns if column.alone and profile == ICEBERG
+    ]
+    return [*TRAPS, *alone]
 
 
 TRAPS = [
@@ -60,11 +80,12 @@ def rows(columns: list[Column], null: str) -> list[list[str]]:
     ]
 
 
-def expected(columns: list[Column], profile: str) -> dict[str, list[object]]:
+def expected(trap: Trap, profile: str) -> dict[str, list[object]]:
     """What the lake must hold, by column, in the order of `id`."""
-    count = max(len(column.cases) for column in columns) + 1
+    count = max(len(column.cases) for column in trap.columns) + 1
     return {
-        column.output: ([None, *column.values_in(profile)] + [None] * count)[:count] for column in columns
+        column.output: ([None, *column.values_in(profile)] + [None] * count)[:count]
+        for column in trap.columns_in(profile)
     }
 
 
@@ -168,27 +189,34 @@ def sources(postgres: int, mariadb: int) -> list[dict]:
     ]
 
 
-def export(name: str, source: str, table: dict, destination: dict) -> dict:
+def export(name: str, source: str, table: dict, chosen: dict, destination: dict) -> dict:
     return resource("Export", name, {
         "from": {"sourceRef": {"name": source}, "table": table},
-        "allColumns": {},
+        **chosen,
         "schedule": {"cron": "0 0 1 1 *", "timeZone": "UTC", "runOnCreate": True},
         "retry": {"limit": 0},
         "destination": {"lakeRef": {"name": "lake"}, **destination},
     })
 
 
+def choice(trap: Trap, profile: str) -> dict:
+    if trap.chosen:
+        return {"columns": [{"name": "id"}, *({"name": column.name} for column in trap.chosen)]}
+    kept = trap.columns_in(profile)
+    return {"allColumns": {"except": [column.name for column in trap.columns if column not in kept]}}
+
+
 def exports(profiles: dict[str, dict]) -> list[dict]:
     """Every trap table in every profile, and the values that no profile takes."""
     made = [
-        export(f"{profile.lower()}-{trap.name.replace('_', '-')}", trap.source, trap.table,
+        export(trap.export_name(profile), trap.source, trap.table, choice(trap, profile),
                {"schema": profile.lower(), "table": trap.name, **destination})
-        for profile, destination in profiles.items() for trap in TRAPS
+        for profile, destination in profiles.items() for trap in traps(profile)
     ]
     for source, (_, schema, refusals) in REFUSALS.items():
         made += [
             export(f"refused-{source}-{refusal.name.replace('_', '-')}", source, {"schema": schema, "name": refusal.name},
-                   {"schema": f"refused_{source}", "table": refusal.name})
+                   {"allColumns": {}}, {"schema": f"refused_{source}", "table": refusal.name})
             for refusal in refusals
         ]
     return made

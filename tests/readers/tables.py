@@ -25,10 +25,14 @@ class Column:
     iceberg: tuple[str, list[object]] | None = None
     # Its name in the lake.
     lake_name: str = ""
+    # How the page calls its type.
+    shown: str = ""
     # What a person should know.
     note: str = ""
-    # Readers that do not read it as it is, with what they do instead.
-    readers: dict[str, str] = field(default_factory=dict)
+    # Readers that do not read it as it is, with what they do instead; by the profile's name first.
+    readers: dict[tuple[str, str], str] = field(default_factory=dict)
+    # A reader refuses a whole table for it in the profile Iceberg, so it has one of its own there.
+    alone: bool = False
 
     @property
     def output(self) -> str:
@@ -101,7 +105,7 @@ POSTGRES = [
     Column("c_varchar", "varchar(5)", "string", [("'abc  '", "abc  "), ("'漢字'", "漢字")]),
     Column("c_char", "char(5)", "string", [("'ab'", "ab   "), ("''", "     ")], note="padded, as PostgreSQL keeps it"),
     Column("c_name", "name", "string", [("'pg_class'", "pg_class")]),
-    Column("c_enum", "traps.mood", "string", [("'sad'", "sad"), ("'so so'", "so so")]),
+    Column("c_enum", "traps.mood", "string", [("'sad'", "sad"), ("'so so'", "so so")], shown="an enum"),
     Column("c_bytea", "bytea", "binary", [("'\\x'", ""), ("'\\x00ff0a'", "00ff0a")]),
     Column("c_date", "date", "date", [
         ("'1969-12-31'", -1), ("'0001-01-01'", days(1, 1, 1)), ("'1582-10-04'", days(1582, 10, 4)),
@@ -124,7 +128,8 @@ POSTGRES = [
     ]),
     Column("c_time", "time", "string", [
         ("'00:00:00'", "00:00:00.000000"), ("'23:59:59.999999'", "23:59:59.999999"),
-    ], iceberg=("time", [0, clock(23, 59, 59, 999999)])),
+    ], iceberg=("time", [0, clock(23, 59, 59, 999999)]), alone=True,
+           readers={(ICEBERG, "Spark"): "refuses the whole table"}),
     Column("c_timetz", "timetz", "string", [("'23:59:59.999999+09:30'", "23:59:59.999999+09:30")]),
     Column("c_interval", "interval", "string", [
         ("'1 year 2 mons 3 days 04:05:06.789'", "P1Y2M3DT4H5M6.789S"), ("'0'", "PT0S"),
@@ -162,8 +167,8 @@ POSTGRES = [
     Column("c_xml", "xml", "string", [("'<a b=\"1\"/>'", "<a b=\"1\"/>")]),
     Column("c_tsvector", "tsvector", "string", [("'b a'", "'a' 'b'")]),
     Column("c_point", "point", "string", [("'(1.5,-2)'", "(1.5,-2)")]),
-    Column("c_row", "traps.pair", "string", [("row(1, 'x,y')", "(1,\"x,y\")")], note="a composite type's text"),
-    Column("c_domain", "traps.positive", "int", [("7", 7)], note="as its base type"),
+    Column("c_row", "traps.pair", "string", [("row(1, 'x,y')", "(1,\"x,y\")")], shown="a composite type", note="its text"),
+    Column("c_domain", "traps.positive", "int", [("7", 7)], shown="a domain over integer"),
     Column("Größe (m²)", "integer", "int", [("1", 1)], lake_name="größe__m²_", note="a name made safe"),
     Column("a.b;c d", "integer", "int", [("2", 2)], lake_name="a_b_c_d", note="a name made safe"),
     Column("2nd", "integer", "int", [("3", 3)], lake_name="_2nd", note="a name made safe"),

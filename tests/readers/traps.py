@@ -20,13 +20,13 @@ import psycopg2
 import page
 import reading
 import stores
-from stores import REPOSITORY, TRAPS, Trap
+from stores import REPOSITORY, Trap, traps
 from tables import ICEBERG, PORTABLE
 from values import Kind, kind
 
 PATIENCE = 180
 # How a destination asks for each profile.
-PROFILES: dict[str, dict] = {PORTABLE: {}}
+PROFILES: dict[str, dict] = {PORTABLE: {}, ICEBERG: {"profile": ICEBERG}}
 
 
 class Serve:
@@ -72,8 +72,8 @@ def failures_of_runs(found: dict[str, tuple[str, str, str]], profiles: dict[str,
     """What is wrong with how the runs ended."""
     wrong = []
     for profile in profiles:
-        for trap in TRAPS:
-            name = f"{profile.lower()}-{trap.name.replace('_', '-')}"
+        for trap in traps(profile):
+            name = trap.export_name(profile)
             state, reason, message = found[name]
             if state != "Complete":
                 wrong.append(f"{name}: {reason}: {message}")
@@ -107,14 +107,15 @@ def read(reader: reading.Reader, table: pathlib.Path, columns: dict[str, Kind]) 
 def differences(reader: reading.Reader, lake: pathlib.Path, trap: Trap, profile: str) -> list[str]:
     """Where the reader sees something else than the suite expects."""
     wrong = []
-    kinds = {column.output: kind(column.kind_in(profile)) for column in trap.columns}
-    expected = stores.expected(trap.columns, profile)
+    columns = trap.columns_in(profile)
+    kinds = {column.output: kind(column.kind_in(profile)) for column in columns}
+    expected = stores.expected(trap, profile)
     found = read(reader, lake / profile.lower() / trap.name, kinds)
     short = reader.name.split()[0]
-    for column in trap.columns:
+    for column in columns:
         where = f"{short}, {profile}, {trap.title}, {column.output} ({column.declared})"
         values = found[column.output]
-        deviates = column.readers.get(short)
+        deviates = column.readers.get((profile, short))
         if values == expected[column.output]:
             if deviates:
                 wrong.append(f"{where}: reads it now, so tables.py need not say \"{deviates}\"")
@@ -124,7 +125,7 @@ def differences(reader: reading.Reader, lake: pathlib.Path, trap: Trap, profile:
                 wrong.append(f"{where}: {type(values[0]).__name__}: {text[:300]}")
         elif not deviates:
             pairs = zip(values, expected[column.output])
-            first = next(((one, other) for one, other in pairs if one != other), (len(values), len(expected)))
+            first = next(((one, other) for one, other in pairs if one != other), (len(values), "another count"))
             wrong.append(f"{where}: {first[0]!r} where {first[1]!r} was expected")
     return wrong
 
@@ -191,9 +192,9 @@ def read_by(name: str, lake: pathlib.Path, directory: pathlib.Path) -> list[str]
     began, values, wrong = time.monotonic(), 0, []
     with reader_of(name, lake, directory) as reader:
         for profile in PROFILES:
-            for trap in TRAPS:
+            for trap in traps(profile):
                 wrong += differences(reader, lake, trap, profile)
-                values += sum(len(column.values_in(profile)) for column in trap.columns)
+                values += sum(len(column.cases) for column in trap.columns_in(profile))
         print(f"{reader.name}: {values} values in {time.monotonic() - began:.1f} s", flush=True)
     return wrong
 
