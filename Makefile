@@ -31,6 +31,7 @@ test:          ## lint and every test but the long ones
 	$(CARGO) test --workspace --locked
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) build --locked
+	bash tests/readers/traps.sh $(TARGET)/debug/lakegate
 	bash tests/cluster/run.sh --essential $(TARGET)/debug/lakegate
 
 cluster:       ## install, export, query, upgrade and uninstall on a real Kubernetes, then its faults (needs root)
@@ -43,6 +44,7 @@ full: test cluster ## everything: release build, licences and advisories, long f
 	$(CARGO) deny check licenses bans sources
 	$(CARGO) deny check advisories || echo "advisories: see above (not fatal)"
 	$(CARGO) build --release --locked
+	bash tests/readers/traps.sh --all $(TARGET)/release/lakegate
 	bash image/archive.sh lakegate:release $(TARGET)/release/lakegate 80000000 >/dev/null
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
 	$(CARGO) test --locked -p lakegate-store --test it -- --ignored kubernetes::scale
