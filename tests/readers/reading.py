@@ -302,8 +302,8 @@ class Trino(Reader):
         if kind.element:
             return f"array({self.type_of(kind.element)})"
         if kind.fields:
-            return "row(" + ", ".join(f'"{name}" {self.type_of(of)}' for name, of in kind.fields) + ")"
-        return self.TYPES.get(kind.name, kind.name)
+            return "row(" + ", ".join(f"{name} {self.type_of(of)}" for name, of in kind.fields) + ")"
+        return self.TYPES.get(kind.name, kind.name.replace(",", ", "))
 
     def expression(self, value: str, kind: Kind, depth: int = 0) -> str:
         match kind.name:
@@ -388,11 +388,11 @@ def trino(home: pathlib.Path, java: str, directory: pathlib.Path, port: int) -> 
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(
             [java, "-server", "-Xmx2G", "-XX:+UseG1GC", "--add-modules=jdk.incubator.vector", "-Dnode.environment=traps",
-             "-Dnode.id=traps", f"-Dnode.data-dir={directory}/data", f"-Dconfig={etc}/config.properties", "-cp",
+             "-Dnode.id=traps", "-Dnode.bind-ip=127.0.0.1", "-Dnode.internal-address=127.0.0.1", f"-Dnode.data-dir={directory}/data", f"-Dconfig={etc}/config.properties", "-cp",
              f"{home}/lib/*", "io.trino.server.TrinoServer"], cwd=directory, stdout=log, stderr=log)
     try:
         reader = Trino(home.name.rpartition("-")[2], port)
-        end = time.monotonic() + 240
+        end = time.monotonic() + 600
         while True:
             try:
                 reader.ask("show schemas from lake")
