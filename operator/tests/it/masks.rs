@@ -237,13 +237,13 @@ async fn what_is_wrong_with_a_mask_fails_the_run_with_its_field() {
             json!([{"name": "email", "cast": "bigint", "mask": {"round": {"digits": -1}}}]),
             "CastFailed",
             false,
-            "a value does not fit",
+            "a value of column email cannot be cast",
         ),
         (
             json!([{"name": "email", "cast": "date", "mask": {"truncate": {"to": "Year"}}}]),
             "CastFailed",
             false,
-            "a value does not fit",
+            "a value of column email cannot be cast",
         ),
     ];
     for (columns, reason, terminal, text) in cases {

@@ -188,7 +188,7 @@ async fn failures_name_the_field_and_say_whether_to_try_again() {
             json!({"columns": [{"name": "email", "cast": "bigint"}], "where": null}),
             "CastFailed",
             false,
-            "does not fit",
+            "a value of column email cannot be cast: it is not spelt as a bigint",
         ),
     ];
     for (spec, reason, terminal, text) in cases {
