@@ -48,4 +48,4 @@ fi
 
 bash "$(dirname "$0")/charts/prepare.sh"
 bash "$(dirname "$0")/services/versitygw.sh" install
-bash "$(dirname "$0")/cluster/build.sh" kube-apiserver kubectl
+bash "$(dirname "$0")/cluster/build.sh" kube-apiserver kubectl kube-controller-manager

@@ -44,7 +44,7 @@ async fn what_is_wrong_shows_and_stops_nobody_else() {
     world.store.put(export("good", json!({"runToken": "go"})));
     world.store.put(export(
         "unserved",
-        json!({"runToken": "go", "allColumns": null, "columns": [{"name": "total", "cast": "int", "onCastError": "Null"}]}),
+        json!({"runToken": "go", "from": {"sourceRef": {"name": "shop"}, "index": "orders"}}),
     ));
     world.store.put(export("dangling", json!({"runToken": "go", "from": {"sourceRef": {"name": "later"}, "table": {"schema": "main", "name": "t"}}})));
     world.store.put(export("suspended", json!({"suspend": true})));
@@ -69,7 +69,7 @@ async fn what_is_wrong_shows_and_stops_nobody_else() {
             .conditions
             .iter()
             .any(|condition| condition.type_ == "Stalled"
-                && condition.message.contains("spec.columns[0].onCastError"))
+                && condition.message.contains("spec.from.index"))
     );
     let broken = world.export("broken").await;
     assert!(

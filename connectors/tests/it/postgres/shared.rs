@@ -163,8 +163,15 @@ async fn all_readers_see_one_snapshot() {
     }
     done.store(true, Ordering::Relaxed);
     assert!(writing.await.unwrap() > 8);
-    let plan = analyzed(&session, &format!("{ANSWER} t")).await;
-    assert!(plan.contains("remote_readers=3"), "{plan}");
+    // On a busy machine a connection may not be back from the last reader yet.
+    let mut plan = String::new();
+    for _ in 0..20 {
+        plan = analyzed(&session, &format!("{ANSWER} t")).await;
+        if plan.contains("remote_readers=3") {
+            return;
+        }
+    }
+    panic!("{plan}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
