@@ -9,8 +9,11 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, SchemaRef};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, LargeStringArray, StringArray, StringViewArray,
+};
+use arrow::buffer::Buffer;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression as PageCompression, ZstdLevel};
@@ -130,7 +133,10 @@ impl Encoding {
                 })
                 .map_err(|error| self.error(error))?;
         }
-        let chunks = writers.into_iter().map(|writer| writer.close()).collect::<Result<_, _>>();
+        let chunks = writers
+            .into_iter()
+            .map(|writer| writer.close())
+            .collect::<Result<_, _>>();
         Ok(EncodedColumn {
             chunks: chunks.map_err(|error| self.error(error))?,
             nans,
@@ -155,7 +161,10 @@ fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
 }
 
 /// What other readers need (see the crate's documentation): version 1.0 pages, page statistics and index.
-fn properties(converter: &Converter, options: &WriteOptions) -> Result<WriterPropertiesBuilder, ParquetError> {
+fn properties(
+    converter: &Converter,
+    options: &WriteOptions,
+) -> Result<WriterPropertiesBuilder, ParquetError> {
     let compression = match options.compression {
         Compression::Zstd => PageCompression::ZSTD(ZstdLevel::try_new(3)?),
         Compression::Snappy => PageCompression::SNAPPY,
@@ -201,25 +210,28 @@ fn count_nans(array: &ArrayRef) -> Option<u64> {
 /// Where that is not known (nested values), the encoder tries: it gives a dictionary up that outgrows its limit.
 fn dictionary_pays(arrays: &[ArrayRef]) -> bool {
     let rows: usize = arrays.iter().map(|array| array.len()).sum();
-    let Some(hashes) = arrays.iter().map(|array| Hashes::of(array)).collect::<Option<Vec<_>>>() else {
+    let values = arrays.iter().map(Values::of).collect::<Option<Vec<_>>>();
+    let Some(values) = values else {
         return true;
     };
     let state = RandomState::new();
     let mut seen: HashMap<u64, u32> = HashMap::with_capacity(SAMPLE);
     let (mut sampled, mut bytes) = (0_usize, 0_usize);
-    let step = rows.div_ceil(SAMPLE).max(1);
-    let mut at = 0;
-    for (array, hashes) in arrays.iter().zip(&hashes) {
-        while at < array.len() {
-            if array.is_valid(at) {
-                let value = hashes.value(at);
+    let mut places = places(rows);
+    let mut next = places.next();
+    let mut first = 0;
+    for (array, values) in arrays.iter().zip(&values) {
+        while let Some(place) = next.filter(|place| place - first < array.len()) {
+            let row = place - first;
+            if array.is_valid(row) {
+                let value = values.value(row);
                 sampled += 1;
-                bytes += value.len() + hashes.overhead();
+                bytes += values.stored(value);
                 *seen.entry(state.hash_one(value)).or_default() += 1;
             }
-            at += step;
+            next = places.next();
         }
-        at -= array.len();
+        first += array.len();
     }
     if sampled == 0 {
         return true;
@@ -230,6 +242,19 @@ fn dictionary_pays(arrays: &[ArrayRef]) -> bool {
     let dictionary = distinct * width;
     let indexes = rows * distinct.log2().ceil() / 8.0;
     dictionary <= DICTIONARY_BYTES as f64 && dictionary + indexes <= WORTH * rows * width
+}
+
+/// The rows of a sample: one somewhere in each of equal stretches, as values may come in turns. The same each time.
+fn places(rows: usize) -> impl Iterator<Item = usize> {
+    let stretch = rows.div_ceil(SAMPLE).max(1);
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    (0..rows).step_by(stretch).map(move |start| {
+        // xorshift (G. Marsaglia, 2003)
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (start + (state % stretch as u64) as usize).min(rows - 1)
+    })
 }
 
 /// An estimate of how many values there are, of which some were seen this often (A. Chao, 1984); where nearly all were
@@ -244,16 +269,21 @@ fn distinct(seen: &HashMap<u64, u32>, sampled: usize) -> f64 {
 }
 
 /// The bytes of each value of an array.
-enum Hashes<'a> {
-    Fixed { values: arrow::buffer::Buffer, width: usize },
-    Text(&'a arrow::array::StringArray),
-    LargeText(&'a arrow::array::LargeStringArray),
-    TextView(&'a arrow::array::StringViewArray),
-    Bytes(&'a arrow::array::BinaryArray),
-    BytesView(&'a arrow::array::BinaryViewArray),
+enum Values<'a> {
+    Fixed {
+        values: Buffer,
+        /// Bytes of a value here, and in a plain page.
+        width: usize,
+        stored: usize,
+    },
+    Text(&'a StringArray),
+    LargeText(&'a LargeStringArray),
+    TextView(&'a StringViewArray),
+    Bytes(&'a BinaryArray),
+    BytesView(&'a BinaryViewArray),
 }
 
-impl<'a> Hashes<'a> {
+impl<'a> Values<'a> {
     /// None for types that are not looked at.
     fn of(array: &'a ArrayRef) -> Option<Self> {
         Some(match array.data_type() {
@@ -263,12 +293,13 @@ impl<'a> Hashes<'a> {
             DataType::Binary => Self::Bytes(array.as_binary()),
             DataType::BinaryView => Self::BytesView(array.as_binary_view()),
             fixed => {
-                let width = fixed.primitive_width()?;
+                let (width, stored) = widths(fixed)?;
                 let data = array.to_data();
                 let values = data.buffers().first()?;
                 Self::Fixed {
                     values: values.slice_with_length(data.offset() * width, data.len() * width),
                     width,
+                    stored,
                 }
             }
         })
@@ -276,7 +307,7 @@ impl<'a> Hashes<'a> {
 
     fn value(&self, row: usize) -> &[u8] {
         match self {
-            Self::Fixed { values, width } => &values[row * width..(row + 1) * width],
+            Self::Fixed { values, width, .. } => &values[row * width..(row + 1) * width],
             Self::Text(array) => array.value(row).as_bytes(),
             Self::LargeText(array) => array.value(row).as_bytes(),
             Self::TextView(array) => array.value(row).as_bytes(),
@@ -285,11 +316,34 @@ impl<'a> Hashes<'a> {
         }
     }
 
-    /// Bytes of a value's length in a plain page.
-    fn overhead(&self) -> usize {
+    /// Bytes of such a value in a plain page.
+    fn stored(&self, value: &[u8]) -> usize {
         match self {
-            Self::Fixed { .. } => 0,
-            _ => 4,
+            Self::Fixed { stored, .. } => *stored,
+            // with its length
+            _ => value.len() + 4,
         }
     }
+}
+
+/// Bytes of a value of the type in Arrow, and of what it becomes in a plain page; None where neither is fixed.
+fn widths(data_type: &DataType) -> Option<(usize, usize)> {
+    if let DataType::FixedSizeBinary(width) = data_type {
+        let width = usize::try_from(*width).ok()?;
+        // with its length; an UUID is text
+        return Some((width, if width == 16 { 40 } else { width + 4 }));
+    }
+    let width = data_type.primitive_width()?;
+    let stored = match data_type {
+        DataType::Decimal32(precision, _)
+        | DataType::Decimal64(precision, _)
+        | DataType::Decimal128(precision, _)
+        | DataType::Decimal256(precision, _) => match precision {
+            0..10 => 4,
+            10..19 => 8,
+            _ => 16,
+        },
+        _ => width.max(4),
+    };
+    Some((width, stored))
 }
