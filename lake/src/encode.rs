@@ -15,7 +15,9 @@ use arrow::array::{
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
 use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use parquet::basic::{Compression as PageCompression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
@@ -77,7 +79,7 @@ impl Encoding {
             let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
             let root = parquet_schema(&schema)?.root_schema_ptr();
             let plain = properties.clone().set_dictionary_enabled(false).build();
-            Ok(ColumnForm {
+            Ok::<_, ParquetError>(ColumnForm {
                 schema,
                 root,
                 dictionary: Arc::new(properties.clone().build()),
@@ -135,7 +137,7 @@ impl Encoding {
         }
         let chunks = writers
             .into_iter()
-            .map(|writer| writer.close())
+            .map(ArrowColumnWriter::close)
             .collect::<Result<_, _>>();
         Ok(EncodedColumn {
             chunks: chunks.map_err(|error| self.error(error))?,

@@ -20,7 +20,7 @@ use crate::upload::Upload;
 use crate::writer::Work;
 
 /// A row group whose columns are being encoded.
-pub(crate) struct Encoding {
+pub(crate) struct RowGroup {
     /// In the order of the schema.
     pub columns: Vec<JoinHandle<Result<EncodedColumn, LakeError>>>,
     pub rows: u64,
@@ -49,7 +49,7 @@ impl FileWriter {
     /// wrote.
     pub async fn run(
         mut self,
-        mut groups: mpsc::Receiver<Encoding>,
+        mut groups: mpsc::Receiver<RowGroup>,
         cancelled: Arc<AtomicBool>,
     ) -> Result<Vec<WrittenFile>, LakeError> {
         let result = self.write(&mut groups).await;
@@ -70,7 +70,7 @@ impl FileWriter {
         Err(error)
     }
 
-    async fn write(&mut self, groups: &mut mpsc::Receiver<Encoding>) -> Result<(), LakeError> {
+    async fn write(&mut self, groups: &mut mpsc::Receiver<RowGroup>) -> Result<(), LakeError> {
         while let Some(group) = groups.recv().await {
             let mut columns = Vec::with_capacity(group.columns.len());
             for column in group.columns {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use crate::convert::Converter;
 use crate::encode;
 use crate::error::LakeError;
-use crate::files::{Encoding, FileWriter};
+use crate::files::{FileWriter, RowGroup};
 use crate::name::LakeTableName;
 use crate::objects::Objects;
 use crate::types::{ColumnMask, Progress, WriteOptions, WrittenFile, WrittenFiles};
@@ -273,7 +273,7 @@ impl Gathered {
 #[derive(Debug)]
 struct Pipeline {
     /// None once no more come.
-    groups: Option<mpsc::Sender<Encoding>>,
+    groups: Option<mpsc::Sender<RowGroup>>,
     /// For row groups under way.
     room: Arc<Semaphore>,
     /// For columns that are encoded at a time. Closed, what waits is not encoded any more.
@@ -341,7 +341,7 @@ impl Pipeline {
                     .map_err(|error| encode_failed(&work, Box::new(error)))?
             })
         });
-        let group = Encoding {
+        let group = RowGroup {
             columns: columns.collect(),
             rows,
             room,
