@@ -183,10 +183,15 @@ fn properties(
             "lakegate.run-id".to_owned(),
             options.run_id.clone(),
         )]));
-    let masks = options.masks_of(converter);
-    for (column, _) in masks.iter().filter(|(_, mask)| !mask.has_bounds()) {
-        let path = ColumnPath::from(column.as_str());
-        properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+    for (column, mask) in options.masks_of(converter) {
+        let path = ColumnPath::from(column);
+        if !mask.has_bounds() {
+            properties = properties.set_column_statistics_enabled(path.clone(), EnabledStatistics::None);
+        }
+        if mask.is_random() && options.compression == Compression::Zstd {
+            properties =
+                properties.set_column_compression(path, PageCompression::ZSTD(ZstdLevel::try_new(1)?));
+        }
     }
     Ok(properties)
 }

@@ -57,6 +57,12 @@ impl ColumnMask {
     pub(crate) fn has_bounds(&self) -> bool {
         !matches!(self.method.as_str(), "partial" | "email" | "phone")
     }
+
+    /// Whether the texts have nothing in common that compression could find but their alphabet. Looking for more makes
+    /// it three times as slow and the result 4 % larger (zstd 3 beside 1, hexadecimal digits).
+    pub(crate) fn is_random(&self) -> bool {
+        matches!(self.method.as_str(), "hmac" | "tokenize")
+    }
 }
 
 /// How one attempt of a run writes.
