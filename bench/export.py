@@ -31,18 +31,31 @@ SCALE = float(os.environ.get("LAKEGATE_BENCH_SCALE", "1"))
 ROUNDS = int(os.environ.get("LAKEGATE_BENCH_ROUNDS", "5"))
 LATENCY = 20
 KEY = {"keyRef": {"name": "pii", "key": "hmac"}}
+# A run without a serve has no Secret manifests.
+os.environ |= {
+    "LAKEGATE_SECRET_STORES_USERNAME": tpch.USER, "LAKEGATE_SECRET_STORES_PASSWORD": tpch.PASSWORD,
+    "LAKEGATE_SECRET_BUCKET_ACCESSKEYID": "bench", "LAKEGATE_SECRET_BUCKET_SECRETACCESSKEY": "bench-secret",
+    "LAKEGATE_SECRET_PII_HMAC": "an example key, that nobody else has",
+}
 DUCKDB, CONNECTORX = f"DuckDB {duckdb.__version__}", "ConnectorX + PyArrow"
 
-# Each column by the type it must have; texts keep the blanks that char(n) has at its end.
+# Each column by the type it must have.
 TYPES = {
     "l_orderkey": "bigint", "l_partkey": "int", "l_suppkey": "int", "l_linenumber": "int", "l_quantity": "decimal(15,2)",
     "l_extendedprice": "decimal(15,2)", "l_discount": "decimal(15,2)", "l_tax": "decimal(15,2)", "l_returnflag": "varchar",
     "l_linestatus": "varchar", "l_shipdate": "date", "l_commitdate": "date", "l_receiptdate": "date",
     "l_shipinstruct": "varchar", "l_shipmode": "varchar", "l_comment": "varchar",
 }
+
+
+def value(name: str) -> str:
+    """Without the blanks at the end of char(n): DuckDB leaves them out, PostgreSQL and Lakegate have them."""
+    return f"rtrim({name})" if TYPES[name] == "varchar" else f"{name}::{TYPES[name]}"
+
+
 # Sums of what is there before any cast, and a digest of all values that does not depend on the order of rows.
 DIGEST = ("select count(*), sum(l_quantity), sum(l_extendedprice), sum(l_discount), sum(l_tax), max(length(l_comment)), "
-          f"sum(hash({', '.join(f'{name}::{kind}' for name, kind in TYPES.items())})::hugeint) from ")
+          f"sum(hash({', '.join(map(value, TYPES))})::hugeint) from ")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +115,7 @@ def export(name: str, lake: str, table: str, columns: list[dict] | None = None, 
     spec = {
         "from": {"sourceRef": {"name": "pg"}, "table": {"schema": "public", "name": table}},
         "destination": {"lakeRef": {"name": lake}, "schema": "bench", "table": name},
+        "retry": {"limit": 0},
         **({"columns": columns} if columns else {"allColumns": {}}),
     }
     if cpu:
@@ -111,10 +125,6 @@ def export(name: str, lake: str, table: str, columns: list[dict] | None = None, 
 
 def resource(kind: str, name: str, spec: dict) -> dict:
     return {"apiVersion": "lakegate.dev/v1alpha1", "kind": kind, "metadata": {"name": name.replace("_", "-")}, "spec": spec}
-
-
-def secret(name: str, data: dict[str, str]) -> dict:
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
 
 
 def columns(*masked: str) -> list[dict]:
@@ -134,9 +144,7 @@ class Lakegate:
         s3 = {"bucket": "lake", "region": "us-east-1", "endpoint": f"http://127.0.0.1:{bucket}", "pathStyle": True,
               "credentials": {"secretRef": {"name": "bucket"}}}
         objects = [
-            *engines.manifests(postgres, 1)[:2],
-            secret("bucket", {"accessKeyId": "bench", "secretAccessKey": "bench-secret"}),
-            secret("pii", {"hmac": "an example key, that nobody else has"}),
+            engines.manifests(postgres, 1)[1],
             resource("DataSource", "lake", {"lake": {"directory": {"path": str(self.lakes["lake"])}}}),
             resource("DataSource", "bucket", {"lake": {"s3": s3}}),
             *(export(table, "lake", table) for table in tpch.COLUMNS),
