@@ -14,7 +14,6 @@ use arrow::array::{
 };
 use arrow::buffer::Buffer;
 use arrow::datatypes::{DataType, Float32Type, Float64Type, Schema, SchemaRef};
-use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
@@ -25,14 +24,13 @@ use parquet::file::properties::{
     EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterPropertiesPtr, WriterVersion,
 };
 use parquet::file::writer::SerializedFileWriter;
-use parquet::schema::types::{ColumnPath, SchemaDescriptor, TypePtr};
+use parquet::schema::types::{ColumnPath, TypePtr};
 
 use crate::convert::Converter;
 use crate::error::LakeError;
+use crate::parquet_schema::parquet_schema;
 use crate::types::{Compression, WriteOptions};
 
-/// Name of the root of the Parquet schema.
-const ROOT: &str = "table";
 /// Largest dictionary of a column chunk, in bytes; beyond it the values follow plainly.
 const DICTIONARY_BYTES: usize = 1024 * 1024;
 /// Values looked at to find out whether a dictionary pays.
@@ -156,10 +154,6 @@ fn encode_error(converter: &Converter, error: ParquetError) -> LakeError {
         what: "a Parquet file",
         source: Box::new(error),
     }
-}
-
-fn parquet_schema(schema: &Schema) -> Result<SchemaDescriptor, ParquetError> {
-    ArrowSchemaConverter::new().schema_root(ROOT).convert(schema)
 }
 
 /// What other readers need (see the crate's documentation): version 1.0 pages, page statistics and index.
