@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::postgres_server::{PASSWORD, PostgresServer};
-use crate::support::{Serve, Site, workers};
+use crate::support::{PATIENCE, Serve, Site, workers};
 
 fn manifests(postgres: &PostgresServer, exports: &str) -> String {
     format!(
@@ -153,7 +153,16 @@ fn most_memory(serve: &Serve, published: &str, expected: &str) -> u64 {
             most
         }
     });
-    serve.sql_becomes("lakegate", published, expected);
+    let start = Instant::now();
+    loop {
+        let answer = serve.sql("lakegate", published);
+        if answer.as_deref() == Ok(expected) {
+            break;
+        }
+        // A debug build encodes slowly, and other tests have their share.
+        assert!(start.elapsed() < 5 * PATIENCE, "{answer:?}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
     done.store(true, Ordering::Release);
     watching.join().expect("the watcher")
 }
@@ -172,8 +181,8 @@ async fn a_run_keeps_within_its_memory() {
         .collect();
     admin
         .batch_execute(&format!(
-            "CREATE TABLE wide AS SELECT {} FROM generate_series(1, 20000) i; \
-             CREATE TABLE large AS SELECT i, repeat(md5(i::text), 32768) AS text FROM generate_series(1, 300) i; \
+            "CREATE TABLE wide AS SELECT {} FROM generate_series(1, 8000) i; \
+             CREATE TABLE large AS SELECT i, repeat(md5(i::text), 32768) AS text FROM generate_series(1, 150) i; \
              CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'; GRANT SELECT ON wide, large TO reader; ANALYZE",
             columns.join(", ")
         ))
@@ -183,12 +192,12 @@ async fn a_run_keeps_within_its_memory() {
         (
             "wide",
             "select count(*), sum(number_200), max(length(text_199)) from lake.shop.wide",
-            "20000|40002000000|47",
+            "8000|6400800000|47",
         ),
         (
             "large",
             "select count(*), sum(i), sum(length(text)) from lake.shop.large",
-            "300|45150|314572800",
+            "150|11325|157286400",
         ),
     ] {
         let site = Site::empty();
