@@ -10,9 +10,12 @@ import peers
 
 
 @contextlib.contextmanager
-def serving(binary: str, manifests: str | pathlib.Path) -> Iterator[tuple[int, int]]:
-    """A serve of the folder in a new state directory: its process and its port."""
-    with tempfile.TemporaryDirectory() as state:
+def serving(
+    binary: str, manifests: str | pathlib.Path, state: str | pathlib.Path | None = None
+) -> Iterator[tuple[int, int]]:
+    """A serve of the folder, in a new state directory unless there is one: its process and its port."""
+    with contextlib.ExitStack() as stack:
+        state = state or stack.enter_context(tempfile.TemporaryDirectory())
         port = peers.free_port()
         process = subprocess.Popen(
             [binary, "serve", manifests, "--state-dir", state, "--listen", f"127.0.0.1:{port}",

@@ -135,6 +135,12 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// come from replicas of different ages.
     fn pin(&self) {}
 
+    /// As [`Self::pin`], and where the store has a way to it, all further reads see it at one moment: for an export of a
+    /// query that may read several tables. May keep a connection open as long as the connector is there.
+    fn hold(&self) {
+        self.pin();
+    }
+
     /// A table as a query reads it. Its schema is `table.columns`.
     async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError>;
 }

@@ -160,6 +160,23 @@ impl Federation {
         self.attach_source(&catalog, name, source).await
     }
 
+    /// As [`Self::attach`], for a query that may read several tables: all are read as they
+    /// were at one moment, where the store has a way to it.
+    ///
+    /// # Errors
+    /// Why it cannot be served.
+    pub async fn attach_at_one_moment(
+        &self,
+        name: &str,
+        spec: &DataSourceSpec,
+        context: &SourceContext,
+    ) -> Result<(), SourceError> {
+        let catalog = spec.catalog_name(name);
+        let source = open_source(spec, &catalog, context).await?;
+        source.hold();
+        self.attach_source(&catalog, name, source).await
+    }
+
     /// Serves a source under a catalog name, once and without keeping it up.
     ///
     /// # Errors

@@ -97,6 +97,11 @@ pub trait CatalogSource: fmt::Debug + Send + Sync {
     /// Makes all further reads go to one server of the store, or fail.
     fn pin(&self) {}
 
+    /// As [`Self::pin`], and all further reads see one moment where the store has a way to it.
+    fn hold(&self) {
+        self.pin();
+    }
+
     /// A provider for a discovered relation.
     async fn open(&self, table: &DiscoveredTable) -> Result<Arc<dyn TableProvider>, DataFusionError>;
 
@@ -188,6 +193,10 @@ impl CatalogSource for ConnectorSource {
 
     fn pin(&self) {
         self.0.pin();
+    }
+
+    fn hold(&self) {
+        self.0.hold();
     }
 
     async fn open(&self, table: &DiscoveredTable) -> Result<Arc<dyn TableProvider>, DataFusionError> {

@@ -35,7 +35,8 @@ pub(crate) struct Converter {
 }
 
 impl Converter {
-    pub fn convert(&self, batch: &RecordBatch) -> Result<RecordBatch, LakeError> {
+    /// Whether the batch has the columns of the source.
+    pub fn check(&self, batch: &RecordBatch) -> Result<(), LakeError> {
         let wrong = |problem: String| LakeError::WrongBatch {
             table: self.table.clone(),
             problem,
@@ -47,14 +48,7 @@ impl Converter {
                 self.source.fields().len()
             )));
         }
-        let mut columns = Vec::with_capacity(batch.num_columns());
-        for ((source, target), column) in self
-            .source
-            .fields()
-            .iter()
-            .zip(self.target.fields())
-            .zip(batch.columns())
-        {
+        for (source, column) in self.source.fields().iter().zip(batch.columns()) {
             if column.data_type() != source.data_type() {
                 return Err(wrong(format!(
                     "column {} has type {} instead of {}",
@@ -63,9 +57,14 @@ impl Converter {
                     source.data_type()
                 )));
             }
-            columns.push(self.column(source.name(), source, column, target)?);
         }
-        RecordBatch::try_new(Arc::clone(&self.target), columns).map_err(|error| wrong(error.to_string()))
+        Ok(())
+    }
+
+    /// Values of the column at this place.
+    pub fn column_at(&self, index: usize, array: &ArrayRef) -> Result<ArrayRef, LakeError> {
+        let source = self.source.field(index);
+        self.column(source.name(), source, array, self.target.field(index))
     }
 
     fn refused(&self, column: &str, problem: impl Into<String>) -> LakeError {

@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 
 use crate::commit::relative;
 use crate::error::LakeError;
+use crate::files::hex;
 use crate::name::LakeTableName;
 use crate::types::{ColumnMask, WrittenFiles};
 use crate::versions::{TablePaths, Version, Versions, property, summary};
-use crate::writer::hex;
 
 /// Bytes of a file read at a time to hash it.
 const HASHED_AT_ONCE: u64 = 8 * 1024 * 1024;

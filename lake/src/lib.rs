@@ -24,7 +24,9 @@ mod columns;
 mod commit;
 mod convert;
 mod drop;
+mod encode;
 mod error;
+mod files;
 mod finish;
 mod live;
 mod metrics;
@@ -295,13 +297,13 @@ impl Lake {
         let directory = TablePaths::new(&name)
             .run_data(&options.run_id)
             .join(format!("{}-{nonce}", options.attempt_id));
-        Ok(TableWriter::new(
+        TableWriter::new(
             self.versions.objects.clone(),
             converter,
             Arc::new(planned),
             options,
             directory,
-        ))
+        )
     }
 
     /// Makes the written files the whole content of the table, in one atomic commit.

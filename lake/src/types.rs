@@ -57,6 +57,12 @@ impl ColumnMask {
     pub(crate) fn has_bounds(&self) -> bool {
         !matches!(self.method.as_str(), "partial" | "email" | "phone")
     }
+
+    /// Whether the texts have nothing in common that compression could find but their alphabet. Looking for more makes
+    /// it three times as slow and the result 4 % larger (zstd 3 beside 1, hexadecimal digits).
+    pub(crate) fn is_random(&self) -> bool {
+        matches!(self.method.as_str(), "hmac" | "tokenize")
+    }
 }
 
 /// How one attempt of a run writes.
@@ -67,11 +73,14 @@ pub struct WriteOptions {
     /// Identifies this attempt of the run.
     pub attempt_id: String,
     pub compression: Compression,
-    /// Rows after which a row group ends.
+    /// Threads that encode.
+    pub threads: usize,
+    /// Most rows of a row group.
     pub row_group_rows: usize,
-    /// Encoded bytes after which a row group ends; bounds the writer's memory.
+    /// Bytes of Arrow data after which a row group ends. Three times as many bound the writer's memory: what is gathered,
+    /// and what is being encoded.
     pub row_group_bytes: usize,
-    /// Rows after which a file ends, at a batch boundary.
+    /// Rows after which a file ends, at a row group boundary. No row group has more.
     pub file_rows: u64,
     /// Bytes after which a file ends, at a row group boundary.
     pub file_bytes: u64,
@@ -83,16 +92,17 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// The defaults: zstd, row groups of 1 Mi rows or 32 MiB, files of 256 MiB.
+    /// The defaults: zstd, one thread, row groups of 1 Mi rows or 32 MiB, files of 128 MiB.
     pub fn new(run_id: impl Into<String>, attempt_id: impl Into<String>) -> Self {
         Self {
             run_id: run_id.into(),
             attempt_id: attempt_id.into(),
             compression: Compression::default(),
+            threads: 1,
             row_group_rows: 1024 * 1024,
             row_group_bytes: 32 * 1024 * 1024,
             file_rows: u64::MAX,
-            file_bytes: 256 * 1024 * 1024,
+            file_bytes: 128 * 1024 * 1024,
             profile: Profile::default(),
             masks: BTreeMap::new(),
             progress: None,

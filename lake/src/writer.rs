@@ -1,68 +1,82 @@
 //! Record batches in, Parquet data files out.
+//!
+//! Three things go on at the same time: rows are gathered for the next row group, the columns of those before it are
+//! encoded by several threads, and what is encoded goes to the store. Rows that are gathered or being encoded are
+//! bounded in bytes, so whoever writes waits when the threads or the store cannot keep up.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{Array, ArrayRef};
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use iceberg::spec::Schema as IcebergSchema;
 use object_store::path::Path;
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::arrow::async_writer::{AsyncArrowWriter, AsyncFileWriter};
-use parquet::basic::{Compression as PageCompression, ZstdLevel};
-use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
-use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 use crate::convert::Converter;
+use crate::encode;
 use crate::error::LakeError;
-use crate::metrics::FileMetrics;
+use crate::files::{FileWriter, RowGroup};
 use crate::name::LakeTableName;
 use crate::objects::Objects;
-use crate::parquet_schema::parquet_schema;
-use crate::types::{ColumnMask, Compression, Progress, WriteOptions, WrittenFile, WrittenFiles};
-use crate::upload::Upload;
+use crate::types::{ColumnMask, Progress, WriteOptions, WrittenFile, WrittenFiles};
 
-/// Rows converted and encoded at a time; DataFusion's batches are of this size.
+/// Rows of a slice; DataFusion's batches are of this size.
 const SLICE_ROWS: usize = 8192;
 /// Bytes of Arrow data above which a slice is halved, so that wide rows do not outgrow a row group.
 const SLICE_BYTES: usize = 16 * 1024 * 1024;
+/// Row groups that are encoded or on their way to the store at a time: while the last columns of one are encoded and
+/// sent, the threads that have nothing left of it go on with the next.
+const UNDER_WAY: usize = 2;
+
 /// Writes the data files of one attempt of a run.
 ///
 /// Files go to the store as their row groups fill; no file is ever held whole. A writer that is dropped without
 /// [`close`](Self::close) or [`abort`](Self::abort) leaves unreferenced files, which `Lake::sweep` removes.
 #[derive(Debug)]
 pub struct TableWriter {
-    objects: Objects,
-    converter: Converter,
-    schema: Arc<IcebergSchema>,
-    options: WriteOptions,
-    /// `<schema>/<table>/data/<run>/<attempt>-<nonce>`
-    directory: Path,
-    open: Option<OpenFile>,
-    finished: Vec<WrittenFile>,
-    progress: Progress,
+    work: Arc<Work>,
+    /// The rows of the next row group.
+    gathered: Gathered,
+    /// From the first full row group on.
+    pipeline: Option<Pipeline>,
     failed: bool,
 }
 
-struct OpenFile {
-    path: Path,
-    writer: AsyncArrowWriter<Sink>,
-    rows: u64,
-    nan_counts: HashMap<i32, u64>,
+/// What the parts of a writer share.
+#[derive(Debug)]
+pub(crate) struct Work {
+    pub objects: Objects,
+    pub encoding: encode::Encoding,
+    pub schema: Arc<IcebergSchema>,
+    pub options: WriteOptions,
+    /// `<schema>/<table>/data/<run>/<attempt>-<nonce>`
+    pub directory: Path,
+    progress: Mutex<Progress>,
 }
 
-impl std::fmt::Debug for OpenFile {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("OpenFile")
-            .field("path", &self.path)
-            .finish_non_exhaustive()
+impl Work {
+    pub fn table(&self) -> &LakeTableName {
+        &self.encoding.converter().table
+    }
+
+    fn progress(&self) -> Progress {
+        // numbers are whole whatever panicked beside them
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes how far the work is, and tells it.
+    pub fn tell(&self, change: impl FnOnce(&mut Progress)) {
+        let now = {
+            let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut progress);
+            *progress
+        };
+        if let Some(tell) = &self.options.progress {
+            tell(now);
+        }
     }
 }
 
@@ -73,196 +87,113 @@ impl TableWriter {
         schema: Arc<IcebergSchema>,
         options: WriteOptions,
         directory: Path,
-    ) -> Self {
-        Self {
-            objects,
-            converter,
-            schema,
-            options,
-            directory,
-            open: None,
-            finished: Vec::new(),
-            progress: Progress::default(),
+    ) -> Result<Self, LakeError> {
+        Ok(Self {
+            gathered: Gathered::new(&converter),
+            work: Arc::new(Work {
+                objects,
+                encoding: encode::Encoding::new(converter, &options)?,
+                schema,
+                options,
+                directory,
+                progress: Mutex::default(),
+            }),
+            pipeline: None,
             failed: false,
-        }
+        })
     }
 
     pub fn table(&self) -> &LakeTableName {
-        &self.converter.table
+        self.work.table()
     }
 
     pub fn progress(&self) -> Progress {
-        self.progress
+        self.work.progress()
     }
 
     /// Appends rows. The batch must have the columns given to `Lake::write`.
     ///
-    /// After an error the writer has removed what it wrote and is of no further use.
+    /// They are converted and encoded later, side by side with rows that follow: a value that is refused may come up
+    /// with a later batch, or in [`close`](Self::close). After an error the writer has removed what it wrote and is of
+    /// no further use.
     pub async fn write(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
-        let result = self.append(&batch).await;
-        if result.is_err() {
-            self.fail().await;
-        }
+        self.check_alive()?;
+        let result = match self.work.encoding.converter().check(&batch) {
+            Ok(()) => self.gather(&batch).await,
+            Err(error) => {
+                self.fail().await;
+                Err(error)
+            }
+        };
+        self.failed = result.is_err();
         result
     }
 
-    async fn append(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+    fn check_alive(&self) -> Result<(), LakeError> {
         if self.failed {
             return Err(LakeError::WrongBatch {
                 table: self.table().clone(),
                 problem: "the writer has failed before".to_owned(),
             });
         }
+        Ok(())
+    }
+
+    async fn gather(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        let options = &self.work.options;
+        let group_rows = options
+            .row_group_rows
+            .min(usize::try_from(options.file_rows).unwrap_or(usize::MAX))
+            .max(1);
+        let group_bytes = options.row_group_bytes;
         let mut start = 0;
         while start < batch.num_rows() {
-            let mut rows = SLICE_ROWS.min(batch.num_rows() - start);
-            while rows > 1 && slice_bytes(batch, start, rows) > SLICE_BYTES {
+            let mut rows = SLICE_ROWS
+                .min(batch.num_rows() - start)
+                .min(group_rows - self.gathered.rows);
+            let mut bytes = slice_bytes(batch, start, rows);
+            while rows > 1 && bytes > SLICE_BYTES.min(group_bytes) {
                 rows /= 2;
+                bytes = slice_bytes(batch, start, rows);
             }
-            self.append_slice(&batch.slice(start, rows)).await?;
+            self.gathered.add(&batch.slice(start, rows), bytes);
             start += rows;
+            if self.gathered.rows >= group_rows || self.gathered.bytes >= group_bytes {
+                self.encode().await?;
+            }
         }
-        self.report();
+        self.work
+            .tell(|progress| progress.rows += batch.num_rows() as u64);
         Ok(())
     }
 
-    async fn append_slice(&mut self, slice: &RecordBatch) -> Result<(), LakeError> {
-        let converted = self.converter.convert(slice)?;
-        let mut file = match self.open.take() {
-            Some(file) => file,
-            None => self.start_file()?,
-        };
-        count_nans(&converted, &self.schema, &mut file.nan_counts);
-        let rows = converted.num_rows() as u64;
-        let result = file.writer.write(&converted).await;
-        let result = match result {
-            // the encoded size is an estimate that dictionaries can hide; what the encoders hold counts too
-            Ok(())
-                if file.writer.in_progress_size() >= self.options.row_group_bytes
-                    || file.writer.memory_size() >= self.options.row_group_bytes.saturating_mul(2) =>
-            {
-                file.writer.flush().await
-            }
-            other => other,
-        };
-        if let Err(error) = result {
-            let error = self.parquet_error(&file.path, error);
-            self.open = Some(file);
-            return Err(error);
-        }
-        file.rows += rows;
-        self.progress.rows += rows;
-        let full = file.rows >= self.options.file_rows
-            || file.writer.bytes_written() as u64 >= self.options.file_bytes;
-        self.open = Some(file);
-        if full { self.finish_file().await } else { Ok(()) }
-    }
-
-    /// The masked columns, by their names in the table.
-    fn masks(&self) -> BTreeMap<String, ColumnMask> {
-        let converter = &self.converter;
-        let columns = converter.source.fields().iter().zip(converter.target.fields());
-        columns
-            .filter_map(|(source, target)| {
-                let mask = self.options.masks.get(source.name())?;
-                Some((target.name().clone(), mask.clone()))
-            })
-            .collect()
-    }
-
-    fn start_file(&self) -> Result<OpenFile, LakeError> {
-        let path = self
-            .directory
-            .clone()
-            .join(format!("{:05}.parquet", self.finished.len()));
-        let sink = Sink {
-            upload: Upload::new(self.objects.clone(), path.clone()),
-            hash: Sha256::new(),
-        };
-        let compression = match self.options.compression {
-            Compression::Zstd => PageCompression::ZSTD(
-                ZstdLevel::try_new(3).map_err(|error| self.parquet_error(&path, error))?,
-            ),
-            Compression::Snappy => PageCompression::SNAPPY,
-        };
-        let masks = self.masks();
-        // What other readers need (see the crate's documentation): version 1.0 pages, page statistics and index.
-        let mut properties = WriterProperties::builder()
-            .set_writer_version(WriterVersion::PARQUET_1_0)
-            .set_compression(compression)
-            .set_dictionary_enabled(true)
-            .set_statistics_enabled(EnabledStatistics::Page)
-            .set_offset_index_disabled(false)
-            .set_max_row_group_row_count(Some(self.options.row_group_rows.max(1)))
-            .set_created_by(concat!("lakegate version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_key_value_metadata(Some(vec![parquet::file::metadata::KeyValue::new(
-                "lakegate.run-id".to_owned(),
-                self.options.run_id.clone(),
-            )]));
-        for (column, _) in masks.iter().filter(|(_, mask)| !mask.has_bounds()) {
-            let path = ColumnPath::from(column.as_str());
-            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
-        }
-        let schema =
-            parquet_schema(&self.converter.target).map_err(|error| self.parquet_error(&path, error))?;
-        let options = ArrowWriterOptions::new()
-            .with_parquet_schema(schema)
-            .with_properties(properties.build())
-            .with_skip_arrow_metadata(true);
-        let writer =
-            AsyncArrowWriter::try_new_with_options(sink, Arc::clone(&self.converter.target), options)
-                .map_err(|error| self.parquet_error(&path, error))?;
-        Ok(OpenFile {
-            path,
-            writer,
-            rows: 0,
-            nan_counts: HashMap::new(),
-        })
-    }
-
-    async fn finish_file(&mut self) -> Result<(), LakeError> {
-        let Some(mut file) = self.open.take() else {
+    /// Hands on what is gathered.
+    async fn encode(&mut self) -> Result<(), LakeError> {
+        if self.gathered.rows == 0 {
             return Ok(());
-        };
-        let metadata = match file.writer.finish().await {
-            Ok(metadata) => metadata,
-            Err(error) => {
-                let error = self.parquet_error(&file.path, error);
-                self.open = Some(file);
-                return Err(error);
-            }
-        };
-        let metrics = FileMetrics::new(&metadata, &self.schema, file.nan_counts);
-        let sink = file.writer.into_inner();
-        let bytes = sink.upload.bytes();
-        self.finished.push(WrittenFile {
-            path: file.path,
-            size: bytes,
-            sha256: hex(&sink.hash.finalize()),
-            metrics,
-        });
-        self.progress.bytes += bytes;
-        self.progress.files += 1;
-        self.report();
-        Ok(())
+        }
+        let pipeline = self.pipeline.get_or_insert_with(|| Pipeline::start(&self.work));
+        pipeline.encode(&self.work, self.gathered.take()).await
     }
 
     /// Finishes the files. Nothing is visible before they are committed by `Lake::replace`.
     pub async fn close(mut self) -> Result<WrittenFiles, LakeError> {
-        if let Err(error) = self.finish_file().await {
-            self.fail().await;
-            return Err(error);
-        }
-        let masks = self.masks();
+        self.check_alive()?;
+        self.encode().await?;
+        let files = match self.pipeline.take() {
+            Some(pipeline) => pipeline.finish(&self.work).await?,
+            None => Vec::new(),
+        };
+        let work = &self.work;
         Ok(WrittenFiles {
-            table: self.converter.table,
-            base: Arc::clone(&self.objects.base),
-            schema: self.schema,
-            run_id: self.options.run_id,
-            attempt_id: self.options.attempt_id,
-            directory: self.directory,
-            files: self.finished,
-            masks,
+            table: work.table().clone(),
+            base: Arc::clone(&work.objects.base),
+            schema: Arc::clone(&work.schema),
+            run_id: work.options.run_id.clone(),
+            attempt_id: work.options.attempt_id.clone(),
+            directory: work.directory.clone(),
+            files,
+            masks: work.options.masks_of(work.encoding.converter()),
         })
     }
 
@@ -272,103 +203,195 @@ impl TableWriter {
     }
 
     async fn discard(&mut self) -> Result<(), LakeError> {
-        if let Some(file) = self.open.take() {
-            file.writer.into_inner().upload.discard().await?;
+        match self.pipeline.take() {
+            // a failed one has removed its files
+            Some(pipeline) if !self.failed => pipeline.discard(&self.work).await,
+            _ => Ok(()),
         }
-        while let Some(file) = self.finished.pop() {
-            self.objects.delete(&file.path).await?;
-        }
-        Ok(())
     }
 
-    /// After an error: free the space at once, for the next attempt may need it. The first error is the one to
-    /// report, so one here is logged.
+    /// After an error: the first error is the one to report, so one here is logged.
     async fn fail(&mut self) {
-        self.failed = true;
         if let Err(error) = self.discard().await {
-            tracing::warn!(table = %self.table(), directory = %self.directory, error = &error as &dyn std::error::Error,
+            tracing::warn!(table = %self.table(), directory = %self.work.directory,
+                error = &error as &dyn std::error::Error,
                 "files of a failed attempt could not be removed; a sweep will remove them");
         }
     }
+}
 
-    fn report(&self) {
-        if let Some(progress) = &self.options.progress {
-            let mut now = self.progress;
-            if let Some(file) = &self.open {
-                now.bytes += file.writer.bytes_written() as u64;
-            }
-            progress(now);
+impl WriteOptions {
+    /// The masked columns, by their names in the table.
+    pub(crate) fn masks_of(&self, converter: &Converter) -> BTreeMap<String, ColumnMask> {
+        let columns = converter.source.fields().iter().zip(converter.target.fields());
+        columns
+            .filter_map(|(source, target)| {
+                let mask = self.masks.get(source.name())?;
+                Some((target.name().clone(), mask.clone()))
+            })
+            .collect()
+    }
+}
+
+/// Rows that wait for more, by column.
+#[derive(Debug)]
+struct Gathered {
+    columns: Vec<Vec<ArrayRef>>,
+    rows: usize,
+    /// Of Arrow data.
+    bytes: usize,
+}
+
+impl Gathered {
+    fn new(converter: &Converter) -> Self {
+        Self {
+            columns: vec![Vec::new(); converter.source.fields().len()],
+            rows: 0,
+            bytes: 0,
         }
     }
 
-    fn parquet_error(&self, path: &Path, error: ParquetError) -> LakeError {
-        match error {
-            ParquetError::External(source) => match unwrapped(source) {
-                Ok(error) => *error,
-                Err(source) => self.objects.error("write", path, source),
+    fn add(&mut self, slice: &RecordBatch, bytes: usize) {
+        for (column, array) in self.columns.iter_mut().zip(slice.columns()) {
+            column.push(Arc::clone(array));
+        }
+        self.rows += slice.num_rows();
+        self.bytes += bytes;
+    }
+
+    fn take(&mut self) -> Self {
+        let empty = Self {
+            columns: vec![Vec::new(); self.columns.len()],
+            rows: 0,
+            bytes: 0,
+        };
+        std::mem::replace(self, empty)
+    }
+}
+
+/// Threads that encode, and the task that writes files.
+#[derive(Debug)]
+struct Pipeline {
+    /// None once no more come.
+    groups: Option<mpsc::Sender<RowGroup>>,
+    /// For row groups under way.
+    room: Arc<Semaphore>,
+    /// For columns that are encoded at a time. Closed, what waits is not encoded any more.
+    threads: Arc<Semaphore>,
+    cancelled: Arc<AtomicBool>,
+    files: Ending,
+}
+
+/// A task that ends when nobody waits for it any more.
+#[derive(Debug)]
+struct Ending(JoinHandle<Result<Vec<WrittenFile>, LakeError>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.threads.close();
+    }
+}
+
+impl Pipeline {
+    fn start(work: &Arc<Work>) -> Self {
+        let room = Arc::new(Semaphore::new(UNDER_WAY));
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (groups, receiver) = mpsc::channel(UNDER_WAY);
+        let files = FileWriter::new(Arc::clone(work)).run(receiver, Arc::clone(&cancelled));
+        let closing = Arc::clone(&room);
+        let files = tokio::spawn(async move {
+            let result = files.await;
+            // who waits for room learns that none will come
+            closing.close();
+            result
+        });
+        Self {
+            groups: Some(groups),
+            room,
+            threads: Arc::new(Semaphore::new(work.options.threads.max(1))),
+            cancelled,
+            files: Ending(files),
+        }
+    }
+
+    async fn encode(&mut self, work: &Arc<Work>, gathered: Gathered) -> Result<(), LakeError> {
+        let Ok(room) = Arc::clone(&self.room).acquire_owned().await else {
+            return Err(self.failure(work).await);
+        };
+        let rows = gathered.rows as u64;
+        let columns = gathered.columns.into_iter().enumerate().map(|(column, arrays)| {
+            let (work, threads) = (Arc::clone(work), Arc::clone(&self.threads));
+            tokio::spawn(async move {
+                let thread = threads.acquire_owned().await;
+                let thread = thread.map_err(|error| encode_failed(&work, Box::new(error)))?;
+                let encoding = Arc::clone(&work);
+                let encoded = tokio::task::spawn_blocking(move || {
+                    let encoded = encoding.encoding.encode(column, arrays);
+                    drop(thread);
+                    encoded
+                });
+                encoded
+                    .await
+                    .map_err(|error| encode_failed(&work, Box::new(error)))?
+            })
+        });
+        let group = RowGroup {
+            columns: columns.collect(),
+            rows,
+            room,
+        };
+        match &self.groups {
+            Some(groups) if groups.send(group).await.is_ok() => Ok(()),
+            _ => Err(self.failure(work).await),
+        }
+    }
+
+    /// The files, once all is in them.
+    async fn finish(mut self, work: &Work) -> Result<Vec<WrittenFile>, LakeError> {
+        self.groups = None;
+        self.ending(work).await
+    }
+
+    /// Removes what was written.
+    async fn discard(mut self, work: &Work) -> Result<(), LakeError> {
+        self.cancelled.store(true, Ordering::Release);
+        self.threads.close();
+        self.groups = None;
+        self.ending(work).await.map(|_| ())
+    }
+
+    async fn ending(&mut self, work: &Work) -> Result<Vec<WrittenFile>, LakeError> {
+        let ended = (&mut self.files.0).await;
+        ended.map_err(|error| encode_failed(work, Box::new(error)))?
+    }
+
+    /// Why no more row groups are taken.
+    async fn failure(&mut self, work: &Work) -> LakeError {
+        match self.ending(work).await {
+            Err(error) => error,
+            Ok(_) => LakeError::WrongBatch {
+                table: work.table().clone(),
+                problem: "the writer has ended before".to_owned(),
             },
-            error => LakeError::Encode {
-                table: self.table().clone(),
-                what: "a Parquet file",
-                source: Box::new(error),
-            },
         }
     }
 }
 
-/// Our own error within the layers the Parquet writer puts around it.
-fn unwrapped(
-    source: Box<dyn std::error::Error + Send + Sync>,
-) -> Result<Box<LakeError>, Box<dyn std::error::Error + Send + Sync>> {
-    match source.downcast::<ParquetError>() {
-        Ok(parquet) => match *parquet {
-            ParquetError::External(source) => unwrapped(source),
-            other => Err(Box::new(other)),
-        },
-        Err(source) => source.downcast::<LakeError>(),
+fn encode_failed(work: &Work, source: Box<dyn std::error::Error + Send + Sync>) -> LakeError {
+    LakeError::Encode {
+        table: work.table().clone(),
+        what: "a Parquet file",
+        source,
     }
 }
 
-/// Hashes what goes to the store.
-struct Sink {
-    upload: Upload,
-    hash: Sha256,
-}
-
-impl AsyncFileWriter for Sink {
-    fn write(&mut self, content: Bytes) -> BoxFuture<'_, parquet::errors::Result<()>> {
-        async move {
-            self.hash.update(&content);
-            self.upload
-                .write(content)
-                .await
-                .map_err(|error| ParquetError::External(Box::new(error)))
-        }
-        .boxed()
-    }
-
-    fn complete(&mut self) -> BoxFuture<'_, parquet::errors::Result<()>> {
-        async move {
-            self.upload
-                .complete()
-                .await
-                .map_err(|error| ParquetError::External(Box::new(error)))
-        }
-        .boxed()
-    }
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
-
+/// Bytes of Arrow data of some rows.
 fn slice_bytes(batch: &RecordBatch, start: usize, rows: usize) -> usize {
     batch
         .columns()
@@ -382,26 +405,4 @@ fn slice_bytes(batch: &RecordBatch, start: usize, rows: usize) -> usize {
                 .unwrap_or_else(|_| slice.get_array_memory_size())
         })
         .sum()
-}
-
-/// Counts NaN values of top-level columns: bounds leave NaN out, so a reader must know whether there are any.
-fn count_nans(batch: &RecordBatch, schema: &IcebergSchema, counts: &mut HashMap<i32, u64>) {
-    for (field, column) in schema.as_struct().fields().iter().zip(batch.columns()) {
-        let nans = match column.data_type() {
-            DataType::Float32 => column
-                .as_primitive::<Float32Type>()
-                .iter()
-                .flatten()
-                .filter(|value| value.is_nan())
-                .count(),
-            DataType::Float64 => column
-                .as_primitive::<Float64Type>()
-                .iter()
-                .flatten()
-                .filter(|value| value.is_nan())
-                .count(),
-            _ => continue,
-        };
-        *counts.entry(field.id).or_default() += nans as u64;
-    }
 }

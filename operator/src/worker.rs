@@ -385,9 +385,17 @@ async fn attach(
             runtime: Arc::clone(federation.runtime_env()),
         };
         let name = source.metadata.name.as_deref().unwrap_or_default();
-        if let Err(error) = federation.attach(name, &source.spec, &context).await {
+        let is_query = order.spec.from.source_ref.is_none();
+        let attached = if is_query {
+            federation
+                .attach_at_one_moment(name, &source.spec, &context)
+                .await
+        } else {
+            federation.attach(name, &source.spec, &context).await
+        };
+        if let Err(error) = attached {
             let failure = source_failure(&error);
-            if order.spec.from.source_ref.is_some() {
+            if !is_query {
                 return Err(failure);
             }
             tracing::warn!(
@@ -417,6 +425,9 @@ async fn copy(
         Compression::Snappy => lakegate_lake::Compression::Snappy,
     };
     options.profile = destination.profile();
+    options.threads = order.threads.max(1);
+    options.row_group_bytes = row_group_bytes(&order.spec);
+    options.file_bytes = destination.target_file_size();
     options.masks = masking::record(plan);
     options.progress = Some(Arc::new(move |written: lakegate_lake::Progress| {
         progress.bytes.store(written.bytes, Ordering::Relaxed);
@@ -457,6 +468,14 @@ async fn copy(
             Err(failure)
         }
     }
+}
+
+/// Bytes of rows in a row group. Three row groups wait or are encoded at a time, which is a fifth of the run's memory:
+/// beside them are what was read and not taken yet, what was encoded and not sent, and the process itself.
+fn row_group_bytes(spec: &lakegate_crds::ExportSpec) -> usize {
+    const PART: u64 = 15;
+    const LARGEST: u64 = 64 << 20;
+    usize::try_from((spec.effective_memory_limit() / PART).min(LARGEST)).unwrap_or(usize::MAX)
 }
 
 fn catalog_of(source: &DataSource) -> String {

@@ -8,6 +8,7 @@ mod charts;
 mod cli;
 mod deletion;
 mod edits;
+mod exports;
 mod faults;
 mod flights;
 mod layering;

@@ -16,6 +16,7 @@ mod discover;
 mod failure;
 mod grouped;
 mod guard;
+mod moment;
 mod outlet;
 mod pool;
 mod render;
@@ -34,6 +35,7 @@ use lakegate_crds::{DiscoverySpec, PostgresSpec};
 
 use self::discover::{OLDEST_VERSION, Server};
 use self::failure::{failure, is_connection_lost};
+use self::moment::Moment;
 use self::pool::{Lease, Pool};
 use self::render::RemoteShape;
 use self::scan::PostgresTable;
@@ -47,6 +49,7 @@ use crate::{ConnectContext, Connector, ConnectorError, Probe, ReplicaHealth, Sou
 #[derive(Debug)]
 pub struct PostgresConnector {
     pool: Arc<Pool>,
+    moment: Arc<Moment>,
     discovery: DiscoverySpec,
 }
 
@@ -61,6 +64,7 @@ impl PostgresConnector {
         let settings = Settings::new(spec, context);
         Ok(Self {
             pool: Arc::new(Pool::new(settings)?),
+            moment: Arc::default(),
             discovery,
         })
     }
@@ -135,6 +139,11 @@ impl Connector for PostgresConnector {
         self.pool.pin();
     }
 
+    fn hold(&self) {
+        self.pool.pin();
+        self.moment.want();
+    }
+
     async fn open(&self, table: &TableDescription) -> Result<Arc<dyn TableProvider>, ConnectorError> {
         let foreign = || ConnectorError::Store {
             catalog: self.pool.driver().catalog.clone(),
@@ -163,7 +172,8 @@ impl Connector for PostgresConnector {
             .collect::<Result<_, _>>()?;
         let shape = RemoteShape(Tables::new(table.schema.clone(), table.name.clone(), columns));
         let blocks = blocks::of(&table.facts);
-        let remote = Arc::new(PostgresTable::new(Arc::clone(&self.pool), shape, blocks));
+        let (pool, moment) = (Arc::clone(&self.pool), Arc::clone(&self.moment));
+        let remote = Arc::new(PostgresTable::new(pool, moment, shape, blocks));
         Ok(Arc::new(RemoteTableProvider::new(
             Arc::new(table.clone()),
             remote,

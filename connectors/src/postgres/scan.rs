@@ -23,6 +23,7 @@ use super::blocks::{self, Blocks, Ranges};
 use super::decode::{CopyDecoder, DecodeFailure, MAX_VALUE_BYTES, Problem};
 use super::failure::{answer_text, failure, is_connection_lost, is_recovery_conflict};
 use super::guard::MAX_ROW_BYTES;
+use super::moment::Moment;
 use super::pool::{Connection, Lease, Pool};
 use super::render::{Answer, RemoteShape};
 use super::shared::{self, Snapshot};
@@ -35,15 +36,17 @@ use crate::{ConnectorError, RefusedValue};
 #[derive(Debug)]
 pub(super) struct PostgresTable {
     pool: Arc<Pool>,
+    moment: Arc<Moment>,
     shape: Arc<RemoteShape>,
     /// Of a table that can be read by ranges of its blocks: about how many it has.
     blocks: Option<u32>,
 }
 
 impl PostgresTable {
-    pub(super) fn new(pool: Arc<Pool>, shape: RemoteShape, blocks: Option<u32>) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, moment: Arc<Moment>, shape: RemoteShape, blocks: Option<u32>) -> Self {
         Self {
             pool,
+            moment,
             shape: Arc::new(shape),
             blocks,
         }
@@ -74,6 +77,7 @@ impl RemoteTable for PostgresTable {
         }
         Ok(Arc::new(Self {
             pool: Arc::clone(&self.pool),
+            moment: Arc::clone(&self.moment),
             shape: Arc::new(self.shape.joined(&other.shape, join)?),
             blocks: None,
         }))
@@ -105,6 +109,7 @@ impl RemoteTable for PostgresTable {
         }
         let scan = Arc::new(Scan {
             pool: Arc::clone(&self.pool),
+            moment: Arc::clone(&self.moment),
             shape: Arc::clone(&self.shape),
             select: self.shape.select(&request),
             schema: request.schema(),
@@ -124,6 +129,7 @@ impl RemoteTable for PostgresTable {
 /// A scan as planned.
 struct Scan {
     pool: Arc<Pool>,
+    moment: Arc<Moment>,
     shape: Arc<RemoteShape>,
     request: ScanRequest,
     select: String,
@@ -149,11 +155,16 @@ impl Scan {
     ) -> Result<SendableRecordBatchStream, ConnectorError> {
         let time = self.metrics.time.clone();
         let _timer = time.timer();
-        let patience = self.pool.patience_of_a_query();
+        let moment = self.moment.snapshot(&self.pool).await?;
+        // Connections that other scans of the same query have become free.
+        let patience = match moment {
+            Some(_) => self.pool.patience_of_discovery(),
+            None => self.pool.patience_of_a_query(),
+        };
         let mut lease = self.pool.acquire(patience).await?;
         loop {
             let started = Instant::now();
-            let outcome = self.send(&lease, shared.is_some()).await;
+            let outcome = self.send(&lease, moment.as_ref(), shared.is_some()).await;
             match (outcome, &shared) {
                 (Ok(Begun::Shared(snapshot)), Some(shared)) => {
                     return self.share(lease, &snapshot, shared.readers, started).await;
@@ -196,7 +207,7 @@ impl Scan {
     }
 
     /// Two round trips: transaction, check and preparation, then the COPY.
-    async fn send(&self, lease: &Lease, share: bool) -> Result<Begun, Refusal> {
+    async fn send(&self, lease: &Lease, moment: Option<&Snapshot>, share: bool) -> Result<Begun, Refusal> {
         let connection = lease.connection().map_err(Refusal::Known)?;
         let client = &connection.client;
         let begin = self.pool.driver().begin();
@@ -208,13 +219,24 @@ impl Scan {
                 Ok(None)
             }
         };
-        let ((), select, copy, snapshot) = try_join!(
-            client.batch_execute(&begin),
+        let begun = async {
+            match moment {
+                Some(moment) => shared::import(client, &begin, moment).await,
+                None => client.batch_execute(&begin).await.map(|()| true),
+            }
+        };
+        let (same_server, select, copy, snapshot) = try_join!(
+            begun,
             client.prepare(&self.select),
             client.prepare(&copy),
             snapshot,
         )
         .map_err(Refusal::Server)?;
+        if !same_server {
+            return Err(Refusal::Known(self.unreadable(
+                "its server is another one than that of the other tables of the query".to_owned(),
+            )));
+        }
         self.check(&select).map_err(Refusal::Known)?;
         match snapshot {
             Some(snapshot) => Ok(Begun::Shared(snapshot)),

@@ -53,6 +53,22 @@ pub(super) async fn export(
     Ok(exported().filter(|_| sequential))
 }
 
+/// Begins a transaction by `begin` and exports its snapshot, of no table.
+pub(super) async fn begin(client: &Client, begin: &str) -> Result<Option<Snapshot>, Error> {
+    let answer = client
+        .simple_query(&format!(
+            "{begin}; SELECT pg_catalog.pg_export_snapshot(), {RUNNING_SINCE}"
+        ))
+        .await?;
+    Ok(rows(&answer).next().and_then(|row| {
+        Some(Snapshot {
+            id: row.get(0).filter(|id| is_plain(id))?.to_owned(),
+            server: row.get(1)?.to_owned(),
+            blocks: 0,
+        })
+    }))
+}
+
 /// Begins a transaction by `begin` that sees the snapshot; false if the server is
 /// another one.
 pub(super) async fn import(client: &Client, begin: &str, snapshot: &Snapshot) -> Result<bool, Error> {

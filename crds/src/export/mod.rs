@@ -148,8 +148,9 @@ pub struct ExportSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_policy: Option<DeletionPolicy>,
 
-    /// Readers of the source that work at the same time, where it can be read in parts: files of an
-    /// objectStore. One a cpu at least. Default: 1.
+    /// Readers of the source that work at the same time, where it can be read in parts: large tables
+    /// of PostgreSQL, all under one snapshot and with at most one connection fewer than
+    /// limits.maxConnections, and files of an objectStore. One a cpu at least. Default: 1.
     #[schemars(range(min = 1, max = 256))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<u32>,

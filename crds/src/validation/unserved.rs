@@ -109,10 +109,6 @@ impl Unserved {
                 "only format Iceberg is served by this version",
             );
         }
-        self.field(
-            destination.target_file_size.is_some(),
-            "spec.destination.targetFileSize",
-        );
     }
 
     fn export_run(&mut self, spec: &ExportRunSpec) {

@@ -17,6 +17,7 @@ on_every_place! {
     what_iceberg_cannot_hold_is_refused_by_name,
     what_cannot_be_kept_is_refused_by_name,
     a_refused_value_leaves_no_file,
+    columns_with_few_values_alone_have_a_dictionary,
     files_and_row_groups_are_bounded,
 }
 
@@ -686,14 +687,85 @@ async fn a_refused_value_leaves_no_file(make: fn() -> Place) {
         .await
         .unwrap();
     writer.write(good.clone()).await.unwrap();
-    assert!(!crate::support::data_files(place.path()).is_empty());
-    writer.write(batch(vec![("at", bad)])).await.unwrap_err();
+    crate::support::until(|| !crate::support::data_files(place.path()).is_empty()).await;
+    writer.write(batch(vec![("at", bad)])).await.unwrap();
+    // it comes up once its row group is encoded
+    let error = loop {
+        if let Err(error) = writer.write(good.clone()).await {
+            break error;
+        }
+    };
+    let refused =
+        |error: &LakeError| matches!(error, LakeError::ValueRefused { column, .. } if column == "at");
+    assert!(refused(&error), "{error}");
     assert_eq!(crate::support::tree(place.path()), Vec::<String>::new());
     // and the writer does not go on as if nothing had happened
-    assert!(matches!(
-        writer.write(good).await.unwrap_err(),
-        LakeError::WrongBatch { .. }
-    ));
+    let again = writer.write(good.clone()).await.unwrap_err();
+    assert!(matches!(again, LakeError::WrongBatch { .. }), "{again}");
+    let closed = writer.close().await.unwrap_err();
+    assert!(matches!(closed, LakeError::WrongBatch { .. }), "{closed}");
+
+    // nor where it is among the last rows
+    let bad: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1]));
+    let mut writer = lake
+        .write("shop", "people", good.schema(), self::options("run"))
+        .await
+        .unwrap();
+    writer.write(batch(vec![("at", bad)])).await.unwrap();
+    let error = writer.close().await.unwrap_err();
+    assert!(refused(&error), "{error}");
+    assert_eq!(crate::support::tree(place.path()), Vec::<String>::new());
+}
+
+async fn columns_with_few_values_alone_have_a_dictionary(make: fn() -> Place) {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let place = make();
+    let lake = place.lake().await;
+    let rows = 100_000;
+    let hashed = |row: i64| row.wrapping_mul(6_364_136_223_846_793_005);
+    let texts = |of: fn(i64) -> Option<i64>| -> ArrayRef {
+        let values = (0..rows).map(|row| Some(format!("text {:020}", of(row)?)));
+        Arc::new(values.collect::<StringArray>())
+    };
+    let prices = |values: i64| -> ArrayRef {
+        let prices = Decimal128Array::from_iter_values((0..rows).map(|row| i128::from(hashed(row) % values)));
+        Arc::new(prices.with_precision_and_scale(15, 2).unwrap())
+    };
+    let moments = (0..rows).map(|row| 86_400_000_000 * (hashed(row) % 3000));
+    let columns: [(&str, ArrayRef, bool); 8] = [
+        ("few", texts(|row| Some(row % 5)), true),
+        ("many", texts(|row| Some(row % 5_000)), true),
+        ("all", texts(Some), false),
+        ("none", texts(|_| None), true),
+        ("rare", texts(|row| (row % 1000 == 0).then_some(7)), true),
+        ("price", prices(90), true),
+        ("amount", prices(100_000_000), false),
+        (
+            "day",
+            Arc::new(TimestampMicrosecondArray::from_iter_values(moments)),
+            true,
+        ),
+    ];
+    let all = batch(
+        columns
+            .iter()
+            .map(|(name, values, _)| (*name, Arc::clone(values)))
+            .collect(),
+    );
+    let files = write(&lake, options("run"), &all).await.unwrap();
+    assert_eq!(files.files(), 1);
+    let path = place.path().join(&crate::support::data_files(place.path())[0]);
+    let reader = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
+    let group = reader.metadata().row_group(0);
+    for (column, (name, _, expected)) in group.columns().iter().zip(columns) {
+        let has = column.dictionary_page_offset().is_some();
+        assert_eq!(
+            has,
+            expected,
+            "{name}: {:?}",
+            column.encodings().collect::<Vec<_>>()
+        );
+    }
 }
 
 async fn files_and_row_groups_are_bounded(make: fn() -> Place) {

@@ -17,7 +17,7 @@ use crate::proxy::{Fate, Proxy};
 use crate::s3_server::{KEY, S3Server, SECRET};
 use crate::support::{
     Place, batch, count_and_sum, data_files, directory, info, keys, keys_of, open_s3, options, people, run,
-    s3_spec, tree, write,
+    s3_spec, tree, until, write,
 };
 
 /// Every text that an error shows to anybody.
@@ -401,7 +401,7 @@ async fn an_upload_that_ends_badly_leaves_nothing() {
             .await
             .unwrap();
         writer.write(rows.clone()).await.unwrap();
-        assert!(server.open_uploads(bucket) > 0);
+        until(|| server.open_uploads(bucket) > 0).await;
         writer
     };
     begin().await.abort().await.unwrap();

@@ -19,6 +19,15 @@ use object_store::prefix::PrefixStore;
 use crate::faulty::{Faults, FaultyStore};
 use crate::s3_server::{KEY, S3Server, SECRET};
 
+/// Waits for what happens beside the test.
+pub async fn until(mut happened: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !happened() {
+        assert!(std::time::Instant::now() < end, "it does not happen");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+}
+
 pub fn directory() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
