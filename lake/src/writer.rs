@@ -21,6 +21,8 @@ use crate::error::LakeError;
 use crate::files::{FileWriter, RowGroup};
 use crate::name::LakeTableName;
 use crate::objects::Objects;
+use crate::partition::Partitioning;
+use crate::sorted::{Making, SortedWriter};
 use crate::types::{ColumnMask, Progress, WriteOptions, WrittenFile, WrittenFiles};
 
 /// Rows of a slice; DataFusion's batches are of this size.
@@ -37,12 +39,15 @@ const UNDER_WAY: usize = 2;
 /// [`close`](Self::close) or [`abort`](Self::abort) leaves unreferenced files, which `Lake::sweep` removes.
 #[derive(Debug)]
 pub struct TableWriter {
-    work: Arc<Work>,
+    pub(crate) work: Arc<Work>,
     /// The rows of the next row group.
     gathered: Gathered,
     /// From the first full row group on.
     pipeline: Option<Pipeline>,
     failed: bool,
+    partitioning: Arc<Partitioning>,
+    /// Takes the rows of a partitioned table.
+    sorted: Option<SortedWriter>,
 }
 
 /// What the parts of a writer share.
@@ -87,7 +92,20 @@ impl TableWriter {
         schema: Arc<IcebergSchema>,
         options: WriteOptions,
         directory: Path,
+        partitioning: Arc<Partitioning>,
     ) -> Result<Self, LakeError> {
+        let sorted = if partitioning.is_empty() {
+            None
+        } else {
+            let making = Making {
+                objects: objects.clone(),
+                converter: converter.clone(),
+                schema: Arc::clone(&schema),
+                options: options.clone(),
+                directory: directory.clone(),
+            };
+            Some(SortedWriter::start(making, Arc::clone(&partitioning))?)
+        };
         Ok(Self {
             gathered: Gathered::new(&converter),
             work: Arc::new(Work {
@@ -100,6 +118,8 @@ impl TableWriter {
             }),
             pipeline: None,
             failed: false,
+            partitioning,
+            sorted,
         })
     }
 
@@ -119,13 +139,20 @@ impl TableWriter {
     pub async fn write(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
         self.check_alive()?;
         let result = match self.work.encoding.converter().check(&batch) {
-            Ok(()) => self.gather(&batch).await,
+            Ok(()) => match &mut self.sorted {
+                Some(sorted) => sorted.write(&batch).await,
+                None => self.gather(&batch).await,
+            },
             Err(error) => {
                 self.fail().await;
                 Err(error)
             }
         };
         self.failed = result.is_err();
+        if result.is_ok() {
+            self.work
+                .tell(|progress| progress.rows += batch.num_rows() as u64);
+        }
         result
     }
 
@@ -162,8 +189,6 @@ impl TableWriter {
                 self.encode().await?;
             }
         }
-        self.work
-            .tell(|progress| progress.rows += batch.num_rows() as u64);
         Ok(())
     }
 
@@ -180,9 +205,10 @@ impl TableWriter {
     pub async fn close(mut self) -> Result<WrittenFiles, LakeError> {
         self.check_alive()?;
         self.encode().await?;
-        let files = match self.pipeline.take() {
-            Some(pipeline) => pipeline.finish(&self.work).await?,
-            None => Vec::new(),
+        let files = match (self.sorted.take(), self.pipeline.take()) {
+            (Some(sorted), _) => sorted.finish().await?,
+            (None, Some(pipeline)) => pipeline.finish(&self.work).await?,
+            (None, None) => Vec::new(),
         };
         let work = &self.work;
         Ok(WrittenFiles {
@@ -194,6 +220,8 @@ impl TableWriter {
             directory: work.directory.clone(),
             files,
             masks: work.options.masks_of(work.encoding.converter()),
+            partitioning: self.partitioning,
+            merge: None,
         })
     }
 
@@ -203,6 +231,9 @@ impl TableWriter {
     }
 
     async fn discard(&mut self) -> Result<(), LakeError> {
+        if let Some(sorted) = self.sorted.take() {
+            sorted.discard().await;
+        }
         match self.pipeline.take() {
             // a failed one has removed its files
             Some(pipeline) if !self.failed => pipeline.discard(&self.work).await,
@@ -230,6 +261,16 @@ impl WriteOptions {
                 Some((target.name().clone(), mask.clone()))
             })
             .collect()
+    }
+}
+
+/// Removes the files of an attempt that is lost.
+pub(crate) async fn remove(objects: &Objects, files: &[WrittenFile]) {
+    for file in files {
+        if let Err(error) = objects.delete(&file.path).await {
+            tracing::warn!(path = %file.path, error = &error as &dyn std::error::Error,
+                "a data file of a lost attempt could not be removed; a sweep will remove it");
+        }
     }
 }
 

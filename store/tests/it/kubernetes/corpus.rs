@@ -39,6 +39,7 @@ const BEYOND_SCHEMA: [&str; 20] = [
     "cron-out-of-range",
     "cron-six-fields",
     "duration-too-long",
+    "incremental-hidden",
     "key-not-exported",
     "mask-options",
     "partition-masked",
