@@ -272,6 +272,14 @@ pub struct ExportRunStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
 
+    /// The table after the run, where the run changed only a part of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableSize>,
+
+    /// Why an incremental export read everything, when it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_read: Option<String>,
+
     /// Where the run's manifest is, with its files, counts and checksums.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub manifest: Option<String>,
@@ -343,6 +351,20 @@ pub struct ProgressStatus {
     /// When this was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
+}
+
+/// How large a table is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TableSize {
+    /// Rows.
+    pub rows: i64,
+
+    /// Bytes of its data files.
+    pub bytes: i64,
+
+    /// Data files.
+    pub files: i64,
 }
 
 /// A range of cursor values.

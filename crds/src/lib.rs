@@ -59,7 +59,7 @@ pub use export::{
 };
 pub use export_run::{
     CursorRange, ExportRun, ExportRunSpec, ExportRunStatus, FailureStatus, ProgressStatus, RunCause,
-    RunState, RunWindow, WorkerStatus,
+    RunState, RunWindow, TableSize, WorkerStatus,
 };
 pub use generated::{crds, file_name, generated, render};
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};

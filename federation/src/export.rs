@@ -2,6 +2,8 @@
 
 mod casts;
 mod combinations;
+mod cursor;
+mod incremental;
 mod masks;
 mod new_columns;
 
@@ -30,6 +32,7 @@ use crate::{Federation, statement};
 
 use self::casts::{Casted, Nulled, casted};
 pub use self::combinations::{Anonymity, Combinations};
+pub use self::incremental::{ChangedRows, Changes, ChangesPlan, CursorKind, Incremental, Seen};
 use self::masks::Masked;
 pub use self::masks::{ColumnMask, ColumnMaskKey};
 
@@ -48,6 +51,19 @@ pub struct ExportPlan {
     masks: Vec<Option<ColumnMask>>,
     left_out: Vec<String>,
     nulled: Vec<Nulled>,
+    /// What masks that have no domain of their own keep columns apart by, up to the column's name.
+    domain: String,
+    incremental: Option<Incremental>,
+}
+
+/// What an export's rows are planned from.
+struct ExportRows<'a> {
+    session: Session,
+    from: TableFactor,
+    /// The source's columns.
+    available: SchemaRef,
+    shaped: Vec<Shaped<'a>>,
+    left_out: Vec<String>,
 }
 
 impl ExportPlan {
@@ -81,6 +97,16 @@ impl ExportPlan {
         self.nulled.iter().map(Nulled::read)
     }
 
+    /// Counts the values that have become NULL anew.
+    pub fn forget_nulled(&self) {
+        self.nulled.iter().for_each(Nulled::forget);
+    }
+
+    /// What an incremental export is continued by.
+    pub fn incremental(&self) -> Option<&Incremental> {
+        self.incremental.as_ref()
+    }
+
     /// Starts reading.
     ///
     /// # Errors
@@ -107,16 +133,17 @@ impl Federation {
         keys: &MaskKeys,
         published: Option<&BTreeSet<String>>,
     ) -> Result<ExportPlan, FederationError> {
-        refuse_unserved(spec)?;
-        let identity = SessionIdentity {
-            user: "lakegate".into(),
-            database: VIRTUAL_DATABASE.into(),
-        };
-        let session = self.session(identity)?;
-        let from = self.source(spec, source_catalog)?;
-        let all = select(vec![all_items()], from.clone(), None)?;
-        let available = Session::result_schema(&session.plan(all, &[]).await?);
-        let (shaped, left_out) = shape(spec, &available, published)?;
+        let ExportRows {
+            session,
+            from,
+            available,
+            shaped,
+            left_out,
+        } = self.export_rows(spec, source_catalog, published).await?;
+        let incremental = spec.incremental.as_ref();
+        let incremental = incremental
+            .map(|it| Incremental::new(spec, it, &available, &shaped))
+            .transpose()?;
         let condition = match &spec.r#where {
             Some(text) => Some(expression(text, "spec.where")?),
             None => None,
@@ -141,8 +168,8 @@ impl Federation {
             expected_rows = found.filter(|_| !has_condition).and_then(|table| table.rows);
             domain = format!("{catalog}.{schema}.{}", table.name);
         }
-        let (plan, nulled) = casted(plan, &shaped)?;
-        let (plan, masks) = masks::masked(plan, &shaped, keys, &domain)?;
+        let (plan, nulled) = casted(plan, &shaped, None)?;
+        let (plan, masks) = masks::masked(plan, &shaped, keys, &domain, 0)?;
         let schema = Session::result_schema(&plan);
         let sources = shaped.into_iter().map(|column| column.source).collect();
         Ok(ExportPlan {
@@ -155,6 +182,33 @@ impl Federation {
             masks,
             left_out,
             nulled,
+            domain,
+            incremental,
+        })
+    }
+
+    async fn export_rows<'a>(
+        self: &Arc<Self>,
+        spec: &'a ExportSpec,
+        source_catalog: Option<&str>,
+        published: Option<&BTreeSet<String>>,
+    ) -> Result<ExportRows<'a>, FederationError> {
+        refuse_unserved(spec)?;
+        let identity = SessionIdentity {
+            user: "lakegate".into(),
+            database: VIRTUAL_DATABASE.into(),
+        };
+        let session = self.session(identity)?;
+        let from = self.source(spec, source_catalog)?;
+        let all = select(vec![all_items()], from.clone(), None)?;
+        let available = Session::result_schema(&session.plan(all, &[]).await?);
+        let (shaped, left_out) = shape(spec, &available, published)?;
+        Ok(ExportRows {
+            session,
+            from,
+            available,
+            shaped,
+            left_out,
         })
     }
 }

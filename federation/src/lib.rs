@@ -40,8 +40,12 @@ mod unserved;
 pub mod values;
 mod views;
 
+pub use datafusion::execution::runtime_env::RuntimeEnv;
 pub use error::{Cause, FederationError, Location};
-pub use export::{Anonymity, ColumnMask, ColumnMaskKey, Combinations, ExportPlan};
+pub use export::{
+    Anonymity, ChangedRows, Changes, ChangesPlan, ColumnMask, ColumnMaskKey, Combinations, CursorKind,
+    ExportPlan, Incremental, Seen,
+};
 pub use extension::{SchemaContext, SchemaExtension};
 pub use federation::Federation;
 pub use health::{SourceHealth, ViewHealth};

@@ -8,19 +8,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use iceberg::io::FileIO;
 use iceberg::spec::{
-    FormatVersion, MAIN_BRANCH, ManifestFile, ManifestListWriter, ManifestWriterBuilder, Operation,
-    PartitionSpec, Schema as IcebergSchema, Snapshot, SortOrder, Summary, TableMetadata,
-    TableMetadataBuilder,
+    FormatVersion, MAIN_BRANCH, Operation, Schema as IcebergSchema, Snapshot, SortOrder, Summary,
+    TableMetadata, TableMetadataBuilder,
 };
 use object_store::path::Path;
 
 use crate::error::LakeError;
+use crate::manifests::{Carried, Manifests, carried, kept_size, leaving_size};
 use crate::objects::{Objects, pause};
 use crate::portable::{first_difference, next_schema};
 use crate::types::{Commit, CommitInfo, WrittenFiles};
-use crate::versions::{LiveManifest, TablePaths, Version, Versions, property, summary};
+use crate::versions::{TablePaths, Version, Versions, property, summary};
 
 /// Lost races after which a run gives up; each loss is another run's success.
 const RACES: u32 = 200;
@@ -71,6 +70,14 @@ impl Committer<'_> {
                     version: Arc::clone(version),
                     ours,
                 });
+            }
+            if let Some(merge) = &self.files.merge
+                && base
+                    .as_ref()
+                    .is_none_or(|base| !merge.is_based_on(base.number, &base.metadata))
+            {
+                // what a merge keeps and writes again was decided on one version and is wrong on any other
+                return Err(LakeError::BaseMoved { table: table.clone() });
             }
             let mut written = Vec::new();
             let outcome = match self.prepare(base.as_deref(), &mut written).await {
@@ -164,50 +171,24 @@ impl Committer<'_> {
         let sequence_number = start.next_sequence_number();
         let parent = start.current_snapshot_id();
 
-        let replaced = match base {
+        let live = match base {
             Some(base) => self.versions.live_manifests(base).await?,
             None => Vec::new(),
         };
-        let directory = paths.run_metadata(&files.run_id);
-        let nonce = uuid::Uuid::new_v4().simple().to_string();
-        let mut manifests = Vec::new();
-        for (position, old) in replaced
-            .iter()
-            .filter(|manifest| !manifest.is_delete())
-            .enumerate()
-        {
-            let path = directory.clone().join(format!("{nonce}-d{position}.avro"));
-            written.push(path.clone());
-            manifests.push(self.deleted_manifest(&start, old, snapshot_id, &path).await?);
-        }
-        if !files.files.is_empty() {
-            let path = directory.clone().join(format!("{nonce}-a0.avro"));
-            written.push(path.clone());
-            manifests.push(self.added_manifest(&start, &schema, snapshot_id, &path).await?);
-        }
-        let list_path = directory.join(format!("snap-{snapshot_id}-1-{nonce}.avro"));
-        let list = memory_file(self.objects(), &list_path);
-        let mut writer = ManifestListWriter::v2(
-            list.writer()
-                .await
-                .map_err(|error| self.encode("a manifest list", error))?,
+        let carried = carried(self.objects(), table, &live, files.merge.as_deref())?;
+        let manifests = Manifests {
+            objects: self.objects(),
+            table,
+            metadata: &start,
             snapshot_id,
-            parent,
-            sequence_number,
-        );
-        writer
-            .add_manifests(manifests.into_iter())
-            .map_err(|error| self.encode("a manifest list", error))?;
-        writer
-            .close()
-            .await
-            .map_err(|error| self.encode("a manifest list", error))?;
-        written.push(list_path.clone());
-        let content = list
-            .content()
-            .await
-            .map_err(|error| self.encode("a manifest list", error))?;
-        self.objects().put(&list_path, content).await?;
+            directory: paths.run_metadata(&files.run_id),
+            nonce: uuid::Uuid::new_v4().simple().to_string(),
+        };
+        let mut listed = manifests.carry(&carried, written).await?;
+        if !files.files.is_empty() {
+            listed.push(manifests.added(&files.files, written).await?);
+        }
+        let list_path = manifests.list(listed, parent, sequence_number, written).await?;
 
         let snapshot = Snapshot::builder()
             .with_snapshot_id(snapshot_id)
@@ -217,7 +198,7 @@ impl Committer<'_> {
             .with_timestamp_ms(base.map_or(now, |base| now.max(base.metadata.last_updated_ms() + 1)))
             .with_manifest_list(self.objects().uri(&list_path))
             .with_schema_id(schema.schema_id())
-            .with_summary(self.summary(number, parent.is_some(), &replaced)?)
+            .with_summary(self.summary(number, parent.is_some(), &carried)?)
             .build();
         let metadata = builder
             .set_branch_snapshot(snapshot, MAIN_BRANCH)
@@ -237,10 +218,12 @@ impl Committer<'_> {
     fn start(&self, base: Option<&Version>, paths: &TablePaths) -> Result<TableMetadataBuilder, LakeError> {
         let files = self.files;
         let location = self.objects().uri(&paths.root);
+        let spec = files.partitioning.spec();
+        let spec = spec.map_err(|error| self.encode("the table's partitions", error))?;
         let built = match base {
             None => TableMetadataBuilder::new(
                 files.schema.as_ref().clone(),
-                PartitionSpec::unpartition_spec(),
+                spec,
                 SortOrder::unsorted_order(),
                 location,
                 FormatVersion::V2,
@@ -256,18 +239,14 @@ impl Committer<'_> {
                         feature: format!("Iceberg format {}", base.metadata.format_version()),
                     });
                 }
-                if !base.metadata.default_partition_spec().is_unpartitioned() {
-                    return Err(LakeError::UnsupportedTable {
-                        table: files.table.clone(),
-                        feature: "replacing a partitioned table".to_owned(),
-                    });
-                }
                 let previous = self.objects().uri(&paths.version(base.number));
                 let mut builder = base.metadata.clone().into_builder(Some(previous));
                 if base.metadata.location() != location {
                     builder = builder.set_location(location);
                 }
-                builder.add_current_schema(self.rebased_schema(&base.metadata)?)
+                builder
+                    .add_current_schema(self.rebased_schema(&base.metadata)?)
+                    .and_then(|builder| builder.add_default_partition_spec(spec))
             }
         };
         built.map_err(|error| self.encode("the table's metadata", error))
@@ -290,85 +269,7 @@ impl Committer<'_> {
         }
     }
 
-    async fn added_manifest(
-        &self,
-        metadata: &TableMetadata,
-        schema: &Arc<IcebergSchema>,
-        snapshot_id: i64,
-        path: &Path,
-    ) -> Result<ManifestFile, LakeError> {
-        let encode = |error| self.encode("a manifest", error);
-        let memory = memory_file(self.objects(), path);
-        let output = memory.output().map_err(encode)?;
-        let mut writer = ManifestWriterBuilder::new(
-            output,
-            Some(snapshot_id),
-            Arc::clone(schema),
-            metadata.default_partition_spec().as_ref().clone(),
-        )
-        .build_v2_data();
-        for file in &self.files.files {
-            let data_file = file
-                .metrics
-                .data_file(self.objects().uri(&file.path), file.size)
-                .map_err(|error| self.encode("a manifest", error))?;
-            // no sequence number of its own: it inherits the list's
-            writer.add_file(data_file, -1).map_err(encode)?;
-        }
-        let manifest = writer.write_manifest_file().await.map_err(encode)?;
-        self.objects()
-            .put(path, memory.content().await.map_err(encode)?)
-            .await?;
-        Ok(manifest)
-    }
-
-    /// Marks every live file of an old manifest deleted, under that manifest's schema and partition spec.
-    async fn deleted_manifest(
-        &self,
-        metadata: &TableMetadata,
-        old: &LiveManifest,
-        snapshot_id: i64,
-        path: &Path,
-    ) -> Result<ManifestFile, LakeError> {
-        let encode = |error| self.encode("a manifest", error);
-        let memory = memory_file(self.objects(), path);
-        let output = memory.output().map_err(encode)?;
-        let spec = metadata
-            .partition_spec_by_id(old.file.partition_spec_id)
-            .map_or_else(
-                || old.manifest.metadata().partition_spec().clone(),
-                |spec| spec.as_ref().clone(),
-            );
-        let mut writer = ManifestWriterBuilder::new(
-            output,
-            Some(snapshot_id),
-            Arc::clone(old.manifest.metadata().schema()),
-            spec,
-        )
-        .build_v2_data();
-        for entry in old.entries() {
-            let (sequence_number, file_sequence_number) = old.sequence_numbers(entry);
-            writer
-                .add_delete_file(
-                    entry.data_file().clone(),
-                    sequence_number,
-                    Some(file_sequence_number),
-                )
-                .map_err(encode)?;
-        }
-        let manifest = writer.write_manifest_file().await.map_err(encode)?;
-        self.objects()
-            .put(path, memory.content().await.map_err(encode)?)
-            .await?;
-        Ok(manifest)
-    }
-
-    fn summary(
-        &self,
-        number: u64,
-        has_parent: bool,
-        replaced: &[LiveManifest],
-    ) -> Result<Summary, LakeError> {
+    fn summary(&self, number: u64, has_parent: bool, carried: &[Carried<'_>]) -> Result<Summary, LakeError> {
         let files = self.files;
         let mut properties: HashMap<String, String> = self
             .info
@@ -399,24 +300,18 @@ impl Committer<'_> {
         set(summary::FILES, files.files().to_string());
         set(summary::ROWS, files.rows().to_string());
         set(summary::BYTES, files.bytes().to_string());
-        let old = replaced
-            .iter()
-            .filter(|manifest| !manifest.is_delete())
-            .flat_map(LiveManifest::entries);
-        let (mut old_files, mut old_rows, mut old_bytes) = (0_u64, 0_u64, 0_u64);
-        for entry in old {
-            old_files += 1;
-            old_rows += entry.record_count();
-            old_bytes += entry.file_size_in_bytes();
+        let (kept, leaving) = (kept_size(carried), leaving_size(carried));
+        if let Some(merge) = &files.merge {
+            set(summary::CHANGED_ROWS, merge.changed_rows.to_string());
         }
-        if old_files > 0 {
-            set("deleted-data-files", old_files.to_string());
-            set("deleted-records", old_rows.to_string());
-            set("removed-files-size", old_bytes.to_string());
+        if leaving.files > 0 {
+            set("deleted-data-files", leaving.files.to_string());
+            set("deleted-records", leaving.rows.to_string());
+            set("removed-files-size", leaving.bytes.to_string());
         }
-        set("total-data-files", files.files().to_string());
-        set(summary::TOTAL_ROWS, files.rows().to_string());
-        set("total-files-size", files.bytes().to_string());
+        set(summary::TOTAL_FILES, (kept.files + files.files()).to_string());
+        set(summary::TOTAL_ROWS, (kept.rows + files.rows()).to_string());
+        set(summary::TOTAL_BYTES, (kept.bytes + files.bytes()).to_string());
         for key in [
             "total-delete-files",
             "total-position-deletes",
@@ -425,7 +320,8 @@ impl Committer<'_> {
             set(key, "0".to_owned());
         }
         Ok(Summary {
-            operation: if has_parent {
+            // a merge that rewrites nothing only adds rows
+            operation: if has_parent && (files.merge.is_none() || leaving.files > 0) {
                 Operation::Overwrite
             } else {
                 Operation::Append
@@ -514,33 +410,5 @@ fn unused_snapshot_id(metadata: &TableMetadata) -> i64 {
         if metadata.snapshot_by_id(id).is_none() {
             return id;
         }
-    }
-}
-
-/// A file in the iceberg crate's memory store, under its real URI: the crate writes manifests only through its own
-/// `FileIO`, which must not reach our store. Dropped after the copy.
-struct MemoryFile {
-    io: FileIO,
-    uri: String,
-}
-
-fn memory_file(objects: &Objects, path: &Path) -> MemoryFile {
-    MemoryFile {
-        io: FileIO::new_with_memory(),
-        uri: objects.uri(path),
-    }
-}
-
-impl MemoryFile {
-    fn output(&self) -> iceberg::Result<iceberg::io::OutputFile> {
-        self.io.new_output(&self.uri)
-    }
-
-    async fn writer(&self) -> iceberg::Result<Box<dyn iceberg::io::FileWrite>> {
-        self.output()?.writer().await
-    }
-
-    async fn content(&self) -> iceberg::Result<Bytes> {
-        self.io.new_input(&self.uri)?.read().await
     }
 }

@@ -61,6 +61,15 @@ impl Converter {
         Ok(())
     }
 
+    /// All columns of the batch.
+    pub fn columns(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LakeError> {
+        self.check(batch)?;
+        let columns = batch.columns().iter().enumerate();
+        columns
+            .map(|(index, array)| self.column_at(index, array))
+            .collect()
+    }
+
     /// Values of the column at this place.
     pub fn column_at(&self, index: usize, array: &ArrayRef) -> Result<ArrayRef, LakeError> {
         let source = self.source.field(index);

@@ -162,6 +162,23 @@ pub enum LakeError {
         what: String,
         source: Source,
     },
+    /// A column that the table cannot be parted by in this way.
+    #[error("table {table}: {field}: \"{column}\" {problem}")]
+    PartitionRefused {
+        table: LakeTableName,
+        field: String,
+        column: String,
+        problem: String,
+    },
+    /// Another run published while this one merged its changes into what was there before.
+    #[error("table {table}: another run published while this one was merging its changes; run it again")]
+    BaseMoved { table: LakeTableName },
+    /// The keys of changed rows do not fit the memory for them.
+    #[error(
+        "table {table}: more than {limit} rows have changed, and their keys do not fit the run's memory; raise \
+         spec.resources.limits.memory"
+    )]
+    TooManyChanges { table: LakeTableName, limit: usize },
     /// Other writers were faster each time.
     #[error("table {table}: run {run_id} lost {times} commit races in a row; run it again")]
     TooManyRaces {
@@ -186,6 +203,14 @@ pub enum LakeError {
     /// A table written by another engine in a way this version cannot read or replace.
     #[error("table {table}: {feature} is not supported; rewrite the table without it")]
     UnsupportedTable { table: LakeTableName, feature: String },
+    /// Rows could not be sorted by partition.
+    #[error("table {table}: rows cannot be sorted by partition")]
+    Sort { table: LakeTableName, source: Source },
+    /// Sorting rows by partition takes more memory than the run has.
+    #[error(
+        "table {table}: rows cannot be sorted by partition in the run's memory; raise spec.resources.limits.memory"
+    )]
+    SortMemory { table: LakeTableName, source: Source },
     /// Metadata or Parquet could not be encoded.
     #[error("table {table}: {what} could not be encoded")]
     Encode {
@@ -211,6 +236,7 @@ impl LakeError {
             | Self::ValueRefused { .. }
             | Self::ValueTooLarge { .. }
             | Self::SchemaChanged { .. }
+            | Self::PartitionRefused { .. }
             | Self::WrongRun { .. }
             | Self::WrongLake { .. }
             | Self::ForeignLocation { .. }
@@ -222,8 +248,12 @@ impl LakeError {
             | Self::Store { .. }
             | Self::CommitUnknown { .. }
             | Self::CommitUnfinished { .. }
+            | Self::BaseMoved { .. }
+            | Self::TooManyChanges { .. }
             | Self::TooManyRaces { .. }
             | Self::Corrupt { .. }
+            | Self::Sort { .. }
+            | Self::SortMemory { .. }
             | Self::Encode { .. } => false,
         }
     }
@@ -239,10 +269,12 @@ impl LakeError {
             Self::ValueTooLarge { .. } => Reason::ValueTooLarge,
             Self::SchemaChanged { .. } | Self::ColumnsMoved { .. } => Reason::SchemaChanged,
             Self::StorageFull { .. } => Reason::StorageFull,
-            Self::TooManyRaces { .. } => Reason::CommitConflict,
+            Self::TooManyRaces { .. } | Self::BaseMoved { .. } => Reason::CommitConflict,
+            Self::TooManyChanges { .. } | Self::SortMemory { .. } => Reason::OutOfMemory,
             Self::BadName { .. }
             | Self::ColumnNameTooLong { .. }
             | Self::NoColumns { .. }
+            | Self::PartitionRefused { .. }
             | Self::AmbiguousSpec => Reason::InvalidSpec,
             _ => return None,
         })

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::encode::EncodedColumn;
 use crate::error::LakeError;
 use crate::metrics::FileMetrics;
+use crate::partition::PartitionValue;
 use crate::types::WrittenFile;
 use crate::upload::Upload;
 use crate::writer::Work;
@@ -189,6 +190,7 @@ impl OpenFile {
             size: self.upload.bytes(),
             sha256: hex(&std::mem::take(&mut self.hash).finalize()),
             metrics: FileMetrics::new(&metadata, &work.schema, nan_counts),
+            partition: PartitionValue::default(),
         })
     }
 }

@@ -22,7 +22,8 @@ use crate::versions::{TablePaths, Version, Versions, property, summary};
 /// Bytes of a file read at a time to hash it.
 const HASHED_AT_ONCE: u64 = 8 * 1024 * 1024;
 
-/// `_runs/<run>.json`: what a run published. Who reads plain Parquet reads `directory` of the newest one.
+/// `_runs/<run>.json`: what a run published. Who reads plain Parquet reads `directory` of the newest one, but of a merge:
+/// then files of earlier runs belong to the table as well, and only its metadata tells which.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunManifest {
@@ -42,9 +43,27 @@ pub struct RunManifest {
     pub rows: u64,
     pub bytes: u64,
     pub files: Vec<RunFile>,
+    /// Of a run that changed only a part of the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merge: Option<RunMerge>,
+    /// How far an incremental export has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
     /// SHA-256 of the schema as JSON, in hexadecimal: equal as long as columns, types and field ids are.
     pub schema_hash: String,
     pub columns: Vec<RunColumn>,
+}
+
+/// What a merge has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunMerge {
+    /// Rows that were new or changed; the others of `rows` were written again beside them.
+    pub changed_rows: u64,
+    /// Rows of the table.
+    pub table_rows: u64,
+    /// Data files of the table.
+    pub table_files: u64,
 }
 
 /// A data file of a run.
@@ -176,6 +195,7 @@ fn run_manifest(
         }
     }
     let text = |key| property(snapshot, key).map(str::to_owned);
+    let number = |key| property(snapshot, key).and_then(|text| text.parse().ok());
     serde_json::to_vec_pretty(&RunManifest {
         run_id: text(summary::RUN).unwrap_or_default(),
         attempt_id: text(summary::ATTEMPT).unwrap_or_default(),
@@ -192,6 +212,12 @@ fn run_manifest(
         rows: files.iter().map(|file| file.rows).sum(),
         bytes: files.iter().map(|file| file.size).sum(),
         files,
+        merge: number(summary::CHANGED_ROWS).map(|changed_rows| RunMerge {
+            changed_rows,
+            table_rows: number(summary::TOTAL_ROWS).unwrap_or_default(),
+            table_files: number(summary::TOTAL_FILES).unwrap_or_default(),
+        }),
+        cursor: text(summary::CURSOR),
         schema_hash,
         columns,
     })

@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Any other engine reads the table by its newest `vN.metadata.json`; who reads plain Parquet reads the directory
-//! that the newest run manifest names.
+//! that the newest run manifest names, unless it tells of a merge.
 //!
 //! Snapshots are kept: removing them is for the retention of the table, which knows who still reads. On a local
 //! disk files are renamed or linked into place, which a killed process cannot leave half done; they are not synced,
@@ -29,13 +29,17 @@ mod error;
 mod files;
 mod finish;
 mod live;
+mod manifests;
+mod merge;
 mod metrics;
 mod name;
 mod objects;
 mod parquet_schema;
+mod partition;
 mod portable;
 mod proof;
 mod provider;
+mod sorted;
 mod sweep;
 mod table;
 mod types;
@@ -61,12 +65,14 @@ use tokio::sync::OnceCell;
 
 pub use drop::{Dropped, TableOwner};
 pub use error::LakeError;
-pub use finish::{RunColumn, RunFile, RunManifest};
+pub use finish::{RunColumn, RunFile, RunManifest, RunMerge};
 pub use lakegate_store::s3::{Patience, S3Error};
+pub use merge::TableMerge;
 pub use name::{LakeTableName, portable_column_name};
 pub use table::LakeTable;
 pub use types::{
-    ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions, WrittenFiles,
+    Changed, ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions,
+    WrittenFiles,
 };
 pub use writer::TableWriter;
 
@@ -75,6 +81,7 @@ use convert::Converter;
 use live::LiveFiles;
 use name::check_key_part;
 use objects::Objects;
+use partition::Partitioning;
 use portable::{ArrowForm, arrow_schema, next_schema, portable_fields};
 use provider::LakeProvider;
 use versions::{TablePaths, Versions, version_of};
@@ -297,21 +304,46 @@ impl Lake {
         let directory = TablePaths::new(&name)
             .run_data(&options.run_id)
             .join(format!("{}-{nonce}", options.attempt_id));
+        let masks = options.masks_of(&converter);
+        let partitioning = Partitioning::new(&name, &options.partition_by, &planned, &masks)?;
         TableWriter::new(
             self.versions.objects.clone(),
             converter,
             Arc::new(planned),
             options,
             directory,
+            Arc::new(partitioning),
         )
     }
 
-    /// Makes the written files the whole content of the table, in one atomic commit.
+    /// Begins to merge the rows of `writer` into the table as `base` shows it: they take the place of rows with the same
+    /// values in the columns `keys`, which are positions in the writer's columns. `memory` is for the keys, in bytes.
+    ///
+    /// None when the writer's columns are not those of the table: then its rows can only replace the table.
+    pub async fn merge(
+        &self,
+        base: &LakeTable,
+        writer: &TableWriter,
+        keys: &[usize],
+        memory: usize,
+    ) -> Result<Option<TableMerge>, LakeError> {
+        let version = Arc::clone(&base.version);
+        let live = self.live_files(&version).await?;
+        TableMerge::new(version, live, self.url.clone(), writer, keys, memory)
+    }
+
+    async fn live_files(&self, version: &versions::Version) -> Result<Arc<LiveFiles>, LakeError> {
+        let read = || async { LiveFiles::read(&self.versions, version).await.map(Arc::new) };
+        version.live.get_or_try_init(read).await.map(Arc::clone)
+    }
+
+    /// Makes the written files the whole content of the table, in one atomic commit; those of a merge together with what
+    /// it keeps.
     ///
     /// Safe to repeat with any attempt of the run: a run is committed once, and says `already` afterwards. A lost
     /// race is run again on top of the winner. When it fails for certain, the files are removed; after
     /// [`LakeError::CommitUnknown`] and [`LakeError::CommitUnfinished`] they stay, and the same run is to be
-    /// repeated.
+    /// repeated. A merge is not run again on another version of its table: it fails with [`LakeError::BaseMoved`].
     pub async fn replace(&self, files: WrittenFiles, info: CommitInfo) -> Result<Commit, LakeError> {
         if files.run_id != info.run_id {
             return Err(LakeError::WrongRun {
@@ -392,13 +424,9 @@ impl Lake {
     /// once a version.
     pub async fn provider(&self, table: &LakeTable) -> Result<Arc<dyn TableProvider>, LakeError> {
         let version = &table.version;
-        let live = version
-            .live
-            .get_or_try_init(|| async { LiveFiles::read(&self.versions, version).await.map(Arc::new) })
-            .await?;
         Ok(Arc::new(LakeProvider {
             version: Arc::clone(version),
-            live: Arc::clone(live),
+            live: self.live_files(version).await?,
             store: Arc::clone(&self.versions.objects.store),
             url: self.url.clone(),
         }))
@@ -459,11 +487,6 @@ impl Lake {
     }
 
     async fn remove(&self, files: &WrittenFiles) {
-        for file in &files.files {
-            if let Err(error) = self.versions.objects.delete(&file.path).await {
-                tracing::warn!(path = %file.path, error = &error as &dyn std::error::Error,
-                    "a data file of a lost attempt could not be removed; a sweep will remove it");
-            }
-        }
+        writer::remove(&self.versions.objects, &files.files).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, PrimitiveType, Schema,
+    DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, PrimitiveType, Schema, Struct,
 };
 use parquet::basic::Type as PhysicalType;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -87,7 +87,13 @@ impl FileMetrics {
     }
 
     /// The manifest's entry for the file.
-    pub fn data_file(&self, uri: String, size: u64) -> Result<DataFile, String> {
+    pub fn data_file(
+        &self,
+        uri: String,
+        size: u64,
+        partition: Struct,
+        partition_spec_id: i32,
+    ) -> Result<DataFile, String> {
         DataFileBuilder::default()
             .content(DataContentType::Data)
             .file_path(uri)
@@ -101,7 +107,8 @@ impl FileMetrics {
             .lower_bounds(self.lower_bounds.clone())
             .upper_bounds(self.upper_bounds.clone())
             .split_offsets(Some(self.split_offsets.clone()))
-            .partition_spec_id(0)
+            .partition(partition)
+            .partition_spec_id(partition_spec_id)
             .build()
             .map_err(|error| error.to_string())
     }

@@ -39,7 +39,7 @@ impl LakeTable {
 
     /// Bytes of the current snapshot's data files, by its summary.
     pub fn bytes(&self) -> Option<u64> {
-        self.number("total-files-size")
+        self.number(summary::TOTAL_BYTES)
     }
 
     /// When the current snapshot was committed.
@@ -51,6 +51,19 @@ impl LakeTable {
     /// The run that wrote the current snapshot; `None` when another engine did.
     pub fn run_id(&self) -> Option<&str> {
         property(self.version.metadata.current_snapshot()?, summary::RUN)
+    }
+
+    /// The Export that wrote the current snapshot, by its uid.
+    pub fn export_uid(&self) -> Option<&str> {
+        property(self.version.metadata.current_snapshot()?, summary::EXPORT_UID)
+    }
+
+    /// What the commit of the current snapshot recorded under a key of `CommitInfo::summary`.
+    pub fn recorded(&self, key: &str) -> Option<&str> {
+        property(
+            self.version.metadata.current_snapshot()?,
+            &format!("lakegate.{key}"),
+        )
     }
 
     /// Absolute URI of the table, as its metadata has it.

@@ -1,16 +1,18 @@
 //! Plain data that crosses the crate's boundary.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use iceberg::spec::Schema;
-use lakegate_crds::Profile;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use iceberg::spec::{Schema, TableMetadata};
+use lakegate_crds::{PartitionField, Profile};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::FileMetrics;
 use crate::name::LakeTableName;
+use crate::partition::{PartitionValue, Partitioning};
 
 /// Compression of the Parquet pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,7 +90,11 @@ pub struct WriteOptions {
     pub profile: Profile,
     /// The masked columns, by their names in the schema that is written.
     pub masks: BTreeMap<String, ColumnMask>,
+    /// How the table is parted, by columns of the schema that is written.
+    pub partition_by: Vec<PartitionField>,
     pub progress: Option<ProgressCallback>,
+    /// Memory and disk that rows of a partitioned table are sorted in; None has no bounds.
+    pub runtime: Option<Arc<RuntimeEnv>>,
 }
 
 impl WriteOptions {
@@ -105,7 +111,9 @@ impl WriteOptions {
             file_bytes: 128 * 1024 * 1024,
             profile: Profile::default(),
             masks: BTreeMap::new(),
+            partition_by: Vec::new(),
             progress: None,
+            runtime: None,
         }
     }
 }
@@ -128,6 +136,8 @@ pub(crate) struct WrittenFile {
     pub size: u64,
     pub sha256: String,
     pub metrics: FileMetrics,
+    /// What its rows have in common.
+    pub partition: PartitionValue,
 }
 
 /// The finished data files of one attempt, to be committed by `Lake::replace`.
@@ -144,6 +154,28 @@ pub struct WrittenFiles {
     pub(crate) files: Vec<WrittenFile>,
     /// The masked columns, by their names in the table.
     pub(crate) masks: BTreeMap<String, ColumnMask>,
+    /// How the table is parted from now on.
+    pub(crate) partitioning: Arc<Partitioning>,
+    /// What stays of the table beside these files; without it, nothing does.
+    pub(crate) merge: Option<Arc<Merged>>,
+}
+
+/// What a merge decided on one version of its table.
+#[derive(Debug)]
+pub(crate) struct Merged {
+    /// N of `vN.metadata.json`.
+    pub version: u64,
+    pub snapshot_id: Option<i64>,
+    /// Data files that leave the table.
+    pub replaced: HashSet<Path>,
+    /// Rows that are new or changed, without those that are only written again.
+    pub changed_rows: u64,
+}
+
+impl Merged {
+    pub fn is_based_on(&self, version: u64, metadata: &TableMetadata) -> bool {
+        self.version == version && self.snapshot_id == metadata.current_snapshot_id()
+    }
 }
 
 impl WrittenFiles {
@@ -186,15 +218,33 @@ pub struct CommitInfo {
     pub summary: BTreeMap<String, String>,
 }
 
+/// What a merge has changed of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Changed {
+    /// Rows that were new or changed.
+    pub rows: u64,
+    /// Bytes of the data files that were written for it.
+    pub bytes: u64,
+    /// Number of those files.
+    pub files: u64,
+}
+
 /// A committed run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     pub snapshot_id: i64,
     /// N of `vN.metadata.json`.
     pub version: u64,
+    /// Rows of the table.
     pub rows: u64,
+    /// Bytes of its data files.
     pub bytes: u64,
+    /// Number of its data files.
     pub files: u64,
+    /// What a merge has changed; without one, everything.
+    pub changed: Option<Changed>,
+    /// How far an incremental export has come.
+    pub cursor: Option<String>,
     /// True when the run had been committed before this call; the numbers are the earlier commit's.
     pub already: bool,
 }

@@ -17,7 +17,7 @@ use crate::live::LiveFiles;
 use crate::name::LakeTableName;
 use crate::objects::Objects;
 use crate::portable::{ArrowForm, arrow_schema};
-use crate::types::Commit;
+use crate::types::{Changed, Commit};
 
 /// Keys of the snapshot summary.
 pub(crate) mod summary {
@@ -34,6 +34,12 @@ pub(crate) mod summary {
     pub const BYTES: &str = "added-files-size";
     pub const FILES: &str = "added-data-files";
     pub const TOTAL_ROWS: &str = "total-records";
+    pub const TOTAL_BYTES: &str = "total-files-size";
+    pub const TOTAL_FILES: &str = "total-data-files";
+    /// Rows that a merge has added or changed; what it only wrote again is not among them.
+    pub const CHANGED_ROWS: &str = "lakegate.changed-records";
+    /// How far an incremental export has come.
+    pub const CURSOR: &str = "lakegate.cursor";
 }
 
 /// Manifests read at the same time.
@@ -126,12 +132,19 @@ fn commit_of(snapshot: &SnapshotRef, already: bool) -> Commit {
             .and_then(|text| text.parse().ok())
             .unwrap_or_default()
     };
+    let changed = property(snapshot, summary::CHANGED_ROWS).map(|rows| Changed {
+        rows: rows.parse().unwrap_or_default(),
+        bytes: number(summary::BYTES),
+        files: number(summary::FILES),
+    });
     Commit {
         snapshot_id: snapshot.snapshot_id(),
         version: number(summary::VERSION),
-        rows: number(summary::ROWS),
-        bytes: number(summary::BYTES),
-        files: number(summary::FILES),
+        rows: number(summary::TOTAL_ROWS),
+        bytes: number(summary::TOTAL_BYTES),
+        files: number(summary::TOTAL_FILES),
+        changed,
+        cursor: property(snapshot, summary::CURSOR).map(str::to_owned),
         already,
     }
 }

@@ -21,6 +21,8 @@ use crate::error::LakeError;
 use crate::files::{FileWriter, RowGroup};
 use crate::name::LakeTableName;
 use crate::objects::Objects;
+use crate::partition::Partitioning;
+use crate::sorted::SortedWriter;
 use crate::types::{ColumnMask, Progress, WriteOptions, WrittenFile, WrittenFiles};
 
 /// Rows of a slice; DataFusion's batches are of this size.
@@ -37,12 +39,15 @@ const UNDER_WAY: usize = 2;
 /// [`close`](Self::close) or [`abort`](Self::abort) leaves unreferenced files, which `Lake::sweep` removes.
 #[derive(Debug)]
 pub struct TableWriter {
-    work: Arc<Work>,
+    pub(crate) work: Arc<Work>,
     /// The rows of the next row group.
     gathered: Gathered,
     /// From the first full row group on.
     pipeline: Option<Pipeline>,
     failed: bool,
+    partitioning: Arc<Partitioning>,
+    /// Takes the rows of a partitioned table.
+    sorted: Option<SortedWriter>,
 }
 
 /// What the parts of a writer share.
@@ -87,19 +92,29 @@ impl TableWriter {
         schema: Arc<IcebergSchema>,
         options: WriteOptions,
         directory: Path,
+        partitioning: Arc<Partitioning>,
     ) -> Result<Self, LakeError> {
+        let gathered = Gathered::new(&converter);
+        let work = Arc::new(Work {
+            objects,
+            encoding: encode::Encoding::new(converter, &options)?,
+            schema,
+            options,
+            directory,
+            progress: Mutex::default(),
+        });
+        let sorted = if partitioning.is_empty() {
+            None
+        } else {
+            Some(SortedWriter::start(Arc::clone(&work), Arc::clone(&partitioning))?)
+        };
         Ok(Self {
-            gathered: Gathered::new(&converter),
-            work: Arc::new(Work {
-                objects,
-                encoding: encode::Encoding::new(converter, &options)?,
-                schema,
-                options,
-                directory,
-                progress: Mutex::default(),
-            }),
+            work,
+            gathered,
             pipeline: None,
             failed: false,
+            partitioning,
+            sorted,
         })
     }
 
@@ -119,7 +134,7 @@ impl TableWriter {
     pub async fn write(&mut self, batch: RecordBatch) -> Result<(), LakeError> {
         self.check_alive()?;
         let result = match self.work.encoding.converter().check(&batch) {
-            Ok(()) => self.gather(&batch).await,
+            Ok(()) => self.append(&batch).await,
             Err(error) => {
                 self.fail().await;
                 Err(error)
@@ -136,6 +151,16 @@ impl TableWriter {
                 problem: "the writer has failed before".to_owned(),
             });
         }
+        Ok(())
+    }
+
+    async fn append(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        match &mut self.sorted {
+            Some(sorted) => sorted.write(batch).await?,
+            None => self.gather(batch).await?,
+        }
+        self.work
+            .tell(|progress| progress.rows += batch.num_rows() as u64);
         Ok(())
     }
 
@@ -162,8 +187,6 @@ impl TableWriter {
                 self.encode().await?;
             }
         }
-        self.work
-            .tell(|progress| progress.rows += batch.num_rows() as u64);
         Ok(())
     }
 
@@ -180,11 +203,12 @@ impl TableWriter {
     pub async fn close(mut self) -> Result<WrittenFiles, LakeError> {
         self.check_alive()?;
         self.encode().await?;
-        let files = match self.pipeline.take() {
-            Some(pipeline) => pipeline.finish(&self.work).await?,
-            None => Vec::new(),
+        let files = match (self.sorted.take(), self.pipeline.take()) {
+            (Some(sorted), _) => sorted.finish().await?,
+            (None, Some(pipeline)) => pipeline.finish(&self.work).await?,
+            (None, None) => Vec::new(),
         };
-        let work = &self.work;
+        let work = self.work;
         Ok(WrittenFiles {
             table: work.table().clone(),
             base: Arc::clone(&work.objects.base),
@@ -194,6 +218,8 @@ impl TableWriter {
             directory: work.directory.clone(),
             files,
             masks: work.options.masks_of(work.encoding.converter()),
+            partitioning: self.partitioning,
+            merge: None,
         })
     }
 
@@ -203,6 +229,9 @@ impl TableWriter {
     }
 
     async fn discard(&mut self) -> Result<(), LakeError> {
+        if let Some(sorted) = self.sorted.take() {
+            sorted.discard().await;
+        }
         match self.pipeline.take() {
             // a failed one has removed its files
             Some(pipeline) if !self.failed => pipeline.discard(&self.work).await,
@@ -230,6 +259,16 @@ impl WriteOptions {
                 Some((target.name().clone(), mask.clone()))
             })
             .collect()
+    }
+}
+
+/// Removes the files of an attempt that is lost.
+pub(crate) async fn remove(objects: &Objects, files: &[WrittenFile]) {
+    for file in files {
+        if let Err(error) = objects.delete(&file.path).await {
+            tracing::warn!(path = %file.path, error = &error as &dyn std::error::Error,
+                "a data file of a lost attempt could not be removed; a sweep will remove it");
+        }
     }
 }
 

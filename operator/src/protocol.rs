@@ -246,6 +246,19 @@ pub struct Report {
     /// An earlier attempt of this run had committed already.
     pub already: bool,
 
+    /// Rows that were new or had changed, and the files that were written for them, of a run that changed only a part of
+    /// the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<Size>,
+
+    /// How far an incremental export has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<CursorReport>,
+
+    /// Why an incremental export read everything, when it did; unknown of an earlier attempt's work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_read: Option<String>,
+
     /// Columns that look personal and are neither masked nor acknowledged; unknown of an earlier attempt's work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub personal: Vec<PersonalColumnStatus>,
@@ -257,6 +270,32 @@ pub struct Report {
     /// Columns with values that did not fit their cast and became null; unknown of an earlier attempt's work.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nulled_columns: Vec<NulledColumnStatus>,
+}
+
+/// Some data files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Size {
+    /// Rows.
+    pub rows: u64,
+
+    /// Bytes.
+    pub bytes: u64,
+
+    /// Files.
+    pub files: u64,
+}
+
+/// The cursors between which an incremental run has read. None of them tells a value that is not exported.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CursorReport {
+    /// Where it began; absent when it read everything, and unknown of an earlier attempt's work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+
+    /// Where the next run goes on.
+    pub to: String,
 }
 
 /// Why an attempt published nothing.

@@ -11,7 +11,7 @@ use lakegate_lake::{Commit, Dropped, Lake, LakeContext, LakeError, Patience, Tab
 use lakegate_store::{Key, Redactor, SecretError, SecretValue, Secrets};
 use tokio::sync::watch;
 
-use crate::protocol::Report;
+use crate::protocol::{CursorReport, Report, Size};
 
 /// The stores and lakes round the operator.
 #[async_trait]
@@ -241,6 +241,12 @@ pub(crate) fn report_of(commit: &Commit) -> Report {
         files: commit.files,
         snapshot_id: commit.snapshot_id,
         already: commit.already,
+        changed: commit.changed.map(|changed| Size {
+            rows: changed.rows,
+            bytes: changed.bytes,
+            files: changed.files,
+        }),
+        cursor: commit.cursor.clone().map(|to| CursorReport { from: None, to }),
         ..Report::default()
     }
 }

@@ -6,6 +6,7 @@
 //! the only thing that makes it so is the commit. And wherever it runs, it commits nothing after its order's deadline.
 
 mod failures;
+mod incremental;
 mod masking;
 pub mod pod;
 mod report;
@@ -26,13 +27,14 @@ use std::{
 
 use futures::StreamExt as _;
 use lakegate_crds::{Compression, DataSource, conditions::Reason};
-use lakegate_federation::{Federation, FederationOptions, SourceContext};
-use lakegate_lake::{CommitInfo, Lake, Patience, WriteOptions};
+use lakegate_federation::{ExportPlan, Federation, FederationOptions, RuntimeEnv, SourceContext};
+use lakegate_lake::{CommitInfo, Lake, Patience, TableWriter, WriteOptions, WrittenFiles};
 use lakegate_store::{SecretValue, Secrets};
 use tracing::{Instrument as _, field::Empty};
 
 use self::{
     failures::{Stage, failure, federation_failure, lake_failure, reading_failure, source_failure},
+    incremental::Reading,
     masking::Inspection,
     report::Reporter,
     secrets::BundledSecrets,
@@ -41,7 +43,10 @@ use crate::{
     clock::{Clock as _, SystemClock},
     decide::count,
     orders::scratch_dir,
-    protocol::{Assignment, Failure, PROTOCOL_VERSION, Phase, Progress, Report, WorkOrder, WorkerMessage},
+    protocol::{
+        Assignment, CursorReport, Failure, PROTOCOL_VERSION, Phase, Progress, Report, WorkOrder,
+        WorkerMessage,
+    },
     surroundings::{base_dir, chain, open_lake, report_of},
     trace,
 };
@@ -329,13 +334,45 @@ async fn attempt(
     }
     let mut inspection = Inspection::new(order, &plan)?;
     let copying = tracing::info_span!("copy", lakegate.rows = Empty, lakegate.bytes = Empty);
-    let written = copy(order, &lake, &plan, &mut inspection, state)
-        .instrument(copying.clone())
-        .await;
+    let copied = match plan.incremental() {
+        None => {
+            copy(
+                order,
+                &lake,
+                &plan,
+                federation.runtime_env(),
+                &mut inspection,
+                state,
+            )
+            .instrument(copying.clone())
+            .await
+        }
+        Some(incremental) => {
+            let reading = Reading {
+                order,
+                lake: &lake,
+                federation: &federation,
+                catalog: catalog.as_deref(),
+                keys: &keys,
+                published: published.as_ref(),
+                plan: &plan,
+                incremental,
+            };
+            reading
+                .copy(&mut inspection, state)
+                .instrument(copying.clone())
+                .await
+        }
+    };
     copying.record("lakegate.rows", count(state.rows.load(Ordering::Relaxed)));
     copying.record("lakegate.bytes", count(state.bytes.load(Ordering::Relaxed)));
     drop(copying);
-    let (written, mut summary) = written?;
+    let Copied {
+        written,
+        mut summary,
+        since,
+        full_read,
+    } = copied?;
     // The timer round all this stands still while the machine sleeps; the clock does not.
     if SystemClock.now() >= order.deadline {
         return Err(too_late(order));
@@ -355,12 +392,18 @@ async fn attempt(
         .instrument(tracing::info_span!("commit"))
         .await
         .map_err(|error| lake_failure(&error))?;
+    let report = report_of(&commit);
     Ok(Report {
         rows_read: (!commit.already).then_some(rows_read),
         personal: inspection.personal(),
         new_columns: shaping::new_columns(&plan),
         nulled_columns: shaping::nulled_columns(&plan),
-        ..report_of(&commit)
+        cursor: report.cursor.map(|cursor| CursorReport {
+            from: since,
+            ..cursor
+        }),
+        full_read,
+        ..report
     })
 }
 
@@ -409,14 +452,25 @@ async fn attach(
     Ok(first_failure)
 }
 
-/// Writes the rows into files of no table yet; beside them, what the snapshot's summary is to say of the rows.
-async fn copy(
+/// What an attempt has written, for the commit.
+struct Copied {
+    written: WrittenFiles,
+    /// What the snapshot's summary is to say of the rows.
+    summary: BTreeMap<String, String>,
+    /// Where an incremental run began.
+    since: Option<String>,
+    /// Why an incremental run has read everything.
+    full_read: Option<String>,
+}
+
+/// What the rows of a plan are written by, into files of no table yet.
+async fn writer(
     order: &WorkOrder,
     lake: &Lake,
-    plan: &lakegate_federation::ExportPlan,
-    inspection: &mut Inspection,
+    plan: &ExportPlan,
+    runtime: &Arc<RuntimeEnv>,
     state: &Arc<State>,
-) -> Result<(lakegate_lake::WrittenFiles, BTreeMap<String, String>), Failure> {
+) -> Result<TableWriter, Failure> {
     let destination = &order.spec.destination;
     let progress = Arc::clone(state);
     let mut options = WriteOptions::new(&order.run.uid, &order.run.attempt_id);
@@ -429,18 +483,40 @@ async fn copy(
     options.row_group_bytes = row_group_bytes(&order.spec);
     options.file_bytes = destination.target_file_size();
     options.masks = masking::record(plan);
+    options.partition_by.clone_from(&destination.partition_by);
+    options.runtime = Some(Arc::clone(runtime));
     options.progress = Some(Arc::new(move |written: lakegate_lake::Progress| {
         progress.bytes.store(written.bytes, Ordering::Relaxed);
     }));
-    let mut writer = lake
-        .write(
-            &destination.schema,
-            &destination.table,
-            Arc::clone(plan.schema()),
-            options,
-        )
-        .await
-        .map_err(|error| lake_failure(&error))?;
+    lake.write(
+        &destination.schema,
+        &destination.table,
+        Arc::clone(plan.schema()),
+        options,
+    )
+    .await
+    .map_err(|error| lake_failure(&error))
+}
+
+/// Removes what a failed attempt has written.
+async fn abort(writer: TableWriter) {
+    if let Err(error) = writer.abort().await {
+        tracing::warn!(
+            error = chain(&error),
+            "files of a failed attempt could not be removed; a sweep will"
+        );
+    }
+}
+
+async fn copy(
+    order: &WorkOrder,
+    lake: &Lake,
+    plan: &ExportPlan,
+    runtime: &Arc<RuntimeEnv>,
+    inspection: &mut Inspection,
+    state: &Arc<State>,
+) -> Result<Copied, Failure> {
+    let mut writer = writer(order, lake, plan, runtime, state).await?;
     state.enter(Phase::Copying);
     let copied = async {
         let mut batches = plan.execute().map_err(|error| reading_failure(order, &error))?;
@@ -456,15 +532,15 @@ async fn copy(
     match copied.await {
         Ok(counted) => {
             let written = writer.close().await.map_err(|error| lake_failure(&error))?;
-            Ok((written, counted.into_iter().collect()))
+            Ok(Copied {
+                written,
+                summary: counted.into_iter().collect(),
+                since: None,
+                full_read: None,
+            })
         }
         Err(failure) => {
-            if let Err(error) = writer.abort().await {
-                tracing::warn!(
-                    error = chain(&error),
-                    "files of a failed attempt could not be removed; a sweep will"
-                );
-            }
+            abort(writer).await;
             Err(failure)
         }
     }

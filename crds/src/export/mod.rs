@@ -1,6 +1,7 @@
 //! Export: what to read, how to shape it, when, and the lake table it becomes.
 
 mod destination;
+mod incremental;
 mod status;
 
 use kube::CustomResource;
@@ -8,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use destination::{DestinationSpec, PartitionField, PartitionTransform, Profile, TableFormat};
+pub use incremental::IncrementalSpec;
+pub(crate) use incremental::key_mask_problem;
 pub use status::{ExportStatus, NulledColumnStatus, PersonalColumnStatus, RunSummary, SnapshotSummary};
 
 use crate::{
@@ -327,24 +330,6 @@ pub enum OnNewColumn {
     Fail,
     /// It is exported.
     Include,
-}
-
-/// Reads only what changed since the last run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct IncrementalSpec {
-    /// Column of the source that grows with each change of a row, such as `updated_at`.
-    #[schemars(length(min = 1, max = 128))]
-    pub cursor_column: String,
-
-    /// Columns of the source that identify a row; they must be exported.
-    #[schemars(length(min = 1, max = 16), inner(length(min = 1, max = 128)))]
-    pub key_columns: Vec<String>,
-
-    /// How far before the last cursor each run begins, for rows that were committed late.
-    /// Default: 10m.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub overlap: Option<Duration>,
 }
 
 /// What happens to data when its resource is deleted.

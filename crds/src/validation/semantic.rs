@@ -4,8 +4,9 @@ use std::{collections::HashMap, time::Duration as StdDuration};
 
 use super::Problem;
 use crate::{
-    AnyResource, DataSource, DiscoverySpec, Duration, Endpoint, Export, MaskSpec, MysqlSpec, PartitionField,
-    PostgresSpec, PrimaryEndpoint, RetentionPolicy, ScheduleSpec, schedule, text::excerpt,
+    AnyResource, ColumnSpec, DataSource, DiscoverySpec, Duration, Endpoint, Export, ExportSpec, MaskSpec,
+    MysqlSpec, PartitionField, PostgresSpec, PrimaryEndpoint, RetentionPolicy, ScheduleSpec,
+    export::key_mask_problem, schedule, text::excerpt,
 };
 
 const A_DAY: StdDuration = StdDuration::from_hours(24);
@@ -201,29 +202,51 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
         }
     }
 
-    if let Some(incremental) = &spec.incremental {
-        let except = spec
-            .all_columns
-            .as_ref()
-            .map(|it| it.except.as_slice())
-            .unwrap_or_default();
-        for (index, key) in incremental.key_columns.iter().enumerate() {
-            let exported = if spec.columns.is_some() {
-                columns.iter().any(|column| {
-                    column.name.as_ref() == Some(key)
-                        && column.mask.as_ref().is_none_or(|mask| mask.drop.is_none())
-                })
-            } else {
-                !except.contains(key)
-            };
-            if !exported {
-                let key = excerpt(key);
-                problems.push(Problem::invalid(
-                    format!("spec.incremental.keyColumns[{index}]"),
-                    format!("\"{key}\" is not exported; a key column must be, masked or not"),
-                ));
-            }
+    if spec.incremental.is_some() {
+        check_incremental(spec, problems);
+    }
+}
+
+fn check_incremental(spec: &ExportSpec, problems: &mut Vec<Problem>) {
+    let Some(incremental) = &spec.incremental else {
+        return;
+    };
+    let columns = spec.columns.as_deref().unwrap_or_default();
+    let except = spec
+        .all_columns
+        .as_ref()
+        .map(|it| it.except.as_slice())
+        .unwrap_or_default();
+    for (index, key) in incremental.key_columns.iter().enumerate() {
+        let field = format!("spec.incremental.keyColumns[{index}]");
+        let mut exported = columns.iter().filter(|column| {
+            column.name.as_ref() == Some(key) && column.mask.as_ref().is_none_or(|mask| mask.drop.is_none())
+        });
+        let is_exported = if spec.columns.is_some() {
+            exported.clone().next().is_some()
+        } else {
+            !except.contains(key)
+        };
+        let merged = |column: &ColumnSpec| column.mask.as_ref().and_then(|mask| key_mask_problem(mask));
+        let key = excerpt(key);
+        if !is_exported {
+            problems.push(Problem::invalid(
+                field,
+                format!("\"{key}\" is not exported; a key column must be, masked or not"),
+            ));
+        } else if let Some(problem) = exported.clone().find_map(merged)
+            && exported.all(|column| merged(column).is_some())
+        {
+            problems.push(Problem::invalid(field, format!("\"{key}\" {problem}")));
+        } else if incremental.key_columns[..index].contains(&incremental.key_columns[index]) {
+            problems.push(Problem::invalid(
+                field,
+                format!("\"{key}\" is listed before; leave it out"),
+            ));
         }
+    }
+    if let Some(problem) = spec.cursor_mask_problem() {
+        problems.push(Problem::invalid("spec.incremental.cursorColumn", problem));
     }
 }
 

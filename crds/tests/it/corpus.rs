@@ -5,7 +5,7 @@
 //!
 //! ```yaml
 //! # expect: spec.schedule.cron: has 6 fields      the field, and a part of the message
-//! # expect: spec.incremental: NotImplemented: incremental is not served   with a reason
+//! # expect: spec.destination.profile: NotImplemented: only profile Portable is served   with a reason
 //! ```
 //!
 //! A file with `# old` before its first document and `# new` before its second is an update of

@@ -37,12 +37,18 @@ impl Nulled {
     pub(super) fn read(&self) -> (String, u64) {
         (self.column.clone(), self.count.load(Ordering::Relaxed))
     }
+
+    pub(super) fn forget(&self) {
+        self.count.store(0, Ordering::Relaxed);
+    }
 }
 
-/// The plan with its columns cast; beside it the counters of those whose values may become NULL.
+/// The plan with its columns cast; beside it the counters of those whose values may become NULL, which are `counters` of
+/// another plan of the same columns where there are some.
 pub(super) fn casted(
     plan: LogicalPlan,
     shaped: &[Shaped<'_>],
+    counters: Option<&[Nulled]>,
 ) -> Result<(LogicalPlan, Vec<Nulled>), FederationError> {
     let mut nulled = Vec::new();
     if shaped.iter().all(|column| column.cast.is_none()) {
@@ -61,7 +67,9 @@ pub(super) fn casted(
         }
         let counter = casted.lenient.then(|| Nulled {
             column: field.name().clone(),
-            count: Arc::default(),
+            count: counters
+                .and_then(|counters| counters.get(nulled.len()))
+                .map_or_else(Arc::default, |counter| Arc::clone(&counter.count)),
         });
         let function = ColumnCast {
             column: field.name().clone(),

@@ -74,12 +74,14 @@ pub(super) fn entities(shaped: &[Shaped<'_>], names: &[&str]) -> Result<Vec<Sele
 /// No column of a lake begins with it.
 const ENTITY: &str = "\u{2}entity ";
 
-/// The plan with its columns masked and the entities gone, and for each column how.
+/// The plan with its columns masked and the entities gone, and for each column how. The last `carried` columns, which
+/// follow the entities, stay as they are.
 pub(super) fn masked(
     plan: LogicalPlan,
     shaped: &[Shaped<'_>],
     keys: &MaskKeys,
     domain: &str,
+    carried: usize,
 ) -> Result<(LogicalPlan, Vec<Option<ColumnMask>>), FederationError> {
     let schema = plan.schema();
     if shaped.iter().all(|column| column.mask.is_none()) {
@@ -119,6 +121,9 @@ pub(super) fn masked(
             None => mask(function, column(index)?, entity),
         };
         items.push(item.alias(field.name()));
+    }
+    for index in schema.fields().len().saturating_sub(carried)..schema.fields().len() {
+        items.push(column(index)?);
     }
     let plan = LogicalPlanBuilder::from(plan).project(items)?.build()?;
     Ok((plan, masks))

@@ -9,6 +9,8 @@ mod evolution;
 mod faults;
 mod faulty;
 mod masks;
+mod merge;
+mod partitions;
 mod proxy;
 mod readers;
 mod reading;

@@ -18,7 +18,7 @@ on_every_place! {
 }
 
 /// What `tests/readers.py` says of the table `shop.people`.
-fn read_elsewhere(place: &Place, filters: &Value) -> Value {
+pub fn read_elsewhere(place: &Place, filters: &Value) -> Value {
     let python = python();
     assert!(
         python.exists(),

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use lakegate_crds::{
-    ExportRun, ExportRunStatus, ExportSpec, FailureStatus, NulledColumnStatus, ProgressStatus, RunState,
-    RunSummary, Shared, WorkerStatus,
+    CursorRange, ExportRun, ExportRunStatus, ExportSpec, FailureStatus, NulledColumnStatus, ProgressStatus,
+    RunState, RunSummary, Shared, TableSize, WorkerStatus,
     conditions::{ConditionType, ConditionsMut as _, Reason, time},
 };
 use lakegate_store::{Entry, NoticeType};
@@ -14,7 +14,7 @@ use crate::{
         CommitLookup, Facts, Fence, Limits, Outcome, Record, SILENCE_LIMIT, Step, StopCause, Waiting, Work,
         next_step,
     },
-    protocol::{Failure, Progress},
+    protocol::{Failure, Progress, Report, Size},
 };
 
 /// The lease in the status is rounded up to this, so that a heartbeat that brings no news costs no write.
@@ -398,18 +398,30 @@ fn end(
             status.state = Some(RunState::Complete);
             status.failure = None;
             status.rows_read = report.rows_read.map(count);
-            status.rows_written = Some(count(report.rows));
-            status.bytes_written = Some(count(report.bytes));
-            status.files = Some(count(report.files));
+            let table = Size {
+                rows: report.rows,
+                bytes: report.bytes,
+                files: report.files,
+            };
+            let written = report.changed.unwrap_or(table);
+            status.rows_written = Some(count(written.rows));
+            status.bytes_written = Some(count(written.bytes));
+            status.files = Some(count(written.files));
+            status.table = report.changed.map(|_| TableSize {
+                rows: count(table.rows),
+                bytes: count(table.bytes),
+                files: count(table.files),
+            });
+            status.full_read.clone_from(&report.full_read);
+            status.cursor = report.cursor.as_ref().map(|cursor| CursorRange {
+                from: cursor.from.clone(),
+                to: Some(cursor.to.clone()),
+            });
             status.snapshot_id = Some(report.snapshot_id.to_string());
             status.personal_columns.clone_from(&report.personal);
             status.new_columns.clone_from(&report.new_columns);
             status.nulled_columns.clone_from(&report.nulled_columns);
-            let files = if report.files == 1 { "file" } else { "files" };
-            let mut message = format!(
-                "{} rows, {} bytes in {} {files}",
-                report.rows, report.bytes, report.files
-            );
+            let mut message = said(report);
             for more in shaped(&report.new_columns, &report.nulled_columns) {
                 message = format!("{message}; {more}");
             }
@@ -485,6 +497,20 @@ pub fn summarise(name: &str, status: &ExportRunStatus) -> RunSummary {
         start_time: status.start_time.clone(),
         finish_time: status.finish_time.clone(),
         message: failure.map(|failure| failure.message.clone()),
+    }
+}
+
+/// A successful run in words.
+fn said(report: &Report) -> String {
+    let files = if report.files == 1 { "file" } else { "files" };
+    let table = format!(
+        "{} rows, {} bytes in {} {files}",
+        report.rows, report.bytes, report.files
+    );
+    match (&report.changed, &report.full_read) {
+        (Some(changed), _) => format!("{} rows new or changed; the table has {table}", changed.rows),
+        (None, Some(why)) => format!("{table}; everything was read: {why}"),
+        (None, None) => table,
     }
 }
 

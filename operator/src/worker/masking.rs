@@ -44,17 +44,19 @@ pub(super) fn record(plan: &ExportPlan) -> BTreeMap<String, ColumnMask> {
         .collect()
 }
 
-/// Part of a run's memory that combinations are counted in, where they are: one in so many bytes.
-const COUNTING_SHARE: usize = 8;
+/// Part of a run's memory that combinations are counted in, or changed keys kept, where they are: one in so many bytes.
+pub(super) const COUNTING_SHARE: usize = 8;
 
 /// Bytes of the names of columns in a report: a Pod's last word has little room.
 const REPORTED_BYTES: usize = 2048;
 
 /// Bytes of the memory pool that the run's query has.
 pub(super) fn query_memory(order: &WorkOrder) -> usize {
-    match k_anonymity(order) {
-        Some(_) => order.memory_bytes - order.memory_bytes / COUNTING_SHARE,
-        None => order.memory_bytes,
+    let keeps_keys = order.spec.incremental.is_some() || k_anonymity(order).is_some();
+    if keeps_keys {
+        order.memory_bytes - order.memory_bytes / COUNTING_SHARE
+    } else {
+        order.memory_bytes
     }
 }
 

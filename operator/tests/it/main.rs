@@ -15,11 +15,19 @@ mod crash;
 mod deletion;
 mod gitops;
 mod harness;
+mod incremental;
 mod job;
 mod kubernetes;
+// the connectors' tests start the same servers
+#[allow(dead_code)]
+#[path = "../../../connectors/tests/it/loopback.rs"]
+mod loopback;
 mod masks;
 mod orders;
 mod pod;
+#[allow(dead_code)]
+#[path = "../../../connectors/tests/it/postgres/server.rs"]
+mod postgres_server;
 mod process;
 mod runs;
 mod shaping;
