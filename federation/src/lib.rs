@@ -16,6 +16,7 @@ mod health;
 mod interrupt;
 mod json;
 mod keeper;
+mod lakes;
 pub mod mask;
 mod metadata;
 mod parameters;
@@ -45,6 +46,8 @@ pub use export::{Anonymity, ColumnMask, ColumnMaskKey, Combinations, ExportPlan}
 pub use extension::{SchemaContext, SchemaExtension};
 pub use federation::Federation;
 pub use health::{SourceHealth, ViewHealth};
+pub use lakegate_lake::MetadataFile;
+pub use lakes::{LakeCatalog, LakeCatalogError};
 pub use metadata::{
     ColumnMetadata, DatabaseMetadata, Metadata, RelationKind, SYSTEM_SCHEMA, SchemaKind, SchemaMetadata,
     TableMetadata, VIEWS_SCHEMA, VIRTUAL_DATABASE,

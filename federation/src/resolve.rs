@@ -370,13 +370,9 @@ impl Scope {
 }
 
 pub(crate) fn unavailable(catalog: &Catalog) -> FederationError {
-    let message = catalog
-        .problem
-        .clone()
-        .unwrap_or_else(|| "it is still being connected".into());
     FederationError::from(Cause::SourceUnavailable {
         source_name: catalog.source_name.clone(),
-        message,
+        message: catalog.problem_in_words(),
     })
     .with_hint(format!(
         "See: select * from lakegate.data_sources where name = '{}'.",

@@ -116,6 +116,11 @@ pub trait CatalogSource: fmt::Debug + Send + Sync {
         false
     }
 
+    /// The lake, when the source is one.
+    fn lake(&self) -> Option<&Arc<Lake>> {
+        None
+    }
+
     /// True when a provider opened for one serves the other.
     fn same(&self, left: &DiscoveredTable, right: &DiscoveredTable) -> bool {
         left.schema == right.schema && left.metadata == right.metadata
@@ -279,6 +284,10 @@ impl CatalogSource for LakeSource {
 
     fn versioned(&self) -> bool {
         true
+    }
+
+    fn lake(&self) -> Option<&Arc<Lake>> {
+        Some(&self.0)
     }
 }
 

@@ -62,7 +62,7 @@ pub use error::LakeError;
 pub use finish::{RunColumn, RunFile, RunManifest};
 pub use lakegate_store::s3::{Patience, S3Error};
 pub use name::{LakeTableName, portable_column_name};
-pub use table::LakeTable;
+pub use table::{LakeTable, MetadataFile};
 pub use types::{
     ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions, WrittenFiles,
 };
@@ -257,6 +257,13 @@ impl Lake {
             .newest(&name)
             .await?
             .map(|version| LakeTable { version }))
+    }
+
+    /// The newest committed metadata of a table as it stands in the lake, for engines that read the table themselves;
+    /// `None` when it has none.
+    pub async fn metadata_file(&self, schema: &str, table: &str) -> Result<Option<MetadataFile>, LakeError> {
+        let name = LakeTableName::new(schema, table)?;
+        self.versions.metadata_file(&name).await
     }
 
     /// Starts writing the data files of one attempt of a run. Nothing becomes visible before [`Lake::replace`].

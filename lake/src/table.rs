@@ -3,9 +3,19 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 
 use crate::name::LakeTableName;
 use crate::versions::{Version, property, summary};
+
+/// A `vN.metadata.json`.
+#[derive(Debug, Clone)]
+pub struct MetadataFile {
+    /// Its absolute URI.
+    pub location: String,
+    /// JSON, byte for byte as it was committed.
+    pub content: Bytes,
+}
 
 /// One committed version of a table. Cheap to clone; never changes.
 #[derive(Debug, Clone)]

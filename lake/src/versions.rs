@@ -17,6 +17,7 @@ use crate::live::LiveFiles;
 use crate::name::LakeTableName;
 use crate::objects::Objects;
 use crate::portable::{ArrowForm, arrow_schema};
+use crate::table::MetadataFile;
 use crate::types::Commit;
 
 /// Keys of the snapshot summary.
@@ -181,6 +182,26 @@ impl Versions {
             None => Ok(None),
             Some(number) => self.read_from(table, &paths, number).await,
         }
+    }
+
+    /// The file of the newest version.
+    pub async fn metadata_file(&self, table: &LakeTableName) -> Result<Option<MetadataFile>, LakeError> {
+        let paths = TablePaths::new(table);
+        // a table that is dropped in between is looked for once more: it may be back
+        for _ in 0..2 {
+            let Some(version) = self.newest(table).await? else {
+                return Ok(None);
+            };
+            let path = paths.version(version.number);
+            if let Some(content) = self.objects.get(&path).await? {
+                return Ok(Some(MetadataFile {
+                    location: self.objects.uri(&path),
+                    content,
+                }));
+            }
+            self.forget(table);
+        }
+        Ok(None)
     }
 
     pub fn forget(&self, table: &LakeTableName) {
