@@ -36,6 +36,7 @@ mod stream;
 mod system;
 mod system_schema;
 mod tables;
+mod time_travel;
 pub mod types;
 mod unserved;
 pub mod values;

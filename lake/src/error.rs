@@ -7,6 +7,7 @@ use lakegate_crds::conditions::Reason;
 use lakegate_store::s3::S3Error;
 
 use crate::name::LakeTableName;
+use crate::table::AsOf;
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -186,6 +187,14 @@ pub enum LakeError {
     /// A table written by another engine in a way this version cannot read or replace.
     #[error("table {table}: {feature} is not supported; rewrite the table without it")]
     UnsupportedTable { table: LakeTableName, feature: String },
+    /// A state of the table was asked for that is not kept, or never was.
+    #[error("table {table} has no {as_of}")]
+    NoSnapshot {
+        table: LakeTableName,
+        as_of: AsOf,
+        /// Id and time of the oldest snapshot there is.
+        oldest: Option<(i64, jiff::Timestamp)>,
+    },
     /// Metadata or Parquet could not be encoded.
     #[error("table {table}: {what} could not be encoded")]
     Encode {
@@ -214,6 +223,7 @@ impl LakeError {
             | Self::WrongRun { .. }
             | Self::WrongLake { .. }
             | Self::ForeignLocation { .. }
+            | Self::NoSnapshot { .. }
             | Self::UnsupportedTable { .. } => true,
             Self::Directory { .. }
             | Self::ColumnsMoved { .. }

@@ -62,7 +62,7 @@ pub use error::LakeError;
 pub use finish::{RunColumn, RunFile, RunManifest};
 pub use lakegate_store::s3::{Patience, S3Error};
 pub use name::{LakeTableName, portable_column_name};
-pub use table::{LakeTable, MetadataFile};
+pub use table::{AsOf, LakeTable, MetadataFile, TableSnapshot};
 pub use types::{
     ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions, WrittenFiles,
 };
@@ -257,6 +257,23 @@ impl Lake {
             .newest(&name)
             .await?
             .map(|version| LakeTable { version }))
+    }
+
+    /// A table as it was: its rows and its columns; `None` when there is no such table. Only snapshots that are kept can
+    /// be read.
+    ///
+    /// # Errors
+    /// [`LakeError::NoSnapshot`] beside those of [`Lake::load`].
+    pub async fn load_as_of(
+        &self,
+        schema: &str,
+        table: &str,
+        as_of: AsOf,
+    ) -> Result<Option<LakeTable>, LakeError> {
+        let newest = self.load(schema, table).await?;
+        newest
+            .map(|table| table.as_of(as_of, &self.versions.objects))
+            .transpose()
     }
 
     /// The newest committed metadata of a table as it stands in the lake, for engines that read the table themselves;

@@ -54,8 +54,8 @@ impl LiveFiles {
             feature,
         };
         let own_snapshot = version
-            .metadata
-            .current_snapshot()
+            .snapshot
+            .as_ref()
             .filter(|snapshot| property(snapshot, summary::RUN).is_some())
             .map(|snapshot| snapshot.snapshot_id());
         let mut files = Vec::new();
