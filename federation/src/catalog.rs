@@ -146,6 +146,14 @@ pub(crate) struct Catalog {
     pub(crate) problem: Option<String>,
 }
 
+impl Catalog {
+    /// Why nothing is served.
+    pub(crate) fn problem_in_words(&self) -> String {
+        let waiting = || "it is still being connected".to_owned();
+        self.problem.clone().unwrap_or_else(waiting)
+    }
+}
+
 /// A saved query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ViewDefinition {

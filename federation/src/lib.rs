@@ -16,6 +16,7 @@ mod health;
 mod interrupt;
 mod json;
 mod keeper;
+mod lakes;
 pub mod mask;
 mod metadata;
 mod parameters;
@@ -35,6 +36,7 @@ mod stream;
 mod system;
 mod system_schema;
 mod tables;
+mod time_travel;
 pub mod types;
 mod unserved;
 pub mod values;
@@ -49,6 +51,8 @@ pub use export::{
 pub use extension::{SchemaContext, SchemaExtension};
 pub use federation::Federation;
 pub use health::{SourceHealth, ViewHealth};
+pub use lakegate_lake::MetadataFile;
+pub use lakes::{LakeCatalog, LakeCatalogError};
 pub use metadata::{
     ColumnMetadata, DatabaseMetadata, Metadata, RelationKind, SYSTEM_SCHEMA, SchemaKind, SchemaMetadata,
     TableMetadata, VIEWS_SCHEMA, VIRTUAL_DATABASE,

@@ -14,6 +14,7 @@ use crate::error::{Cause, FederationError};
 use crate::metadata::{
     DatabaseMetadata, SYSTEM_SCHEMA, SchemaKind, SchemaMetadata, VIEWS_SCHEMA, VIRTUAL_DATABASE,
 };
+use crate::time_travel;
 
 /// What a name means.
 #[derive(Debug, Clone)]
@@ -264,7 +265,10 @@ impl Scope {
 
     fn table_of(&self, schema: &SchemaMetadata, table: &str) -> Option<Resolved> {
         let names = schema.tables.iter().map(|table| table.name.as_str());
-        let table = match_name(names, table)?.to_owned();
+        let table = match match_name(names.clone(), table) {
+            Some(table) => table.to_owned(),
+            None => self.state_of_table(schema, names, table)?,
+        };
         Some(match (&schema.origin, schema.name.as_str()) {
             (Some((catalog, origin)), _) => Resolved::Source {
                 catalog: Arc::clone(self.snapshot.catalogs.get(catalog)?),
@@ -274,6 +278,20 @@ impl Scope {
             (None, SYSTEM_SCHEMA) => Resolved::System { table },
             (None, _) => Resolved::View { name: table },
         })
+    }
+
+    /// A name such as `orders@4711` of a listed table of a lake.
+    fn state_of_table<'a>(
+        &self,
+        schema: &SchemaMetadata,
+        names: impl Iterator<Item = &'a str> + Clone,
+        name: &str,
+    ) -> Option<String> {
+        let (table, state) = time_travel::split(name)?;
+        let (catalog, _) = schema.origin.as_ref()?;
+        let served = self.snapshot.catalogs.get(catalog)?.served.as_ref()?;
+        served.source.lake()?;
+        match_name(names, table).map(|table| format!("{table}{state}"))
     }
 
     /// A table the last discovery did not list, in a schema it did: a lake may have
@@ -370,13 +388,9 @@ impl Scope {
 }
 
 pub(crate) fn unavailable(catalog: &Catalog) -> FederationError {
-    let message = catalog
-        .problem
-        .clone()
-        .unwrap_or_else(|| "it is still being connected".into());
     FederationError::from(Cause::SourceUnavailable {
         source_name: catalog.source_name.clone(),
-        message,
+        message: catalog.problem_in_words(),
     })
     .with_hint(format!(
         "See: select * from lakegate.data_sources where name = '{}'.",

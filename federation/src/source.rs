@@ -20,6 +20,7 @@ use lakegate_lake::{Lake, LakeContext, LakeError, LakeTable, Patience};
 use lakegate_store::Secrets;
 
 use crate::metadata::{RelationKind, TableMetadata, columns_of};
+use crate::time_travel::{self, LakeRelation};
 
 /// Why a source cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +120,11 @@ pub trait CatalogSource: fmt::Debug + Send + Sync {
     /// open its tables anew when it starts.
     fn versioned(&self) -> bool {
         false
+    }
+
+    /// The lake, when the source is one.
+    fn lake(&self) -> Option<&Arc<Lake>> {
+        None
     }
 
     /// True when a provider opened for one serves the other.
@@ -236,6 +242,26 @@ fn lake_table(table: LakeTable) -> DiscoveredTable {
     }
 }
 
+/// The handle of a list of snapshots.
+struct SnapshotsOf(LakeTable);
+
+fn lake_snapshots(table: LakeTable) -> DiscoveredTable {
+    let metadata = Arc::new(TableMetadata {
+        name: format!("{}$snapshots", table.name().name),
+        kind: RelationKind::Table,
+        comment: None,
+        rows: None,
+        columns: columns_of(&time_travel::snapshots_schema()),
+        primary_key: Vec::new(),
+        definition: None,
+    });
+    DiscoveredTable {
+        schema: table.name().schema.clone(),
+        metadata,
+        handle: Arc::new(SnapshotsOf(table)),
+    }
+}
+
 fn lake_failed(error: LakeError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
@@ -271,6 +297,9 @@ impl CatalogSource for LakeSource {
     }
 
     async fn open(&self, table: &DiscoveredTable) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+        if let Ok(SnapshotsOf(table)) = handle::<SnapshotsOf>(table) {
+            return time_travel::snapshots_table(table);
+        }
         self.0
             .provider(handle::<LakeTable>(table)?)
             .await
@@ -282,12 +311,34 @@ impl CatalogSource for LakeSource {
         schema: &str,
         table: &str,
     ) -> Option<Result<Option<DiscoveredTable>, DataFusionError>> {
-        let newest = self.0.load(schema, table).await;
-        Some(newest.map(|table| table.map(lake_table)).map_err(lake_failed))
+        let relation = match LakeRelation::of(table) {
+            Ok(relation) => relation,
+            Err(error) => return Some(Err(error.into())),
+        };
+        Some(match relation {
+            LakeRelation::Newest(table) => {
+                let newest = self.0.load(schema, table).await;
+                newest.map(|table| table.map(lake_table)).map_err(lake_failed)
+            }
+            LakeRelation::AsOf(base, as_of) => {
+                let older = self.0.load_as_of(schema, base, as_of).await;
+                older
+                    .map(|table| table.map(lake_table))
+                    .map_err(|error| time_travel::no_snapshot(error, table))
+            }
+            LakeRelation::Snapshots(table) => {
+                let newest = self.0.load(schema, table).await;
+                newest.map(|table| table.map(lake_snapshots)).map_err(lake_failed)
+            }
+        })
     }
 
     fn versioned(&self) -> bool {
         true
+    }
+
+    fn lake(&self) -> Option<&Arc<Lake>> {
+        Some(&self.0)
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::SystemTime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use pgwire::api::auth::sasl::scram::{SCRAM_ITERATIONS, ScramSecret, gen_salted_password};
+use ring::hmac;
 use sha2::{Digest, Sha256};
 
 const SCHEME: &str = "SCRAM-SHA-256$";
@@ -56,13 +57,17 @@ pub enum UsersFailure {
     BadName(String),
 }
 
+/// What proves a password without telling it (RFC 5802).
 #[derive(Clone, PartialEq, Eq)]
-struct Verifier {
+pub(crate) struct Verifier {
     salt: Vec<u8>,
     iterations: usize,
-    stored_key: Vec<u8>,
-    server_key: Vec<u8>,
+    pub(crate) stored_key: Vec<u8>,
+    pub(crate) server_key: Vec<u8>,
 }
+
+/// SCRAM's client key: what the password gives and the verifier does not.
+pub(crate) type ClientKey = [u8; 32];
 
 impl Verifier {
     fn parse(text: &str) -> Option<Self> {
@@ -81,6 +86,25 @@ impl Verifier {
             && !verifier.salt.is_empty()
             && (4096..=10_000_000).contains(&verifier.iterations);
         sound.then_some(verifier)
+    }
+
+    /// The client key of this password, if it is the right one. Takes as long as the verifier's iterations do.
+    fn prove(&self, password: &str) -> Option<ClientKey> {
+        let salted = gen_salted_password(password, &self.salt, self.iterations);
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
+        let client_key: ClientKey = hmac::sign(&key, b"Client Key").as_ref().try_into().ok()?;
+        self.fits(&client_key).then_some(client_key)
+    }
+
+    /// Whether a client key belongs to this verifier.
+    pub(crate) fn fits(&self, client_key: &ClientKey) -> bool {
+        let stored_key = Sha256::digest(client_key);
+        // every byte is looked at, wherever the first difference is
+        let difference = stored_key
+            .iter()
+            .zip(&self.stored_key)
+            .fold(0, |difference, (left, right)| difference | (left ^ right));
+        difference == 0 && self.stored_key.len() == stored_key.len()
     }
 
     fn secret(&self) -> ScramSecret {
@@ -159,9 +183,14 @@ impl Users {
     /// What a client that says it is `name` must prove. An unknown name gets a verifier that no password
     /// fits and that looks, try after try, like a known one's.
     pub fn secret(&self, name: &str) -> ScramSecret {
+        self.verifier(name).secret()
+    }
+
+    /// The verifier of a user, or one that no password fits.
+    fn verifier(&self, name: &str) -> Verifier {
         let users = self.current();
         if let Some(verifier) = users.get(name) {
-            return verifier.secret();
+            return verifier.clone();
         }
         let mut seed = Sha256::new();
         // secret, and as stable as the file: a salt that changed would tell that the user does not exist
@@ -171,7 +200,7 @@ impl Users {
         seed.update(name.as_bytes());
         let seed = seed.finalize();
         let random: [[u8; 32]; 2] = [rand::random(), rand::random()];
-        ScramSecret::Verifier {
+        Verifier {
             salt: seed[..16].to_vec(),
             iterations: users
                 .values()
@@ -180,6 +209,18 @@ impl Users {
             stored_key: random[0].to_vec(),
             server_key: random[1].to_vec(),
         }
+    }
+
+    /// The client key of a user's password; None when it is not the password, or there is no such user, which takes
+    /// as long. Some milliseconds of work: for a thread that may block.
+    pub(crate) fn prove(&self, name: &str, password: &str) -> Option<ClientKey> {
+        let proved = self.verifier(name).prove(password);
+        proved.filter(|_| self.contains(name))
+    }
+
+    /// The verifier of a user that exists.
+    pub(crate) fn find(&self, name: &str) -> Option<Verifier> {
+        self.current().get(name).cloned()
     }
 
     /// Whether the file has no user at all.

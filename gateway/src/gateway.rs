@@ -26,7 +26,7 @@ const LAST_WORDS_TIME: Duration = Duration::from_secs(2);
 pub struct GatewayOptions {
     /// The Postgres protocol; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// HTTP: health and metrics. None serves no HTTP.
+    /// HTTP: health, metrics and the catalog of lakes. None serves no HTTP.
     pub http: Option<SocketAddr>,
     /// PEM file of the certificate and its issuers; with `tls_key`.
     pub tls_cert: Option<PathBuf>,
@@ -91,7 +91,7 @@ pub enum GatewayFailure {
 pub struct Shared {
     pub(crate) federation: Arc<Federation>,
     pub(crate) registry: Arc<Registry>,
-    pub(crate) users: Option<Users>,
+    pub(crate) users: Option<Arc<Users>>,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) introspection: Arc<dyn Introspection>,
     pub(crate) draining: CancellationToken,
@@ -105,7 +105,7 @@ pub struct Gateway {
     http: Option<TcpListener>,
     http_address: Option<SocketAddr>,
     stop_http: CancellationToken,
-    users: Option<Users>,
+    users: Option<Arc<Users>>,
     tls: Option<TlsFiles>,
     max_connections: usize,
     drain: Duration,
@@ -117,7 +117,12 @@ impl Gateway {
         if options.users.is_none() && !options.listen.ip().is_loopback() {
             return Err(GatewayFailure::Unprotected(options.listen));
         }
-        let users = options.users.as_deref().map(Users::open).transpose()?;
+        let users = options
+            .users
+            .as_deref()
+            .map(Users::open)
+            .transpose()?
+            .map(Arc::new);
         if let (Some(users), Some(path)) = (&users, &options.users)
             && users.is_empty()
         {
@@ -164,10 +169,16 @@ impl Gateway {
         self.tls.is_some()
     }
 
-    /// Serves health and metrics from here on, until the gateway has ended: also before there is anything to query.
-    pub fn start_http(&mut self, state: HttpState) {
-        if let Some(listener) = self.http.take() {
-            tokio::spawn(http::serve(listener, state, self.stop_http.clone()));
+    /// Serves HTTP from here on, until the gateway has ended: also before there is anything to query.
+    pub fn start_http(&mut self, state: HttpState, federation: &Arc<Federation>) {
+        if let (Some(listener), Some(address)) = (self.http.take(), self.http_address) {
+            let routes = http::gateway_router(
+                state,
+                Arc::clone(federation),
+                self.users.clone(),
+                address.ip().is_loopback(),
+            );
+            tokio::spawn(http::serve(listener, routes, self.stop_http.clone()));
         }
     }
 

@@ -15,6 +15,7 @@ mod session;
 mod startup;
 pub mod statement;
 pub mod tls;
+mod token;
 mod wire;
 
 pub use gateway::{Gateway, GatewayFailure, GatewayOptions};

@@ -7,6 +7,7 @@ use lakegate_crds::conditions::Reason;
 use lakegate_store::s3::S3Error;
 
 use crate::name::LakeTableName;
+use crate::table::AsOf;
 
 type Source = Box<dyn Error + Send + Sync>;
 
@@ -211,6 +212,14 @@ pub enum LakeError {
         "table {table}: rows cannot be sorted by partition in the run's memory; raise spec.resources.limits.memory"
     )]
     SortMemory { table: LakeTableName, source: Source },
+    /// A state of the table was asked for that is not kept, or never was.
+    #[error("table {table} has no {as_of}")]
+    NoSnapshot {
+        table: LakeTableName,
+        as_of: AsOf,
+        /// Id and time of the oldest snapshot there is.
+        oldest: Option<(i64, jiff::Timestamp)>,
+    },
     /// Metadata or Parquet could not be encoded.
     #[error("table {table}: {what} could not be encoded")]
     Encode {
@@ -240,6 +249,7 @@ impl LakeError {
             | Self::WrongRun { .. }
             | Self::WrongLake { .. }
             | Self::ForeignLocation { .. }
+            | Self::NoSnapshot { .. }
             | Self::UnsupportedTable { .. } => true,
             Self::Directory { .. }
             | Self::ColumnsMoved { .. }

@@ -36,9 +36,13 @@ mod name;
 mod objects;
 mod parquet_schema;
 mod partition;
+mod partition_bounds;
 mod portable;
 mod proof;
 mod provider;
+#[cfg(test)]
+mod pruning;
+mod scan;
 mod sorted;
 mod sweep;
 mod table;
@@ -69,7 +73,7 @@ pub use finish::{RunColumn, RunFile, RunManifest, RunMerge};
 pub use lakegate_store::s3::{Patience, S3Error};
 pub use merge::TableMerge;
 pub use name::{LakeTableName, portable_column_name};
-pub use table::LakeTable;
+pub use table::{AsOf, LakeTable, MetadataFile, TableSnapshot};
 pub use types::{
     Changed, ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions,
     WrittenFiles,
@@ -266,6 +270,30 @@ impl Lake {
             .newest(&name)
             .await?
             .map(|version| LakeTable { version }))
+    }
+
+    /// A table as it was: its rows and its columns; `None` when there is no such table. Only snapshots that are kept can
+    /// be read.
+    ///
+    /// # Errors
+    /// [`LakeError::NoSnapshot`] beside those of [`Lake::load`].
+    pub async fn load_as_of(
+        &self,
+        schema: &str,
+        table: &str,
+        as_of: AsOf,
+    ) -> Result<Option<LakeTable>, LakeError> {
+        let newest = self.load(schema, table).await?;
+        newest
+            .map(|table| table.as_of(as_of, &self.versions.objects))
+            .transpose()
+    }
+
+    /// The newest committed metadata of a table as it stands in the lake, for engines that read the table themselves;
+    /// `None` when it has none.
+    pub async fn metadata_file(&self, schema: &str, table: &str) -> Result<Option<MetadataFile>, LakeError> {
+        let name = LakeTableName::new(schema, table)?;
+        self.versions.metadata_file(&name).await
     }
 
     /// Starts writing the data files of one attempt of a run. Nothing becomes visible before [`Lake::replace`].

@@ -12,8 +12,10 @@ use iceberg::spec::{DataFile, DataFileFormat, Datum, PrimitiveLiteral, Primitive
 use object_store::path::Path;
 
 use crate::error::LakeError;
+use crate::objects::Objects;
+use crate::partition_bounds::{self, Bucket};
 use crate::portable::UTC;
-use crate::versions::{Version, Versions, property, summary};
+use crate::versions::{LiveManifest, Version, Versions, property, summary};
 
 /// One data file of a snapshot.
 #[derive(Debug, Clone)]
@@ -34,6 +36,8 @@ pub(crate) struct ColumnFacts {
     pub upper: Option<ScalarValue>,
     /// The bounds are values of the column.
     pub exact: bool,
+    /// The bucket of all values that are not null.
+    pub bucket: Option<Bucket>,
 }
 
 /// The files of a snapshot.
@@ -48,19 +52,24 @@ pub(crate) struct LiveFiles {
 impl LiveFiles {
     /// Reads the manifests of the version's snapshot.
     pub async fn read(versions: &Versions, version: &Version) -> Result<Self, LakeError> {
+        let manifests = versions.live_manifests(version).await?;
+        Self::of(&versions.objects, version, &manifests)
+    }
+
+    /// The files of manifests.
+    pub fn of(objects: &Objects, version: &Version, manifests: &[LiveManifest]) -> Result<Self, LakeError> {
         let table = &version.table;
         let unsupported = |feature: String| LakeError::UnsupportedTable {
             table: table.clone(),
             feature,
         };
-        let own_snapshot = version
-            .metadata
-            .current_snapshot()
-            .filter(|snapshot| property(snapshot, summary::RUN).is_some())
-            .map(|snapshot| snapshot.snapshot_id());
+        let is_own = |snapshot_id: i64| {
+            let snapshot = version.metadata.snapshot_by_id(snapshot_id);
+            snapshot.is_some_and(|snapshot| property(snapshot, summary::RUN).is_some())
+        };
         let mut files = Vec::new();
         let mut may_hold_nan = HashSet::new();
-        for manifest in versions.live_manifests(version).await? {
+        for manifest in manifests {
             if manifest.is_delete() {
                 return Err(unsupported("row-level deletes by another engine".to_owned()));
             }
@@ -69,13 +78,20 @@ impl LiveFiles {
                 if data.file_format() != DataFileFormat::Parquet {
                     return Err(unsupported(format!("{} data files", data.file_format())));
                 }
-                // other engines may cut bounds; ours are the values themselves
-                let exact = own_snapshot == Some(manifest.snapshot_id(entry));
+                let own = is_own(manifest.snapshot_id(entry));
+                let mut columns = columns_of(version, data, own, &mut may_hold_nan);
+                partition_bounds::tighten(
+                    &mut columns,
+                    version,
+                    manifest.manifest.metadata(),
+                    data.partition(),
+                    data.record_count(),
+                );
                 files.push(LiveFile {
-                    path: versions.objects.path_of(table, data.file_path())?,
+                    path: objects.path_of(table, data.file_path())?,
                     size: data.file_size_in_bytes(),
                     rows: data.record_count(),
-                    columns: columns_of(version, data, exact, &mut may_hold_nan),
+                    columns,
                 });
             }
         }
@@ -83,10 +99,12 @@ impl LiveFiles {
     }
 }
 
+/// `own`: Lakegate wrote the file. Its bounds are values themselves and it counts every column; other engines may cut
+/// bounds and leave out what they like.
 fn columns_of(
     version: &Version,
     data: &DataFile,
-    exact: bool,
+    own: bool,
     may_hold_nan: &mut HashSet<usize>,
 ) -> Vec<ColumnFacts> {
     version
@@ -99,7 +117,8 @@ fn columns_of(
         .map(|(position, (field, arrow))| {
             let floating = matches!(arrow.data_type(), DataType::Float32 | DataType::Float64);
             // a file older than the column holds no value of it
-            let absent = !data.value_counts().is_empty() && !data.value_counts().contains_key(&field.id);
+            let absent =
+                own && !data.value_counts().is_empty() && !data.value_counts().contains_key(&field.id);
             if floating && !absent && data.nan_value_counts().get(&field.id) != Some(&0) {
                 may_hold_nan.insert(position);
                 return ColumnFacts {
@@ -107,11 +126,15 @@ fn columns_of(
                     lower: None,
                     upper: None,
                     exact: false,
+                    bucket: None,
                 };
             }
             let primitive = field.field_type.is_primitive();
             let bound = |bounds: &std::collections::HashMap<i32, Datum>| {
-                scalar(bounds.get(&field.id)?)?.cast_to(arrow.data_type()).ok()
+                let datum = bounds.get(&field.id)?;
+                scalar(datum.data_type(), datum.literal())?
+                    .cast_to(arrow.data_type())
+                    .ok()
             };
             ColumnFacts {
                 nulls: if absent && primitive {
@@ -122,15 +145,16 @@ fn columns_of(
                         .copied()
                         .filter(|_| primitive)
                 },
-                lower: bound(data.lower_bounds()),
-                upper: bound(data.upper_bounds()),
+                lower: bound(data.lower_bounds()).map(|lower| zero(lower, -0.0)),
+                upper: bound(data.upper_bounds()).map(|upper| zero(upper, 0.0)),
                 // text bounds are cut at 64 bytes, and zero has two signs
-                exact: exact
+                exact: own
                     && !floating
                     && !matches!(
                         arrow.data_type(),
                         DataType::Utf8View | DataType::BinaryView | DataType::Utf8 | DataType::Binary
                     ),
+                bucket: None,
             }
         })
         .collect()
@@ -214,13 +238,32 @@ impl PruningStatistics for FileBounds<'_> {
         Some(Arc::new(counts))
     }
 
-    fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        None
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        let (position, field) = self.schema.column_with_name(&column.name)?;
+        let facts = || self.files.iter().map(|file| &file.columns[position]);
+        if facts().all(|facts| facts.bucket.is_none()) {
+            return None;
+        }
+        let none_of_them = facts().map(|facts| {
+            let may = partition_bounds::may_contain(facts.bucket?, values, field.data_type())?;
+            (!may).then_some(false)
+        });
+        Some(none_of_them.collect())
     }
 }
 
-fn scalar(datum: &Datum) -> Option<ScalarValue> {
-    Some(match (datum.data_type(), datum.literal()) {
+/// A bound of zero with the sign that leaves nothing out: values may have either.
+fn zero(bound: ScalarValue, zero: f64) -> ScalarValue {
+    match bound {
+        ScalarValue::Float32(Some(0.0)) => ScalarValue::Float32(Some(zero as f32)),
+        ScalarValue::Float64(Some(0.0)) => ScalarValue::Float64(Some(zero)),
+        other => other,
+    }
+}
+
+/// A value of Iceberg's as DataFusion has it; None for types without an order that both agree on.
+pub(crate) fn scalar(data_type: &PrimitiveType, literal: &PrimitiveLiteral) -> Option<ScalarValue> {
+    Some(match (data_type, literal) {
         (PrimitiveType::Boolean, PrimitiveLiteral::Boolean(value)) => ScalarValue::Boolean(Some(*value)),
         (PrimitiveType::Int, PrimitiveLiteral::Int(value)) => ScalarValue::Int32(Some(*value)),
         (PrimitiveType::Long, PrimitiveLiteral::Long(value)) => ScalarValue::Int64(Some(*value)),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::DateTime;
 use datafusion::catalog::{Session, TableProvider};
@@ -25,6 +25,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use crate::columns::ByFieldId;
 use crate::live::{FileBounds, LiveFile, LiveFiles};
 use crate::portable::{ArrowForm, arrow_schema};
+use crate::scan::{LakeScan, ScannedTable};
 use crate::versions::Version;
 
 /// Reads exactly one version of a table; files are never overwritten, so it stays readable whatever is committed.
@@ -53,16 +54,27 @@ impl LakeProvider {
             // not every filter can be turned into bounds; the rows are filtered all the same
             return Ok(files.clone());
         };
-        let kept = pruning.prune(&FileBounds {
+        let bounds = FileBounds {
             schema: &self.version.arrow,
             files,
-        })?;
+        };
+        let Ok(kept) = pruning.prune(&bounds) else {
+            // a cast of a bound that no row needs may fail
+            return Ok(files.clone());
+        };
         Ok(files
             .iter()
             .zip(kept)
             .filter(|(_, keep)| *keep)
             .map(|(file, _)| file.clone())
             .collect())
+    }
+}
+
+fn no_rows(schema: &Schema) -> Statistics {
+    Statistics {
+        num_rows: Precision::Exact(0),
+        ..Statistics::new_unknown(schema)
     }
 }
 
@@ -79,11 +91,7 @@ impl TableProvider for LakeProvider {
     fn statistics(&self) -> Option<Statistics> {
         let statistics: Vec<Statistics> = self.live.files.iter().map(LiveFile::statistics).collect();
         if statistics.is_empty() {
-            let none = Statistics::new_unknown(&self.version.arrow);
-            return Some(Statistics {
-                num_rows: Precision::Exact(0),
-                ..none
-            });
+            return Some(no_rows(&self.version.arrow));
         }
         Statistics::try_merge_iter(&statistics, &self.version.arrow).ok()
     }
@@ -101,7 +109,7 @@ impl TableProvider for LakeProvider {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let files = self.files_for(state, filters)?;
-        if files.is_empty() {
+        if self.live.files.is_empty() {
             let schema = project_schema(&self.version.arrow, projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
@@ -110,7 +118,10 @@ impl TableProvider for LakeProvider {
         runtime.register_object_store(self.url.as_ref(), Arc::clone(&self.store));
 
         let statistics: Vec<Statistics> = files.iter().map(LiveFile::statistics).collect();
-        let total = Statistics::try_merge_iter(&statistics, &self.version.arrow)?;
+        let total = match &statistics[..] {
+            [] => no_rows(&self.version.arrow),
+            some => Statistics::try_merge_iter(some, &self.version.arrow)?,
+        };
         let total = if files.len() == self.live.files.len() {
             total
         } else {
@@ -127,7 +138,12 @@ impl TableProvider for LakeProvider {
             };
             PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics))
         });
-        let groups = FileGroup::new(partitioned.collect()).split_files(state.config().target_partitions());
+        let mut groups =
+            FileGroup::new(partitioned.collect()).split_files(state.config().target_partitions());
+        if groups.is_empty() {
+            // a scan of no file, which still tells in EXPLAIN that it is one
+            groups.push(FileGroup::default());
+        }
 
         let options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
@@ -158,6 +174,18 @@ impl TableProvider for LakeProvider {
             .with_limit(limit)
             .with_expr_adapter(Some(Arc::new(columns)))
             .build();
-        Ok(DataSourceExec::from_data_source(config))
+        Ok(DataSourceExec::from_data_source(LakeScan {
+            files: Arc::new(config),
+            scanned: ScannedTable {
+                table: self.version.table.clone(),
+                snapshot: self
+                    .version
+                    .snapshot
+                    .as_ref()
+                    .map(|snapshot| snapshot.snapshot_id()),
+                total: self.live.files.len(),
+                kept: files.len(),
+            },
+        }))
     }
 }

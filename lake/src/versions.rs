@@ -17,6 +17,7 @@ use crate::live::LiveFiles;
 use crate::name::LakeTableName;
 use crate::objects::Objects;
 use crate::portable::{ArrowForm, arrow_schema};
+use crate::table::MetadataFile;
 use crate::types::{Changed, Commit};
 
 /// Keys of the snapshot summary.
@@ -41,6 +42,9 @@ pub(crate) mod summary {
     /// How far an incremental export has come.
     pub const CURSOR: &str = "lakegate.cursor";
 }
+
+/// Older snapshots of a table that are kept at hand.
+const OLDER: usize = 4;
 
 /// Manifests read at the same time.
 const PARALLEL_READS: usize = 8;
@@ -108,14 +112,68 @@ pub(crate) struct Version {
     /// Tells a dropped and created-again table from the same one.
     e_tag: Option<String>,
     pub metadata: TableMetadata,
-    /// The current snapshot's schema, with ids.
+    /// What is read: the current snapshot, unless an older one was asked for. None before the first one.
+    pub snapshot: Option<SnapshotRef>,
+    /// That snapshot's schema, with ids.
     pub schema: Arc<IcebergSchema>,
     /// The columns as queries see them.
     pub arrow: SchemaRef,
     pub live: OnceCell<Arc<LiveFiles>>,
+    /// Older snapshots that were asked for, the last one last.
+    older: Mutex<Vec<Arc<Version>>>,
 }
 
 impl Version {
+    pub fn new(
+        table: LakeTableName,
+        number: u64,
+        e_tag: Option<String>,
+        metadata: TableMetadata,
+        snapshot: Option<SnapshotRef>,
+    ) -> Result<Self, iceberg::Error> {
+        let schema = match &snapshot {
+            Some(snapshot) => snapshot.schema(&metadata)?,
+            None => Arc::clone(metadata.current_schema()),
+        };
+        let arrow = arrow_schema(&schema, ArrowForm::Read);
+        Ok(Self {
+            table,
+            number,
+            e_tag,
+            metadata,
+            snapshot,
+            schema,
+            arrow,
+            live: OnceCell::new(),
+            older: Mutex::default(),
+        })
+    }
+
+    /// The table as of one of its snapshots, with that one's columns.
+    pub fn at(&self, snapshot: &SnapshotRef) -> Result<Arc<Self>, iceberg::Error> {
+        // pushed and removed one by one, so that a panic elsewhere leaves it whole
+        let mut older = self.older.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = older.iter().position(|version| {
+            let read = version.snapshot.as_ref();
+            read.is_some_and(|read| read.snapshot_id() == snapshot.snapshot_id())
+        });
+        let version = match known {
+            Some(position) => older.remove(position),
+            None => Arc::new(Self::new(
+                self.table.clone(),
+                self.number,
+                self.e_tag.clone(),
+                self.metadata.clone(),
+                Some(Arc::clone(snapshot)),
+            )?),
+        };
+        if older.len() == OLDER {
+            older.remove(0);
+        }
+        older.push(Arc::clone(&version));
+        Ok(version)
+    }
+
     /// The commit of a run, in whichever snapshot.
     pub fn find_run(&self, run_id: &str) -> Option<(&SnapshotRef, Commit)> {
         self.metadata
@@ -196,6 +254,26 @@ impl Versions {
         }
     }
 
+    /// The file of the newest version.
+    pub async fn metadata_file(&self, table: &LakeTableName) -> Result<Option<MetadataFile>, LakeError> {
+        let paths = TablePaths::new(table);
+        // a table that is dropped in between is looked for once more: it may be back
+        for _ in 0..2 {
+            let Some(version) = self.newest(table).await? else {
+                return Ok(None);
+            };
+            let path = paths.version(version.number);
+            if let Some(content) = self.objects.get(&path).await? {
+                return Ok(Some(MetadataFile {
+                    location: self.objects.uri(&path),
+                    content,
+                }));
+            }
+            self.forget(table);
+        }
+        Ok(None)
+    }
+
     pub fn forget(&self, table: &LakeTableName) {
         self.cache().remove(table);
     }
@@ -255,22 +333,9 @@ impl Versions {
     ) -> Result<Version, LakeError> {
         let metadata: TableMetadata =
             serde_json::from_slice(content).map_err(|error| self.objects.corrupt(path, error))?;
-        let schema = match metadata.current_snapshot() {
-            Some(snapshot) => snapshot
-                .schema(&metadata)
-                .map_err(|error| self.objects.corrupt(path, error))?,
-            None => Arc::clone(metadata.current_schema()),
-        };
-        let arrow = arrow_schema(&schema, ArrowForm::Read);
-        Ok(Version {
-            table: table.clone(),
-            number,
-            e_tag,
-            metadata,
-            schema,
-            arrow,
-            live: OnceCell::new(),
-        })
+        let snapshot = metadata.current_snapshot().cloned();
+        Version::new(table.clone(), number, e_tag, metadata, snapshot)
+            .map_err(|error| self.objects.corrupt(path, error))
     }
 
     /// The manifests of a snapshot.
@@ -300,11 +365,11 @@ impl Versions {
         Err(self.objects.error("find", &path, missing))
     }
 
-    /// The data manifests of a version's current snapshot that have live files, each with its live entries.
+    /// The data manifests of a version's snapshot that have live files, each with its live entries.
     ///
     /// Row-level deletes are refused: leaving them out would bring deleted rows back.
     pub async fn live_manifests(&self, version: &Version) -> Result<Vec<LiveManifest>, LakeError> {
-        let Some(snapshot) = version.metadata.current_snapshot() else {
+        let Some(snapshot) = &version.snapshot else {
             return Ok(Vec::new());
         };
         let files = self

@@ -40,7 +40,7 @@ async fn run(options: CommandOptions) -> Result<ExitCode, Failure> {
         move || metrics.render() + &federation.replica_gauges()
     });
     // Alive, and not ready, however long the API server takes.
-    gateway.start_http(http.clone());
+    gateway.start_http(http.clone(), &federation);
     let shutdown = CancellationToken::new();
     let cluster = Cluster::connect(&options.cluster).await?;
     let store = tokio::select! {

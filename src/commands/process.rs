@@ -51,7 +51,10 @@ pub async fn serve_http(
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| format!("cannot listen on {address} (--http): {error}"))?;
-    Ok(tokio::spawn(lakegate_gateway::http::serve(listener, state, stop)))
+    let routes = lakegate_gateway::http::router(state);
+    Ok(tokio::spawn(lakegate_gateway::http::serve(
+        listener, routes, stop,
+    )))
 }
 
 /// The signals that ask a process to stop. Listening begins with [`StopSignals::new`]: one that comes earlier kills.

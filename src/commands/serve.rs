@@ -78,7 +78,7 @@ async fn run(options: ServeOptions) -> Result<ExitCode, Failure> {
         Arc::clone(&federation),
         http.clone(),
     ));
-    gateway.start_http(http);
+    gateway.start_http(http, &federation);
     let gateway = tokio::spawn(gateway.serve(federation, Arc::new(introspection), shutdown.clone()));
     println!("{banner}");
 

@@ -15,3 +15,4 @@ mod mariadb;
 mod names;
 mod stores;
 mod support;
+mod time_travel;

@@ -25,7 +25,7 @@ fn context(federation: &Federation, directory: &Path) -> SourceContext {
     }
 }
 
-async fn attach(federation: &Federation, directory: &Path, name: &str, spec: serde_json::Value) {
+pub async fn attach(federation: &Federation, directory: &Path, name: &str, spec: serde_json::Value) {
     let spec = data_source(name, spec).spec;
     federation
         .attach(name, &spec, &context(federation, directory))

@@ -7,6 +7,7 @@ mod auth;
 mod ending;
 mod errors;
 mod http;
+mod iceberg;
 // the connectors' tests start the same servers
 #[allow(dead_code)]
 #[path = "../../../connectors/tests/it/loopback.rs"]

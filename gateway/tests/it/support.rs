@@ -18,6 +18,8 @@ use lakegate_federation::{
 };
 use lakegate_gateway::introspection::PgCatalog;
 use lakegate_gateway::{Gateway, GatewayOptions, HttpState};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 use tokio_util::sync::CancellationToken;
@@ -155,7 +157,7 @@ impl Server {
         let mut gateway = Gateway::bind(options).await.unwrap();
         let (address, http) = (gateway.address(), gateway.http_address().unwrap());
         let http_state = HttpState::new(|| "lakegate_up 1\n".to_owned());
-        gateway.start_http(http_state.clone());
+        gateway.start_http(http_state.clone(), &federation);
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(gateway.serve(
             Arc::clone(&federation),
@@ -228,6 +230,57 @@ impl Server {
             before == self.ticks.load(Ordering::SeqCst) && self.federation.query_log().active().is_empty()
         })
         .await;
+    }
+}
+
+/// What a server said over HTTP.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// With names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Vec<&str> {
+        let named = self.headers.iter().filter(|(header, _)| header == name);
+        named.map(|(_, value)| value.as_str()).collect()
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// One request, `headers` each with its line end, on a connection of its own.
+pub async fn request(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap();
+    let head = std::str::from_utf8(&answer[..end]).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers = lines.map(|line| line.split_once(": ").unwrap());
+    Answer {
+        status,
+        headers: headers
+            .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+            .collect(),
+        body: answer[end + 4..].to_vec(),
     }
 }
 

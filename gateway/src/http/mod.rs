@@ -1,4 +1,7 @@
-//! Health and metrics over HTTP. Nothing here starts or changes anything.
+//! Health, metrics and the catalog of lakes over HTTP. Nothing here starts or changes anything.
+
+mod access;
+mod iceberg;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +11,12 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use lakegate_federation::Federation;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+use crate::auth::Users;
+use access::Access;
 
 /// What the HTTP side shows.
 #[derive(Clone)]
@@ -34,9 +41,9 @@ impl HttpState {
     }
 }
 
-/// Serves `/healthz`, `/readyz` and `/metrics` until `stop`.
-pub async fn serve(listener: TcpListener, state: HttpState, stop: CancellationToken) {
-    let served = axum::serve(listener, router(state))
+/// Serves the routes until `stop`.
+pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
+    let served = axum::serve(listener, routes)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;
     if let Err(error) = served {
@@ -44,13 +51,25 @@ pub async fn serve(listener: TcpListener, state: HttpState, stop: CancellationTo
     }
 }
 
-/// The routes, for who adds their own.
+/// `/healthz`, `/readyz` and `/metrics`, for whoever asks.
 pub fn router(state: HttpState) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(state)
+}
+
+/// Those of [`router`], and the lakes of a federation for its users (on a loopback address for everybody when there are
+/// no users).
+pub(crate) fn gateway_router(
+    state: HttpState,
+    federation: Arc<Federation>,
+    users: Option<Arc<Users>>,
+    is_loopback: bool,
+) -> Router {
+    let access = Access::new(users, is_loopback);
+    router(state).nest("/iceberg", iceberg::router(federation, access))
 }
 
 async fn ready(State(state): State<HttpState>) -> impl IntoResponse {
