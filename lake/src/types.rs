@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use iceberg::spec::Schema;
-use lakegate_crds::Profile;
+use lakegate_crds::{Profile, TableFormat};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,8 @@ pub struct WriteOptions {
     pub file_bytes: u64,
     /// Which types the columns become.
     pub profile: Profile,
+    /// An Iceberg table, or a plain directory a run.
+    pub format: TableFormat,
     /// The masked columns, by their names in the schema that is written.
     pub masks: BTreeMap<String, ColumnMask>,
     pub progress: Option<ProgressCallback>,
@@ -94,6 +96,7 @@ impl WriteOptions {
             file_rows: u64::MAX,
             file_bytes: 256 * 1024 * 1024,
             profile: Profile::default(),
+            format: TableFormat::default(),
             masks: BTreeMap::new(),
             progress: None,
         }
@@ -132,6 +135,7 @@ pub struct WrittenFiles {
     pub(crate) attempt_id: String,
     pub(crate) directory: Path,
     pub(crate) files: Vec<WrittenFile>,
+    pub(crate) format: TableFormat,
     /// The masked columns, by their names in the table.
     pub(crate) masks: BTreeMap<String, ColumnMask>,
 }
@@ -179,8 +183,9 @@ pub struct CommitInfo {
 /// A committed run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
+    /// 0 of plain files, which have none.
     pub snapshot_id: i64,
-    /// N of `vN.metadata.json`.
+    /// N of `vN.metadata.json`; 0 of plain files.
     pub version: u64,
     pub rows: u64,
     pub bytes: u64,

@@ -203,8 +203,8 @@ impl TableWriter {
             let path = ColumnPath::from(column.as_str());
             properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
         }
-        let schema =
-            parquet_schema(&self.converter.target).map_err(|error| self.parquet_error(&path, error))?;
+        let schema = parquet_schema(&self.converter.target, self.options.profile)
+            .map_err(|error| self.parquet_error(&path, error))?;
         let options = ArrowWriterOptions::new()
             .with_parquet_schema(schema)
             .with_properties(properties.build())
@@ -262,6 +262,7 @@ impl TableWriter {
             attempt_id: self.options.attempt_id,
             directory: self.directory,
             files: self.finished,
+            format: self.options.format,
             masks,
         })
     }

@@ -417,6 +417,7 @@ async fn copy(
         Compression::Snappy => lakegate_lake::Compression::Snappy,
     };
     options.profile = destination.profile();
+    options.format = destination.format();
     options.masks = masking::record(plan);
     options.progress = Some(Arc::new(move |written: lakegate_lake::Progress| {
         progress.bytes.store(written.bytes, Ordering::Relaxed);

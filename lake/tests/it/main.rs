@@ -9,6 +9,7 @@ mod evolution;
 mod faults;
 mod faulty;
 mod masks;
+mod plain;
 mod proxy;
 mod readers;
 mod reading;

@@ -568,7 +568,10 @@ async fn icebergs_own_types_come_back_as_they_went(make: fn() -> Place) {
         (format!("own < '{UUID_TEXT}'"), 0),
         (format!("own > '550e8400' and nested.own = '{UUID_TEXT}'"), 1),
         ("text is null".to_owned(), 1),
-        ("time > arrow_cast('12:00:00', 'Time64(Microsecond)')".to_owned(), 1),
+        (
+            "time > arrow_cast('12:00:00', 'Time64(Microsecond)')".to_owned(),
+            1,
+        ),
         ("fixed = x'0304'".to_owned(), 1),
     ] {
         let read = query(

@@ -384,8 +384,8 @@ pub(super) fn account_for_runs(status: &mut ExportStatus, runs: &[Entry<ExportRu
             status.personal_columns.clone_from(&run_status.personal_columns);
             status.new_columns.clone_from(&run_status.new_columns);
             status.nulled_columns.clone_from(&run_status.nulled_columns);
-            status.snapshot = Some(SnapshotSummary {
-                id: run_status.snapshot_id.clone().unwrap_or_default(),
+            status.snapshot = run_status.snapshot_id.clone().map(|id| SnapshotSummary {
+                id,
                 rows: run_status.rows_written,
                 bytes: run_status.bytes_written,
                 files: run_status.files,

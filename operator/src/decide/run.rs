@@ -401,7 +401,7 @@ fn end(
             status.rows_written = Some(count(report.rows));
             status.bytes_written = Some(count(report.bytes));
             status.files = Some(count(report.files));
-            status.snapshot_id = Some(report.snapshot_id.to_string());
+            status.snapshot_id = (report.snapshot_id != 0).then(|| report.snapshot_id.to_string());
             status.personal_columns.clone_from(&report.personal);
             status.new_columns.clone_from(&report.new_columns);
             status.nulled_columns.clone_from(&report.nulled_columns);

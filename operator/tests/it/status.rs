@@ -68,8 +68,7 @@ async fn what_is_wrong_shows_and_stops_nobody_else() {
         unserved
             .conditions
             .iter()
-            .any(|condition| condition.type_ == "Stalled"
-                && condition.message.contains("spec.from.index"))
+            .any(|condition| condition.type_ == "Stalled" && condition.message.contains("spec.from.index"))
     );
     let broken = world.export("broken").await;
     assert!(
