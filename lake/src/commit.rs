@@ -16,6 +16,7 @@ use object_store::path::Path;
 
 use crate::error::LakeError;
 use crate::manifests::{Carried, Manifests, carried, kept_size, leaving_size};
+use crate::name::LakeTableName;
 use crate::objects::{Objects, pause};
 use crate::portable::{first_difference, next_schema};
 use crate::types::{Commit, CommitInfo, WrittenFiles};
@@ -26,10 +27,10 @@ const RACES: u32 = 200;
 /// Tries of the conditional create while the store says neither yes nor no.
 const CREATES: u32 = 4;
 
-/// What became of one try to create a version.
-enum Outcome {
+/// What became of one try to create the object that is a commit.
+pub(crate) enum Outcome {
     Won,
-    /// Somebody else owns the version.
+    /// Somebody else created it.
     Lost,
     /// It did not happen and never will.
     Failed(LakeError),
@@ -331,40 +332,14 @@ impl Committer<'_> {
     }
 
     /// The commit itself.
-    ///
-    /// After any error the owner of the version decides, not the error: a store may apply a request whose reply it
-    /// loses, and answer its own retry, or a mere conflict, with "already exists".
     async fn create(&self, prepared: &Prepared) -> Outcome {
-        let objects = self.objects();
-        let mut last = None;
-        for attempt in 1..=CREATES {
-            let error = match objects.create(&prepared.path, prepared.content.clone()).await {
-                Ok(()) => return Outcome::Won,
-                Err(error) => error,
-            };
-            let exists = matches!(error, object_store::Error::AlreadyExists { .. });
-            let error = objects.error("create", &prepared.path, error);
-            match objects.get(&prepared.path).await {
-                Ok(Some(content)) => {
-                    return match serde_json::from_slice::<TableMetadata>(&content) {
-                        Ok(there) if there.snapshot_by_id(prepared.snapshot_id).is_some() => Outcome::Won,
-                        Ok(_) => Outcome::Lost,
-                        Err(error) => Outcome::Failed(objects.corrupt(&prepared.path, error)),
-                    };
-                }
-                Ok(None) if objects.failures_are_final && !exists => return Outcome::Failed(error),
-                Ok(None) => {
-                    last = Some(error);
-                    pause(attempt).await;
-                }
-                Err(_) => return Outcome::Unknown(error),
-            }
-        }
-        Outcome::Unknown(last.unwrap_or_else(|| LakeError::TooManyRaces {
-            table: self.files.table.clone(),
-            run_id: self.files.run_id.clone(),
-            times: CREATES,
-        }))
+        let (table, run_id) = (&self.files.table, &self.files.run_id);
+        let is_ours = |there: &[u8]| {
+            let there: TableMetadata = serde_json::from_slice(there)?;
+            Ok(there.snapshot_by_id(prepared.snapshot_id).is_some())
+        };
+        let content = prepared.content.clone();
+        create_once(self.objects(), table, run_id, &prepared.path, content, &is_ours).await
     }
 
     fn encode(
@@ -378,6 +353,49 @@ impl Committer<'_> {
             source: error.into(),
         }
     }
+}
+
+/// Creates the object whose creation is the commit of a run.
+///
+/// After any error its content decides, not the error: a store may apply a request whose reply it loses, and answer its own
+/// retry, or a mere conflict, with "already exists".
+pub(crate) async fn create_once(
+    objects: &Objects,
+    table: &LakeTableName,
+    run_id: &str,
+    path: &Path,
+    content: Bytes,
+    is_ours: &(dyn Fn(&[u8]) -> Result<bool, serde_json::Error> + Send + Sync),
+) -> Outcome {
+    let mut last = None;
+    for attempt in 1..=CREATES {
+        let error = match objects.create(path, content.clone()).await {
+            Ok(()) => return Outcome::Won,
+            Err(error) => error,
+        };
+        let exists = matches!(error, object_store::Error::AlreadyExists { .. });
+        let error = objects.error("create", path, error);
+        match objects.get(path).await {
+            Ok(Some(there)) => {
+                return match is_ours(&there) {
+                    Ok(true) => Outcome::Won,
+                    Ok(false) => Outcome::Lost,
+                    Err(error) => Outcome::Failed(objects.corrupt(path, error)),
+                };
+            }
+            Ok(None) if objects.failures_are_final && !exists => return Outcome::Failed(error),
+            Ok(None) => {
+                last = Some(error);
+                pause(attempt).await;
+            }
+            Err(_) => return Outcome::Unknown(error),
+        }
+    }
+    Outcome::Unknown(last.unwrap_or_else(|| LakeError::TooManyRaces {
+        table: table.clone(),
+        run_id: run_id.to_owned(),
+        times: CREATES,
+    }))
 }
 
 struct Prepared {

@@ -17,6 +17,9 @@ use arrow::datatypes::{
 };
 use arrow::record_batch::RecordBatch;
 
+use chrono::Datelike as _;
+use lakegate_crds::Profile;
+
 use crate::error::LakeError;
 use crate::name::LakeTableName;
 use crate::portable::{child_path, is_uuid};
@@ -26,12 +29,16 @@ pub(crate) const LARGEST_VALUE: u64 = 64 * 1024 * 1024;
 
 const MICROSECONDS_A_DAY: i64 = 86_400_000_000;
 
+/// 1582-10-15, in days since 1970.
+const GREGORIAN: i32 = -141_427;
+
 /// Converts batches of one source schema to the table's schema.
 #[derive(Debug, Clone)]
 pub(crate) struct Converter {
     pub table: LakeTableName,
     pub source: SchemaRef,
     pub target: SchemaRef,
+    pub profile: Profile,
 }
 
 impl Converter {
@@ -156,7 +163,9 @@ impl Converter {
             }
             (DataType::Date64, DataType::Date32) => self.days(path, array),
             (DataType::Date32, DataType::Date32) => {
-                self.check_finite(path, array.as_primitive::<Date32Type>(), [i32::MAX, -i32::MAX])?;
+                let days = array.as_primitive::<Date32Type>();
+                self.check_finite(path, days, [i32::MAX, -i32::MAX])?;
+                self.check_calendar(path, days)?;
                 Ok(Arc::clone(array))
             }
             (DataType::Timestamp(unit, _), DataType::Timestamp(TimeUnit::Microsecond, zone)) => {
@@ -341,6 +350,18 @@ impl Converter {
             }
             DataType::Duration(TimeUnit::Microsecond) => durations::<DurationMicrosecondType>(array, 1_000),
             DataType::Duration(TimeUnit::Nanosecond) => durations::<DurationNanosecondType>(array, 1),
+            DataType::Timestamp(unit, _) => {
+                let exact = self.microseconds(path, array, *unit)?;
+                let texts = exact.iter().map(|micros| micros.map(calendar_text).transpose());
+                let texts: Result<StringArray, ()> = texts.collect();
+                Arc::new(texts.map_err(|()| {
+                    self.refused(
+                        path,
+                        "a timestamp is not in the years 1 to 9999, which Hive reads; leave such rows out with where, or cast \
+                         the column to text",
+                    )
+                })?)
+            }
             // A numeric without a precision: the zeros at its end are nobody's.
             DataType::Decimal256(76, 38) => texts(array.as_primitive::<Decimal256Type>(), |value| {
                 let digits = Decimal256Type::format_decimal(value, 76, 38);
@@ -397,6 +418,17 @@ impl Converter {
         Ok(())
     }
 
+    /// Hive 3 counts days before the Gregorian calendar by the Julian one.
+    fn check_calendar(&self, path: &str, days: &PrimitiveArray<Date32Type>) -> Result<(), LakeError> {
+        if self.profile == Profile::Hive3 && days.iter().flatten().any(|day| day < GREGORIAN) {
+            return Err(self.refused(
+                path,
+                "a date is before 1582-10-15, which Hive 3 reads by another calendar; cast the column to text",
+            ));
+        }
+        Ok(())
+    }
+
     fn days(&self, path: &str, array: &ArrayRef) -> Result<ArrayRef, LakeError> {
         const MILLISECONDS_A_DAY: i64 = 86_400_000;
         let days: PrimitiveArray<Date32Type> = array
@@ -408,6 +440,7 @@ impl Converter {
                     .ok_or(())
             })
             .map_err(|()| self.refused(path, "a date holds a time of day; cast the column to timestamp"))?;
+        self.check_calendar(path, &days)?;
         Ok(Arc::new(days))
     }
 
@@ -477,6 +510,15 @@ impl Converter {
         }
         Ok(Arc::new(text.finish()))
     }
+}
+
+/// `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, as Hive casts to a timestamp.
+fn calendar_text(micros: i64) -> Result<String, ()> {
+    let time = chrono::DateTime::from_timestamp_micros(micros).ok_or(())?;
+    if !(1..=9999).contains(&time.year()) {
+        return Err(());
+    }
+    Ok(time.format("%Y-%m-%d %H:%M:%S%.6f").to_string())
 }
 
 /// 16 bytes each as the 36 characters of a UUID.

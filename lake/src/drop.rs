@@ -6,6 +6,7 @@ use object_store::path::Path;
 
 use crate::error::LakeError;
 use crate::name::LakeTableName;
+use crate::plain;
 use crate::sweep::delete_all;
 use crate::versions::{TablePaths, Version, Versions, property, summary, version_of};
 
@@ -57,7 +58,7 @@ pub(crate) async fn drop_owned(
             }
         }
         None if all.iter().any(|object| object.location == note) => {}
-        None => return Ok(Dropped::Absent),
+        None => return plain::drop_owned(versions, table, owner).await,
     }
     objects.put(&note, bytes::Bytes::new()).await?;
     let mut numbers: Vec<u64> = all

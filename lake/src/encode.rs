@@ -71,11 +71,11 @@ pub(crate) struct EncodedColumn {
 impl Encoding {
     pub(crate) fn new(converter: Converter, options: &WriteOptions) -> Result<Self, LakeError> {
         let failed = |error: ParquetError| encode_error(&converter, error);
-        let schema = parquet_schema(&converter.target).map_err(failed)?;
+        let schema = parquet_schema(&converter.target, options.profile).map_err(failed)?;
         let properties = properties(&converter, options).map_err(failed)?;
         let columns = converter.target.fields().iter().map(|field| {
             let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
-            let root = parquet_schema(&schema)?.root_schema_ptr();
+            let root = parquet_schema(&schema, options.profile)?.root_schema_ptr();
             let plain = properties.clone().set_dictionary_enabled(false).build();
             Ok::<_, ParquetError>(ColumnForm {
                 schema,

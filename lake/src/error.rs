@@ -96,6 +96,15 @@ pub enum LakeError {
         "table {table}: another run changed column {column} while this one was writing; run the export again"
     )]
     ColumnsMoved { table: LakeTableName, column: String },
+    /// The table is an Iceberg table and the run writes plain files, or the other way round.
+    #[error(
+        "table {table} is written with format {there}: export with format {wanted} into another table, or delete this one"
+    )]
+    FormatDiffers {
+        table: LakeTableName,
+        there: &'static str,
+        wanted: &'static str,
+    },
     /// A batch does not have the schema the writer was started with.
     #[error("table {table}: a batch does not have the columns the writer was started with: {problem}")]
     WrongBatch { table: LakeTableName, problem: String },
@@ -246,6 +255,7 @@ impl LakeError {
             | Self::ValueTooLarge { .. }
             | Self::SchemaChanged { .. }
             | Self::PartitionRefused { .. }
+            | Self::FormatDiffers { .. }
             | Self::WrongRun { .. }
             | Self::WrongLake { .. }
             | Self::ForeignLocation { .. }
@@ -285,6 +295,7 @@ impl LakeError {
             | Self::ColumnNameTooLong { .. }
             | Self::NoColumns { .. }
             | Self::PartitionRefused { .. }
+            | Self::FormatDiffers { .. }
             | Self::AmbiguousSpec => Reason::InvalidSpec,
             _ => return None,
         })

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use iceberg::spec::SnapshotRef;
+use iceberg::spec::{Schema, SnapshotRef};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
@@ -31,11 +31,17 @@ pub struct RunManifest {
     pub attempt_id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub export: Option<String>,
+    /// Uid of the Export; only of plain files, where no snapshot has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export_uid: Option<String>,
     /// `schema.table`.
     pub table: String,
-    pub snapshot_id: i64,
-    /// N of `vN.metadata.json`.
-    pub version: u64,
+    /// Absent of plain files, which have no snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot_id: Option<i64>,
+    /// N of `vN.metadata.json`; absent of plain files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
     /// RFC 3339.
     pub committed_at: String,
     /// Directory of the data files, relative to the table.
@@ -52,6 +58,9 @@ pub struct RunManifest {
     /// SHA-256 of the schema as JSON, in hexadecimal: equal as long as columns, types and field ids are.
     pub schema_hash: String,
     pub columns: Vec<RunColumn>,
+    /// What a snapshot's summary would say of the rows; only of plain files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub summary: BTreeMap<String, String>,
 }
 
 /// What a merge has changed.
@@ -173,21 +182,8 @@ fn run_manifest(
     let schema = snapshot
         .schema(&version.metadata)
         .unwrap_or_else(|_| version.schema.clone());
-    let mut columns = schema
-        .as_struct()
-        .fields()
-        .iter()
-        .map(|field| {
-            Ok(RunColumn {
-                id: field.id,
-                name: field.name.clone(),
-                data_type: serde_json::to_value(&field.field_type)?,
-                required: field.required,
-                mask: None,
-            })
-        })
-        .collect::<Result<Vec<_>, serde_json::Error>>()?;
-    let schema_hash = hex(&Sha256::digest(serde_json::to_vec(&columns)?));
+    let mut columns = columns_of(&schema)?;
+    let schema_hash = schema_hash(&columns)?;
     if let Some(masks) = property(snapshot, summary::MASKS) {
         let mut masks: BTreeMap<String, ColumnMask> = serde_json::from_str(masks)?;
         for column in &mut columns {
@@ -200,11 +196,12 @@ fn run_manifest(
         run_id: text(summary::RUN).unwrap_or_default(),
         attempt_id: text(summary::ATTEMPT).unwrap_or_default(),
         export: text(summary::EXPORT),
+        export_uid: None,
         table: version.table.to_string(),
-        snapshot_id: snapshot.snapshot_id(),
+        snapshot_id: Some(snapshot.snapshot_id()),
         version: text(summary::VERSION)
             .and_then(|number| number.parse().ok())
-            .unwrap_or_default(),
+            .or(Some(0)),
         committed_at: jiff::Timestamp::from_millisecond(snapshot.timestamp_ms())
             .map(|time| time.to_string())
             .unwrap_or_default(),
@@ -220,7 +217,29 @@ fn run_manifest(
         cursor: text(summary::CURSOR),
         schema_hash,
         columns,
+        summary: BTreeMap::new(),
     })
+}
+
+/// The columns of a schema, in the clear.
+pub(crate) fn columns_of(schema: &Schema) -> Result<Vec<RunColumn>, serde_json::Error> {
+    let fields = schema.as_struct().fields().iter();
+    fields
+        .map(|field| {
+            Ok(RunColumn {
+                id: field.id,
+                name: field.name.clone(),
+                data_type: serde_json::to_value(&field.field_type)?,
+                required: field.required,
+                mask: None,
+            })
+        })
+        .collect()
+}
+
+/// Of columns in the clear.
+pub(crate) fn schema_hash(columns: &[RunColumn]) -> Result<String, serde_json::Error> {
+    Ok(hex(&Sha256::digest(serde_json::to_vec(columns)?)))
 }
 
 /// The files a snapshot added, hashed by reading them again: for a winner that died before its run manifest.

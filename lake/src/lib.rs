@@ -12,6 +12,8 @@
 //! _dropping/<export uid>                        while the table of a deleted Export is being removed
 //! ```
 //!
+//! With `format: Parquet` there is no `metadata/`, and creating `_runs/<run>.json` is the commit.
+//!
 //! Any other engine reads the table by its newest `vN.metadata.json`; who reads plain Parquet reads the directory
 //! that the newest run manifest names, unless it tells of a merge.
 //!
@@ -37,6 +39,7 @@ mod objects;
 mod parquet_schema;
 mod partition;
 mod partition_bounds;
+mod plain;
 mod portable;
 mod proof;
 mod provider;
@@ -51,6 +54,7 @@ mod upload;
 mod versions;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -59,7 +63,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use futures::{StreamExt, TryStreamExt};
-use lakegate_crds::{LakeSpec, S3Spec};
+use lakegate_crds::{LakeSpec, S3Spec, TableFormat};
 use lakegate_store::Secrets;
 use lakegate_store::s3::{self, S3Context};
 use object_store::ObjectStore;
@@ -317,6 +321,20 @@ impl Lake {
                 .await?;
         }
         let current = self.versions.newest(&name).await?;
+        let there = match options.format {
+            TableFormat::Parquet => current.is_some().then_some(("Iceberg", "Parquet")),
+            TableFormat::Iceberg if current.is_some() => None,
+            TableFormat::Iceberg => plain::exists(&self.versions.objects, &name)
+                .await?
+                .then_some(("Parquet", "Iceberg")),
+        };
+        if let Some((there, wanted)) = there {
+            return Err(LakeError::FormatDiffers {
+                table: name,
+                there,
+                wanted,
+            });
+        }
         let planned = next_schema(
             &name,
             current.as_deref().map(|version| &version.metadata),
@@ -326,6 +344,7 @@ impl Lake {
             table: name.clone(),
             source: arrow_schema_in,
             target: arrow_schema(&planned, ArrowForm::Write),
+            profile: options.profile,
         };
         // the nonce keeps a second start under the same attempt id from overwriting anything
         let nonce = format!("{:08x}", commit::random_id() as u32);
@@ -387,6 +406,9 @@ impl Lake {
                 committing: self.location().to_owned(),
             });
         }
+        if files.format == TableFormat::Parquet {
+            return self.publish_plain(&files, &info).await;
+        }
         let attempt = Committer {
             versions: &self.versions,
             files: &files,
@@ -419,13 +441,54 @@ impl Lake {
         let name = LakeTableName::new(schema, table)?;
         check_key_part("run", run_id)?;
         let Some(version) = self.versions.newest(&name).await? else {
-            return Ok(None);
+            return plain::find(&self.versions.objects, &name, run_id).await;
         };
         let Some((_, commit)) = version.find_run(run_id) else {
             return Ok(None);
         };
         self.finish_run(&version, run_id, None).await?;
         Ok(Some(commit))
+    }
+
+    /// The names of the published columns, of an Iceberg table or of the newest run of plain files; `None` before the
+    /// first run.
+    pub async fn published_columns(
+        &self,
+        schema: &str,
+        table: &str,
+    ) -> Result<Option<BTreeSet<String>>, LakeError> {
+        let name = LakeTableName::new(schema, table)?;
+        match self.versions.newest(&name).await? {
+            Some(version) => {
+                let fields = version.arrow.fields().iter();
+                Ok(Some(fields.map(|field| field.name().clone()).collect()))
+            }
+            None => plain::newest_columns(&self.versions.objects, &name).await,
+        }
+    }
+
+    async fn publish_plain(&self, files: &WrittenFiles, info: &CommitInfo) -> Result<Commit, LakeError> {
+        let objects = &self.versions.objects;
+        match plain::publish(objects, files, info).await {
+            Ok((commit, ours)) => {
+                if !ours {
+                    self.remove(files).await;
+                }
+                Ok(commit)
+            }
+            Err(error) => {
+                let is_certain = !matches!(
+                    error,
+                    LakeError::CommitUnknown { .. } | LakeError::CommitUnfinished { .. }
+                );
+                let published = plain::directory_of(objects, &files.table, &files.run_id).await;
+                if is_certain && published.is_ok_and(|published| published.as_ref() != Some(&files.directory))
+                {
+                    self.remove(files).await;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// What a run published; `None` when it has not committed.

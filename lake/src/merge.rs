@@ -133,6 +133,7 @@ impl Keys {
                 table: table.clone(),
                 source: Arc::new(Schema::new(source)),
                 target: Arc::new(Schema::new(target)),
+                profile: writer.profile,
             },
             single: single
                 .collect::<Result<_, _>>()
@@ -363,6 +364,7 @@ impl TableMerge {
             table: self.version.table.clone(),
             source: Arc::clone(&self.version.arrow),
             target: arrow_schema(&self.schema, ArrowForm::Write),
+            profile: self.options.profile,
         };
         let options = WriteOptions {
             masks: new.masks.clone(),

@@ -23,6 +23,10 @@
 //! | Dictionary, RunEndEncoded | as their values |
 //! | Union | refused |
 //!
+//! Hive3, for plain files alone, differs from Portable where Hive 3 reads otherwise or not at all: timestamps of either kind
+//! become strings `YYYY-MM-DD HH:MM:SS.ffffff` in UTC, years 1 to 9999; dates before 1582-10-15 are refused, for Hive 3 counts
+//! them by another calendar; and Parquet keeps decimals in bytes of a fixed length.
+//!
 //! The profile Iceberg differs where Iceberg v2 has a type of its own, which not every engine reads:
 //!
 //! | Arrow | lake |
@@ -141,6 +145,7 @@ impl Mapping<'_> {
         let own_types = self.profile == Profile::Iceberg;
         Ok(match field.data_type() {
             _ if own_types && (is_uuid(field) || is_uuid_text(field)) => Primitive(PrimitiveType::Uuid),
+            DataType::Timestamp(_, _) if self.profile == Profile::Hive3 => Primitive(PrimitiveType::String),
             DataType::Time32(_) | DataType::Time64(_) if own_types => Primitive(PrimitiveType::Time),
             DataType::FixedSizeBinary(length) if own_types => {
                 Primitive(PrimitiveType::Fixed(u64::from(length.unsigned_abs())))

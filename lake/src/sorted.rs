@@ -179,6 +179,7 @@ fn converted(
         table: converter.table.clone(),
         source: fields(&converter.source),
         target: fields(&converter.target),
+        profile: converter.profile,
     };
     let columns = positions
         .iter()

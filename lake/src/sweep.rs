@@ -7,6 +7,7 @@ use object_store::path::Path;
 
 use crate::error::LakeError;
 use crate::name::LakeTableName;
+use crate::plain;
 use crate::versions::{TablePaths, Version, Versions, property, summary, version_of};
 
 /// Objects deleted at the same time.
@@ -29,7 +30,13 @@ pub(crate) async fn sweep(
     versions.forget(table);
     let referenced = match versions.newest(table).await? {
         Some(version) => Referenced::read(versions, &version).await?,
-        None => Referenced::default(),
+        None => Referenced {
+            directories: plain::directory_of(objects, table, run_id)
+                .await?
+                .into_iter()
+                .collect(),
+            ..Referenced::default()
+        },
     };
     let orphans: Vec<Path> = found
         .into_iter()

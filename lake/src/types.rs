@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::execution::runtime_env::RuntimeEnv;
 use iceberg::spec::{Schema, TableMetadata};
-use lakegate_crds::{PartitionField, Profile};
+use lakegate_crds::{PartitionField, Profile, TableFormat};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,8 @@ pub struct WriteOptions {
     pub file_bytes: u64,
     /// Which types the columns become.
     pub profile: Profile,
+    /// An Iceberg table, or a plain directory a run.
+    pub format: TableFormat,
     /// The masked columns, by their names in the schema that is written.
     pub masks: BTreeMap<String, ColumnMask>,
     /// How the table is parted, by columns of the schema that is written.
@@ -110,6 +112,7 @@ impl WriteOptions {
             file_rows: u64::MAX,
             file_bytes: 128 * 1024 * 1024,
             profile: Profile::default(),
+            format: TableFormat::default(),
             masks: BTreeMap::new(),
             partition_by: Vec::new(),
             progress: None,
@@ -152,6 +155,7 @@ pub struct WrittenFiles {
     pub(crate) attempt_id: String,
     pub(crate) directory: Path,
     pub(crate) files: Vec<WrittenFile>,
+    pub(crate) format: TableFormat,
     /// The masked columns, by their names in the table.
     pub(crate) masks: BTreeMap<String, ColumnMask>,
     /// How the table is parted from now on.
@@ -232,8 +236,9 @@ pub struct Changed {
 /// A committed run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
+    /// 0 of plain files, which have none.
     pub snapshot_id: i64,
-    /// N of `vN.metadata.json`.
+    /// N of `vN.metadata.json`; 0 of plain files.
     pub version: u64,
     /// Rows of the table.
     pub rows: u64,

@@ -90,8 +90,12 @@ impl TablePaths {
         self.root.clone().join("data").join(run_id)
     }
 
+    pub fn runs(&self) -> Path {
+        self.root.clone().join("_runs")
+    }
+
     pub fn run_manifest(&self, run_id: &str) -> Path {
-        self.root.clone().join("_runs").join(format!("{run_id}.json"))
+        self.runs().join(format!("{run_id}.json"))
     }
 }
 

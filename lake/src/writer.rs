@@ -217,6 +217,7 @@ impl TableWriter {
             attempt_id: work.options.attempt_id.clone(),
             directory: work.directory.clone(),
             files,
+            format: work.options.format,
             masks: work.options.masks_of(work.encoding.converter()),
             partitioning: self.partitioning,
             merge: None,

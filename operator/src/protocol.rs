@@ -240,7 +240,7 @@ pub struct Report {
     /// Number of its data files.
     pub files: u64,
 
-    /// Snapshot in the lake.
+    /// Snapshot in the lake; 0 of plain files, which have none.
     pub snapshot_id: i64,
 
     /// An earlier attempt of this run had committed already.

@@ -482,6 +482,7 @@ async fn writer(
     options.threads = order.threads.max(1);
     options.row_group_bytes = row_group_bytes(&order.spec);
     options.file_bytes = destination.target_file_size();
+    options.format = destination.format();
     options.masks = masking::record(plan);
     options.partition_by.clone_from(&destination.partition_by);
     options.runtime = Some(Arc::clone(runtime));

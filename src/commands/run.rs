@@ -183,12 +183,16 @@ fn summary(run: &ExportRun, export: &Key) -> ExitCode {
         .as_ref()
         .map(|spec| format!("{}.{}", spec.destination.schema, spec.destination.table));
     println!(
-        "{name}: Complete in {took}\n  {} rows, {} in {} files\n  export {export} -> {}, snapshot {}",
+        "{name}: Complete in {took}\n  {} rows, {} in {} files\n  export {export} -> {}{}",
         HumanCount(status.rows_written.unwrap_or_default().max(0) as u64),
         HumanBytes(status.bytes_written.unwrap_or_default().max(0) as u64),
         status.files.unwrap_or_default(),
         destination.unwrap_or_default(),
-        status.snapshot_id.unwrap_or_else(|| "unknown".to_owned()),
+        // plain files have none
+        status
+            .snapshot_id
+            .map(|id| format!(", snapshot {id}"))
+            .unwrap_or_default(),
     );
     let columns = run
         .spec
@@ -214,6 +218,16 @@ fn summary(run: &ExportRun, export: &Key) -> ExitCode {
         .collect();
     if !personal.is_empty() {
         println!("  looks personal and is not masked: {}", personal.join(", "));
+    }
+    if !status.new_columns.is_empty() {
+        println!("  new columns, left out: {}", status.new_columns.join(", "));
+    }
+    for column in &status.nulled_columns {
+        println!(
+            "  did not fit their cast and became null: {} values of {}",
+            HumanCount(column.values.max(0) as u64),
+            column.name
+        );
     }
     ExitCode::SUCCESS
 }

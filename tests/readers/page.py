@@ -19,16 +19,19 @@ rounded, cut, wrapped or turned into NULL, but where a manifest says so (`cast`,
 
 `destination.profile` says which types a table has.
 
-| | `Portable` (default) | `Iceberg` |
-|---|---|---|
-| made for | every engine reads every column alike | Iceberg's own types |
-| uuid | string of 36 characters | uuid |
-| time of day | string `HH:MM:SS.ffffff` | time; Spark refuses tables that have one |
-| bytes of a fixed length | binary | fixed(n) |
+| | `Portable` (default) | `Iceberg` | `Hive3`, with `format: Parquet` |
+|---|---|---|---|
+| made for | every engine reads every column alike | Iceberg's own types | Hive 3 and what is as old |
+| uuid | string of 36 characters | uuid | string |
+| time of day | string `HH:MM:SS.ffffff` | time; Spark refuses tables that have one | string |
+| bytes of a fixed length | binary | fixed(n) | binary |
+| timestamps | timestamp, timestamptz | the same | strings in UTC, years 1 to 9999 |
+| dates | date | date | date, from 1582-10-15 |
+| decimals in Parquet | INT32, INT64 or bytes, by their digits | the same | bytes of a fixed length |
 
 The profile of a table stays: its columns cannot become other types. Export into another table instead.
 
-In both profiles integers are signed (an unsigned column takes the next wider type), a decimal has at most 38 digits
+In all profiles integers are signed (an unsigned column takes the next wider type), a decimal has at most 38 digits
 (wider ones are text), timestamps count microseconds, lists, structs and maps keep their parts, and intervals are text in
 ISO 8601.
 
@@ -64,12 +67,15 @@ def code(text: str) -> str:
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
-def marks(column: Column, notes: list[str]) -> list[str]:
+def marks(column: Column, notes: list[str], readers: list[str]) -> list[str]:
     """A cell a reader."""
     cells = []
     for reader in READERS:
         said = [f"profile {profile}: {text}" for profile, text in
                 ((profile, column.readers.get((profile, reader))) for profile in (PORTABLE, ICEBERG)) if text]
+        if reader not in readers:
+            cells.append("")
+            continue
         if not said:
             cells.append("✓")
             continue
@@ -86,6 +92,8 @@ def table_of(trap: stores.Trap) -> str:
         "|---|---|---|---|" + "---|" * len(READERS),
     ]
     notes, remarks = [], []
+    # The others have no catalog of plain files.
+    readers = ["pyarrow", "DuckDB", "Spark"] if trap is stores.HIVE else READERS
     for column in trap.columns:
         declared = column.shown or column.declared or "no type"
         if column.lake_name:
@@ -93,7 +101,7 @@ def table_of(trap: stores.Trap) -> str:
         kind = column.kind + (f", named {code(column.lake_name)}" if column.lake_name else "")
         values = " ".join(code(literal) for literal, _ in column.cases)
         own = column.iceberg[0] if column.iceberg else ""
-        lines.append(f"| {declared} | {kind} | {own} | {values} | {' | '.join(marks(column, notes))} |")
+        lines.append(f"| {declared} | {kind} | {own} | {values} | {' | '.join(marks(column, notes, readers))} |")
         if column.note:
             remarks.append(f"- {declared}: {column.note}")
     lines += ["", *(f"({number}) {note}." for number, note in enumerate(notes, 1))]
@@ -109,7 +117,8 @@ def refusals_of(title: str, refusals: list[Refusal]) -> str:
 
 
 def text() -> str:
-    parts = [HEAD, *(f"## {trap.title}\n\n{table_of(trap)}" for trap in stores.TRAPS)]
+    traps = [*stores.TRAPS, stores.HIVE]
+    parts = [HEAD, *(f"## {trap.title}\n\n{table_of(trap)}" for trap in traps)]
     parts.append(
         "## What is refused\n\nThe run fails with the column's name and what to do; a `where` that leaves such rows out works, "
         "too. A status, an event and a log show no value.\n\n"

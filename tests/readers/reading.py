@@ -20,8 +20,22 @@ from values import Kind, clock, days, double, single
 Columns = dict[str, list[object]]
 
 
+def plain_files(table: pathlib.Path) -> list[str]:
+    """The files of the directory that the newest run manifest names."""
+    (manifest,) = (table / "_runs").glob("*.json")
+    directory = table / json.loads(manifest.read_text())["directory"]
+    assert (directory / "_SUCCESS").exists(), f"{directory} has no _SUCCESS"
+    return [str(file) for file in sorted(directory.glob("*.parquet"))]
+
+
+def is_plain(table: pathlib.Path) -> bool:
+    return not (table / "metadata").exists()
+
+
 class Reader:
     name: str
+    # Whether it reads runs that are no Iceberg tables.
+    reads_plain = False
 
     def read(self, table: pathlib.Path, columns: dict[str, Kind]) -> Columns:
         """The named columns of the table in that directory."""
@@ -100,7 +114,9 @@ def in_order(table: object, columns: dict[str, Kind]) -> Columns:
 
 
 class PyArrow(Reader):
-    """Reads plain Parquet: the directory that the newest run manifest names."""
+    """Reads plain Parquet, whatever the table is."""
+
+    reads_plain = True
 
     def __init__(self):
         self.name = f"pyarrow {importlib.metadata.version('pyarrow')}"
@@ -108,14 +124,12 @@ class PyArrow(Reader):
     def read(self, table: pathlib.Path, columns: dict[str, Kind]) -> Columns:
         import pyarrow.parquet
 
-        (manifest,) = (table / "_runs").glob("*.json")
-        directory = table / json.loads(manifest.read_text())["directory"]
-        assert (directory / "_SUCCESS").exists(), f"{directory} has no _SUCCESS"
-        files = [str(file) for file in sorted(directory.glob("*.parquet"))]
-        return in_order(pyarrow.parquet.read_table(files, columns=["id", *columns]), columns)
+        return in_order(pyarrow.parquet.read_table(plain_files(table), columns=["id", *columns]), columns)
 
 
 class DuckDb(Reader):
+    reads_plain = True
+
     def __init__(self):
         import duckdb
 
@@ -131,7 +145,7 @@ class DuckDb(Reader):
         names = ", ".join(f'"{name}"' for name in ["id", *columns])
         # What Arrow cannot tell: a date or timestamp that is infinite here.
         infinite = [f'"{name}"' for name, kind in columns.items() if kind.name in ("date", "timestamp", "timestamptz")]
-        scan = f"iceberg_scan('{table}')"
+        scan = f"read_parquet({plain_files(table)})" if is_plain(table) else f"iceberg_scan('{table}')"
         if infinite:
             asked = " or ".join(f"isinf({name})" for name in infinite)
             (count,) = self.connection.execute(f"select count(*) from {scan} where {asked}").fetchone()
@@ -176,6 +190,7 @@ def spark_runtime() -> pathlib.Path:
 class Spark(Reader):
     """Spark with Iceberg's own runtime, over the lake's directory as a warehouse."""
 
+    reads_plain = True
     TYPES = {
         "boolean": "boolean", "int": "int", "long": "bigint", "float": "float", "double": "double", "string": "string",
         "binary": "binary", "date": "date", "timestamp": "timestamp_ntz", "timestamptz": "timestamp", "uuid": "string",
@@ -196,7 +211,10 @@ class Spark(Reader):
             .config(f"{catalog}.warehouse", f"file://{lake}").getOrCreate())
 
     def read(self, table: pathlib.Path, columns: dict[str, Kind]) -> Columns:
-        named = self.session.table(f"lake.{table.parent.name}.{table.name}")
+        if is_plain(table):
+            named = self.session.read.parquet(*plain_files(table))
+        else:
+            named = self.session.table(f"lake.{table.parent.name}.{table.name}")
         types = {field.name: field.dataType.simpleString() for field in named.schema.fields}
         for name, kind in columns.items():
             if types[name] != self.type_of(kind):

@@ -16,7 +16,7 @@ sys.path.append(str(REPOSITORY / "bench"))
 
 import peers  # noqa: E402  what starts the servers is bench's
 import tables  # noqa: E402
-from tables import ICEBERG, Column, Refusal  # noqa: E402
+from tables import HIVE3, ICEBERG, Column, Refusal  # noqa: E402
 
 # For the protocols alone: nothing leaves loopback.
 USER, PASSWORD = "lakegate", "trap-suite"
@@ -48,12 +48,16 @@ class Trap:
 
 def traps(profile: str) -> list[Trap]:
     """The trap tables of a profile."""
+    if profile == HIVE3:
+        return [HIVE]
     alone = [
         replace(trap, name=f"{trap.name}_{column.name}", chosen=(column,))
         for trap in TRAPS for column in trap.columns if column.alone and profile == ICEBERG
     ]
     return [*TRAPS, *alone]
 
+
+HIVE = Trap("PostgreSQL, for Hive 3", "pg", {"schema": "traps", "name": "hive"}, tables.HIVE, "postgres")
 
 TRAPS = [
     Trap("PostgreSQL", "pg", {"schema": "traps", "name": "types"}, tables.POSTGRES, "postgres"),
@@ -115,6 +119,8 @@ def fill_postgres(port: int) -> None:
         with connection.cursor() as cursor:
             cursor.execute(tables.POSTGRES_SETUP)
             for statement in statements(tables.POSTGRES, "traps.types", '"'):
+                cursor.execute(statement)
+            for statement in statements(tables.HIVE, "traps.hive", '"'):
                 cursor.execute(statement)
             for statement in refused_statements(tables.POSTGRES_REFUSALS, "traps."):
                 cursor.execute(statement)

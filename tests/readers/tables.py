@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from values import clock, days, instant
 
-PORTABLE, ICEBERG, HIVE = "Portable", "Iceberg", "Hive3"
+PORTABLE, ICEBERG, HIVE3 = "Portable", "Iceberg", "Hive3"
 
 
 @dataclass(frozen=True)
@@ -303,6 +303,33 @@ SQLITE_REFUSALS = [
             "a cast in a view"),
     Refusal("boolean_two", "boolean", "2", ("boolean",), "a number that is neither 0 nor 1 in a boolean column",
             "a cast in a view"),
+]
+
+# In the profile Hive3, whose runs are plain directories of Parquet files.
+HIVE = [
+    Column("c_int2", "smallint", "int", [("-32768", -32768)]),
+    Column("c_numeric_9_2", "numeric(9,2)", "decimal(9,2)", [("9999999.99", "9999999.99"), ("-0.01", "-0.01")]),
+    Column("c_numeric_18_4", "numeric(18,4)", "decimal(18,4)", [("-99999999999999.9999", "-99999999999999.9999")]),
+    Column("c_numeric_38_10", "numeric(38,10)", "decimal(38,10)", [
+        ("-9999999999999999999999999999.9999999999", "-9999999999999999999999999999.9999999999"),
+    ]),
+    Column("c_numerics", "numeric(5,2)[]", "list<decimal(5,2)>", [("'{999.99,-0.01,NULL}'", ["999.99", "-0.01", None])]),
+    Column("c_date", "date", "date", [
+        ("'1582-10-15'", days(1582, 10, 15)), ("'9999-12-31'", days(9999, 12, 31)), ("'1969-12-31'", -1),
+    ], note="earlier ones are refused: Hive 3 counts them by another calendar"),
+    Column("c_timestamp", "timestamp", "string", [
+        ("'0001-01-01 00:00:00'", "0001-01-01 00:00:00.000000"),
+        ("'1969-12-31 23:59:59.999999'", "1969-12-31 23:59:59.999999"),
+        ("'9999-12-31 23:59:59.999999'", "9999-12-31 23:59:59.999999"),
+    ], note="as `cast(c as timestamp)` reads it; the years 1 to 9999"),
+    Column("c_timestamptz", "timestamptz", "string", [("'2026-03-29 02:30:00 Europe/Berlin'", "2026-03-29 01:30:00.000000")],
+           note="in UTC; the years 1 to 9999"),
+    Column("c_time", "time", "string", [("'23:59:59.999999'", "23:59:59.999999")]),
+    Column("c_uuid", "uuid", "string", [
+        ("'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+    ]),
+    Column("c_double", "double precision", "double", [("'NaN'", "nan"), ("'-0'", "8000000000000000")]),
+    Column("c_bytea", "bytea", "binary", [("'\\x00ff0a'", "00ff0a")]),
 ]
 
 # With `columns` in the manifest; NULL is written \N.

@@ -21,12 +21,14 @@ import page
 import reading
 import stores
 from stores import REPOSITORY, Trap, traps
-from tables import ICEBERG, PORTABLE
+from tables import HIVE3, ICEBERG, PORTABLE
 from values import Kind, kind
 
 PATIENCE = 180
 # How a destination asks for each profile.
-PROFILES: dict[str, dict] = {PORTABLE: {}, ICEBERG: {"profile": ICEBERG}}
+PROFILES: dict[str, dict] = {
+    PORTABLE: {}, ICEBERG: {"profile": ICEBERG}, HIVE3: {"profile": HIVE3, "format": "Parquet"},
+}
 
 
 class Serve:
@@ -192,6 +194,8 @@ def read_by(name: str, lake: pathlib.Path, directory: pathlib.Path) -> list[str]
     began, values, wrong = time.monotonic(), 0, []
     with reader_of(name, lake, directory) as reader:
         for profile in PROFILES:
+            if profile == HIVE3 and not reader.reads_plain:
+                continue
             for trap in traps(profile):
                 wrong += differences(reader, lake, trap, profile)
                 values += sum(len(column.cases) for column in trap.columns_in(profile))

@@ -43,7 +43,7 @@ pub struct DestinationSpec {
     #[schemars(length(max = 8))]
     pub partition_by: Vec<PartitionField>,
 
-    /// Codec of the data files: `Zstd` (the default) or `Snappy`.
+    /// Codec of the data files: `Zstd` (the default) or `Snappy` (the default of profile Hive3).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
 
@@ -64,7 +64,13 @@ pub struct DestinationSpec {
 impl DestinationSpec {
     /// Codec in force.
     pub fn compression(&self) -> Compression {
-        self.compression.unwrap_or_default()
+        let hive = self.profile() == Profile::Hive3;
+        let default = if hive {
+            Compression::Snappy
+        } else {
+            Compression::default()
+        };
+        self.compression.unwrap_or(default)
     }
 
     /// Profile in force.

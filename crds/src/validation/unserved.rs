@@ -5,8 +5,8 @@
 
 use super::Problem;
 use crate::{
-    AnyResource, DataSourceSpec, ExportRunSpec, ExportSpec, FileFormat, Profile, SourceKind, TableFormat,
-    ViewSpec, conditions::Reason,
+    AnyResource, DataSourceSpec, ExportRunSpec, ExportSpec, FileFormat, SourceKind, TableFormat, ViewSpec,
+    conditions::Reason,
 };
 
 /// Every field (or the kind) of a resource that is not served yet.
@@ -100,17 +100,20 @@ impl Unserved {
             );
         }
         let destination = &spec.destination;
-        if destination.profile() == Profile::Hive3 {
-            self.add(
-                "spec.destination.profile",
-                "profile Hive3 is not served by this version yet",
-            );
-        }
-        if destination.format() != TableFormat::Iceberg {
-            self.add(
-                "spec.destination.format",
-                "only format Iceberg is served by this version",
-            );
+        if destination.format() == TableFormat::Parquet {
+            let unserved = [
+                ("spec.incremental", spec.incremental.is_some()),
+                (
+                    "spec.destination.partitionBy",
+                    !destination.partition_by.is_empty(),
+                ),
+            ];
+            for (field, _) in unserved.into_iter().filter(|(_, set)| *set) {
+                self.add(
+                    field,
+                    "is not served with format Parquet, whose runs are plain directories; use format Iceberg",
+                );
+            }
         }
     }
 

@@ -88,7 +88,7 @@ async fn the_run_manifest_names_every_file_with_its_hash(make: fn() -> Place) {
         .unwrap();
     assert_eq!(
         (manifest.rows, manifest.bytes, manifest.version),
-        (20_000, commit.bytes, 1)
+        (20_000, commit.bytes, Some(1))
     );
     assert_eq!(manifest.export.as_deref(), Some("default/people"));
     assert_eq!(

@@ -11,6 +11,7 @@ mod faulty;
 mod masks;
 mod merge;
 mod partitions;
+mod plain;
 mod proxy;
 mod readers;
 mod reading;

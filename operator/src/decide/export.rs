@@ -386,8 +386,8 @@ pub(super) fn account_for_runs(status: &mut ExportStatus, runs: &[Entry<ExportRu
             status.nulled_columns.clone_from(&run_status.nulled_columns);
             status.cursor = run_status.cursor.as_ref().and_then(|cursor| cursor.to.clone());
             let table = run_status.table.as_ref();
-            status.snapshot = Some(SnapshotSummary {
-                id: run_status.snapshot_id.clone().unwrap_or_default(),
+            status.snapshot = run_status.snapshot_id.clone().map(|id| SnapshotSummary {
+                id,
                 rows: table.map(|table| table.rows).or(run_status.rows_written),
                 bytes: table.map(|table| table.bytes).or(run_status.bytes_written),
                 files: table.map(|table| table.files).or(run_status.files),

@@ -417,7 +417,7 @@ fn end(
                 from: cursor.from.clone(),
                 to: Some(cursor.to.clone()),
             });
-            status.snapshot_id = Some(report.snapshot_id.to_string());
+            status.snapshot_id = (report.snapshot_id != 0).then(|| report.snapshot_id.to_string());
             status.personal_columns.clone_from(&report.personal);
             status.new_columns.clone_from(&report.new_columns);
             status.nulled_columns.clone_from(&report.nulled_columns);

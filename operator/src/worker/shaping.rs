@@ -21,12 +21,10 @@ pub(super) async fn published(order: &WorkOrder, lake: &Lake) -> Result<Option<B
         return Ok(None);
     }
     let destination = &order.spec.destination;
-    let table = lake.load(&destination.schema, &destination.table).await;
-    let table = table.map_err(|error| lake_failure(&error))?;
-    Ok(table.map(|table| {
-        let fields = table.schema().fields().iter();
-        fields.map(|field| field.name().clone()).collect()
-    }))
+    let published = lake
+        .published_columns(&destination.schema, &destination.table)
+        .await;
+    published.map_err(|error| lake_failure(&error))
 }
 
 /// For the snapshot's summary: all of them, however many.
