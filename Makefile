@@ -48,6 +48,7 @@ full: test cluster ## everything: release build, licences and advisories, long f
 	bash image/archive.sh lakegate:release $(TARGET)/release/lakegate 80000000 >/dev/null
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate LAKEGATE_FAULT_SEEDS=200 $(CARGO) test --locked --test it -- faults
 	$(CARGO) test --locked -p lakegate-store --test it -- --ignored kubernetes::scale
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash tests/readers/rest.sh
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/run.sh
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/cluster.sh
 

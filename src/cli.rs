@@ -171,7 +171,7 @@ pub struct ServeOptions {
     )]
     pub listen: SocketAddr,
 
-    /// Where /healthz, /readyz and /metrics are served.
+    /// Where /healthz, /readyz, /metrics and the lakes (/iceberg, for users) are served.
     #[arg(
         long,
         value_name = "ADDRESS",

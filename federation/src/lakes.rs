@@ -75,6 +75,11 @@ impl LakeCatalog {
         self.served.schemas.keys().map(String::as_str)
     }
 
+    /// Whether a schema holds a table.
+    pub fn has_schema(&self, schema: &str) -> bool {
+        self.served.schemas.contains_key(schema)
+    }
+
     /// The tables of a schema, sorted; None for a schema without any.
     pub fn tables(&self, schema: &str) -> Option<impl Iterator<Item = &str>> {
         let tables = self.served.schemas.get(schema)?;

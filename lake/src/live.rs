@@ -12,9 +12,10 @@ use iceberg::spec::{DataFile, DataFileFormat, Datum, PrimitiveLiteral, Primitive
 use object_store::path::Path;
 
 use crate::error::LakeError;
+use crate::objects::Objects;
 use crate::partition::{self, Bucket};
 use crate::portable::UTC;
-use crate::versions::{Version, Versions, property, summary};
+use crate::versions::{LiveManifest, Version, Versions, property, summary};
 
 /// One data file of a snapshot.
 #[derive(Debug, Clone)]
@@ -51,6 +52,12 @@ pub(crate) struct LiveFiles {
 impl LiveFiles {
     /// Reads the manifests of the version's snapshot.
     pub async fn read(versions: &Versions, version: &Version) -> Result<Self, LakeError> {
+        let manifests = versions.live_manifests(version).await?;
+        Self::of(&versions.objects, version, &manifests)
+    }
+
+    /// The files of manifests.
+    pub fn of(objects: &Objects, version: &Version, manifests: &[LiveManifest]) -> Result<Self, LakeError> {
         let table = &version.table;
         let unsupported = |feature: String| LakeError::UnsupportedTable {
             table: table.clone(),
@@ -62,7 +69,7 @@ impl LiveFiles {
         };
         let mut files = Vec::new();
         let mut may_hold_nan = HashSet::new();
-        for manifest in versions.live_manifests(version).await? {
+        for manifest in manifests {
             if manifest.is_delete() {
                 return Err(unsupported("row-level deletes by another engine".to_owned()));
             }
@@ -81,7 +88,7 @@ impl LiveFiles {
                     data.record_count(),
                 );
                 files.push(LiveFile {
-                    path: versions.objects.path_of(table, data.file_path())?,
+                    path: objects.path_of(table, data.file_path())?,
                     size: data.file_size_in_bytes(),
                     rows: data.record_count(),
                     columns,
@@ -110,7 +117,8 @@ fn columns_of(
         .map(|(position, (field, arrow))| {
             let floating = matches!(arrow.data_type(), DataType::Float32 | DataType::Float64);
             // a file older than the column holds no value of it
-            let absent = own && !data.value_counts().is_empty() && !data.value_counts().contains_key(&field.id);
+            let absent =
+                own && !data.value_counts().is_empty() && !data.value_counts().contains_key(&field.id);
             if floating && !absent && data.nan_value_counts().get(&field.id) != Some(&0) {
                 may_hold_nan.insert(position);
                 return ColumnFacts {

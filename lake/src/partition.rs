@@ -6,7 +6,9 @@ use std::collections::HashSet;
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use iceberg::spec::{Datum, Literal, ManifestMetadata, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type};
+use iceberg::spec::{
+    Datum, Literal, ManifestMetadata, PrimitiveLiteral, PrimitiveType, Struct, Transform, Type,
+};
 use iceberg::transform::create_transform_function;
 
 use crate::live::{ColumnFacts, scalar};
@@ -93,7 +95,9 @@ fn range(
     };
     match (transform, value) {
         // zero has two signs, and NaN no place
-        (Transform::Identity, _) if matches!(source, PrimitiveType::Float | PrimitiveType::Double) => (None, None),
+        (Transform::Identity, _) if matches!(source, PrimitiveType::Float | PrimitiveType::Double) => {
+            (None, None)
+        }
         (Transform::Identity, value) => both(Some(value.clone()), Some(value.clone())),
         (Transform::Truncate(width), PrimitiveLiteral::Int(value)) => {
             let last = value.checked_add_unsigned(width.saturating_sub(1));
@@ -125,7 +129,10 @@ fn range(
             let whole = prefix.len() < width as usize;
             both(Some(value.clone()), whole.then(|| value.clone()))
         }
-        (Transform::Year | Transform::Month | Transform::Day | Transform::Hour, PrimitiveLiteral::Int(number)) => {
+        (
+            Transform::Year | Transform::Month | Transform::Day | Transform::Hour,
+            PrimitiveLiteral::Int(number),
+        ) => {
             let moment = |number: i64| moment(transform, number, source);
             // Older writers cut towards 1970 instead of towards the past, and put one period too late what is before it.
             let first = i64::from(*number) - i64::from(*number <= 0);

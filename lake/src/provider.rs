@@ -138,7 +138,8 @@ impl TableProvider for LakeProvider {
             };
             PartitionedFile::new_from_meta(meta).with_statistics(Arc::new(statistics))
         });
-        let mut groups = FileGroup::new(partitioned.collect()).split_files(state.config().target_partitions());
+        let mut groups =
+            FileGroup::new(partitioned.collect()).split_files(state.config().target_partitions());
         if groups.is_empty() {
             // a scan of no file, which still tells in EXPLAIN that it is one
             groups.push(FileGroup::default());
@@ -177,7 +178,11 @@ impl TableProvider for LakeProvider {
             files: Arc::new(config),
             scanned: ScannedTable {
                 table: self.version.table.clone(),
-                snapshot: self.version.snapshot.as_ref().map(|snapshot| snapshot.snapshot_id()),
+                snapshot: self
+                    .version
+                    .snapshot
+                    .as_ref()
+                    .map(|snapshot| snapshot.snapshot_id()),
                 total: self.live.files.len(),
                 kept: files.len(),
             },

@@ -84,9 +84,9 @@ impl DataSource for LakeScan {
         repartition_file_min_size: usize,
         output_ordering: Option<LexOrdering>,
     ) -> Result<Option<Arc<dyn DataSource>>> {
-        let files = self
-            .files
-            .repartitioned(target_partitions, repartition_file_min_size, output_ordering)?;
+        let files =
+            self.files
+                .repartitioned(target_partitions, repartition_file_min_size, output_ordering)?;
         Ok(files.map(|files| self.of(files)))
     }
 

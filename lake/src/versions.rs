@@ -118,7 +118,7 @@ pub(crate) struct Version {
 }
 
 impl Version {
-    fn new(
+    pub fn new(
         table: LakeTableName,
         number: u64,
         e_tag: Option<String>,

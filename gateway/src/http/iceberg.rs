@@ -307,13 +307,20 @@ async fn namespaces(
     let lake = state.lake(&prefix, NO_NAMESPACE)?;
     if let Some(parent) = below.parent.filter(|parent| !parent.is_empty()) {
         // schemas have no schemas within
-        lake.tables(&parent)
-            .ok_or_else(|| Refusal::no_namespace(&parent))?;
+        has_namespace(&lake, &parent)?;
         return Ok(Json(json!({"namespaces": []})).into_response());
     }
     let (names, next) = page.of(lake.schemas())?;
     let names: Vec<[&str; 1]> = names.into_iter().map(|name| [name]).collect();
     Ok(Json(json!({"namespaces": names, "next-page-token": next})).into_response())
+}
+
+fn has_namespace(lake: &LakeCatalog, namespace: &str) -> Result<(), Refusal> {
+    if lake.has_schema(namespace) {
+        Ok(())
+    } else {
+        Err(Refusal::no_namespace(namespace))
+    }
 }
 
 async fn namespace(
@@ -322,8 +329,7 @@ async fn namespace(
 ) -> Result<Response, Refusal> {
     let Path((prefix, namespace)) = path?;
     let lake = state.lake(&prefix, NO_NAMESPACE)?;
-    lake.tables(&namespace)
-        .ok_or_else(|| Refusal::no_namespace(&namespace))?;
+    has_namespace(&lake, &namespace)?;
     Ok(Json(json!({"namespace": [namespace], "properties": {}})).into_response())
 }
 
