@@ -34,6 +34,8 @@ mod partition;
 mod portable;
 mod proof;
 mod provider;
+#[cfg(test)]
+mod pruning;
 mod scan;
 mod sweep;
 mod table;
