@@ -15,19 +15,22 @@ for reader in "${readers[@]}"; do
   case $reader in
     pyiceberg | duckdb) ;;
     spark)
-      venv=$cache/venv-spark
-      if [[ ! -x $venv/bin/python ]] || ! "$venv/bin/python" -c 'import pyspark' 2>/dev/null; then
-        rm -rf "$venv"
-        python3 -m venv "$venv"
-        "$venv/bin/pip" install --quiet --disable-pip-version-check pyspark==4.0.1 setuptools
+      # Spark joins the tests' environment, and goes with it when that is made anew.
+      exec 8>"$cache/.venv.lock"
+      flock 8
+      stamp=$cache/venv/.$(sha256sum tests/readers/requirements.txt | cut -c1-16)
+      if [[ ! -e $stamp ]]; then
+        "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/readers/requirements.txt
+        touch "$stamp"
       fi
+      exec 8>&-
       # the oldest runtime that filters uuids right
       jar=$cache/spark-jars/iceberg-spark-runtime-4.0_2.13-1.10.1.jar
       if [[ ! -e $jar ]]; then
         mvn --quiet --batch-mode dependency:copy \
           -Dartifact=org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.1 "-DoutputDirectory=${jar%/*}" >&2
       fi
-      more+=(--spark "$venv/bin/python" "$jar")
+      more+=(--spark "$cache/venv/bin/python" "$jar")
       ;;
     trino)
       { read -r java && read -r home; } < <(bash bench/trino.sh)
@@ -39,4 +42,4 @@ for reader in "${readers[@]}"; do
       ;;
   esac
 done
-exec "$cache/venv/bin/python" tests/readers/rest.py "$binary" "${readers[@]}" "${more[@]}"
+exec "$cache/venv/bin/python" -B tests/readers/rest.py "$binary" "${readers[@]}" "${more[@]}"
