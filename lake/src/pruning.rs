@@ -275,8 +275,9 @@ async fn ours(lake: &Lake, rows: &[Row]) -> Arc<dyn TableProvider> {
     lake.provider(&table).await.unwrap()
 }
 
-/// What a row has in a partition of each kind; bounds and counts are left out, as an engine may.
-async fn partitioned(lake: &Lake, rows: &[Row]) -> Arc<LakeProvider> {
+/// What a row has in a partition of each kind; bounds and counts are left out, as an engine may. A column has one
+/// transform of time: of those of `at` and of `day`.
+async fn partitioned(lake: &Lake, rows: &[Row], at: Transform, day: Transform) -> Arc<LakeProvider> {
     let files = write(lake, rows).await;
     let kinds = [
         ("int", Transform::Bucket(3)),
@@ -286,11 +287,9 @@ async fn partitioned(lake: &Lake, rows: &[Row]) -> Arc<LakeProvider> {
         ("cents", Transform::Bucket(2)),
         ("text", Transform::Truncate(2)),
         ("text", Transform::Bucket(4)),
-        ("at", Transform::Day),
-        ("at", Transform::Hour),
+        ("at", at),
         ("at", Transform::Bucket(2)),
-        ("day", Transform::Month),
-        ("day", Transform::Year),
+        ("day", day),
         ("flag", Transform::Identity),
         ("id", Transform::Void),
     ];
@@ -419,22 +418,24 @@ proptest! {
         predicates in proptest::collection::vec(predicate(), 24),
     ) {
         runtime().block_on(async {
-            let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-            let lake = Lake::open_directory(one.path()).await.unwrap();
-            let elsewhere = Lake::open_directory(other.path()).await.unwrap();
+            let directories: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+            let lake = Lake::open_directory(directories[0].path()).await.unwrap();
+            let coarse = Lake::open_directory(directories[1].path()).await.unwrap();
+            let fine = Lake::open_directory(directories[2].path()).await.unwrap();
             let in_memory = batch(&rows, 0);
             let in_memory = MemTable::try_new(in_memory.schema(), vec![vec![in_memory]]).unwrap();
             let context = context(&[
                 ("memory", Arc::new(in_memory)),
                 ("ours", ours(&lake, &rows).await),
-                ("partitioned", partitioned(&elsewhere, &rows).await),
+                ("coarse", partitioned(&coarse, &rows, Transform::Month, Transform::Year).await),
+                ("fine", partitioned(&fine, &rows, Transform::Hour, Transform::Day).await),
             ]);
             for predicate in &predicates {
                 // a predicate that fails on some row may be spared that row
                 let Some(expected) = ids(&context, "memory", predicate).await else {
                     continue;
                 };
-                for table in ["ours", "partitioned"] {
+                for table in ["ours", "coarse", "fine"] {
                     let found = ids(&context, table, predicate).await;
                     prop_assert_eq!(found.as_ref(), Some(&expected), "{}: {}", table, predicate);
                 }
@@ -480,7 +481,10 @@ async fn what_bounds_and_partitions_exclude_is_not_read() {
     let elsewhere = Lake::open_directory(other.path()).await.unwrap();
     let context = context(&[
         ("ours", ours(&lake, &rows).await),
-        ("partitioned", partitioned(&elsewhere, &rows).await),
+        (
+            "partitioned",
+            partitioned(&elsewhere, &rows, Transform::Day, Transform::Month).await,
+        ),
     ]);
     // of six files, by our bounds and by another engine's partitions
     for (predicate, ours, partitioned) in [

@@ -149,7 +149,12 @@ fn transforms_agree_with_the_iceberg_crate() {
         ];
         for (datum, kind, array) in cases {
             for transform in transforms {
-                if problem_with(transform, &kind).is_some() {
+                // the crate cuts no bytes; `values_are_truncated_downwards` tells what ours are cut to
+                let only_ours = matches!(
+                    (transform, &kind),
+                    (Transform::Truncate(_), PrimitiveType::Binary)
+                );
+                if only_ours || problem_with(transform, &kind).is_some() {
                     continue;
                 }
                 let function = iceberg::transform::create_transform_function(&transform).unwrap();
