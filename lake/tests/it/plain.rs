@@ -229,10 +229,10 @@ async fn types_are_those_of_hive_3(make: fn() -> Place) {
             .cloned()
             .collect::<Vec<_>>(),
         [
-            "OPTIONAL FIXED_LEN_BYTE_ARRAY (4) small (DECIMAL(9,2)) [1];",
-            "OPTIONAL FIXED_LEN_BYTE_ARRAY (8) middle (DECIMAL(18,4)) [2];",
-            "OPTIONAL FIXED_LEN_BYTE_ARRAY (16) wide (DECIMAL(38,0)) [3];",
-            "OPTIONAL FIXED_LEN_BYTE_ARRAY (2) element (DECIMAL(3,1)) [10];",
+            "OPTIONAL FIXED_LEN_BYTE_ARRAY (4) small [1] (DECIMAL(9,2));",
+            "OPTIONAL FIXED_LEN_BYTE_ARRAY (8) middle [2] (DECIMAL(18,4));",
+            "OPTIONAL FIXED_LEN_BYTE_ARRAY (16) wide [3] (DECIMAL(38,0));",
+            "OPTIONAL FIXED_LEN_BYTE_ARRAY (2) element [10] (DECIMAL(3,1));",
         ],
         "{columns:#?}"
     );
