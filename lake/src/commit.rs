@@ -14,6 +14,7 @@ use iceberg::spec::{
 };
 use object_store::path::Path;
 
+use crate::bloom;
 use crate::error::LakeError;
 use crate::manifests::{Carried, Manifests, carried, kept_size, leaving_size};
 use crate::name::LakeTableName;
@@ -231,7 +232,10 @@ impl Committer<'_> {
                 HashMap::from([
                     ("write.format.default".to_owned(), "parquet".to_owned()),
                     ("write.parquet.compression-codec".to_owned(), "zstd".to_owned()),
-                ]),
+                ])
+                .into_iter()
+                .chain(bloom::properties(&files.bloom_filters))
+                .collect(),
             ),
             Some(base) => {
                 if base.metadata.format_version() != FormatVersion::V2 {
@@ -248,6 +252,11 @@ impl Committer<'_> {
                 builder
                     .add_current_schema(self.rebased_schema(&base.metadata)?)
                     .and_then(|builder| builder.add_default_partition_spec(spec))
+                    .and_then(|builder| {
+                        let known = base.metadata.properties();
+                        builder.remove_properties(&bloom::stale_properties(known, &files.bloom_filters))
+                    })
+                    .and_then(|builder| builder.set_properties(bloom::properties(&files.bloom_filters)))
             }
         };
         built.map_err(|error| self.encode("the table's metadata", error))

@@ -26,6 +26,7 @@ use parquet::file::properties::{
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnPath, TypePtr};
 
+use crate::bloom;
 use crate::convert::Converter;
 use crate::error::LakeError;
 use crate::parquet_schema::parquet_schema;
@@ -56,6 +57,7 @@ struct ColumnForm {
     /// With a dictionary, as far as it goes.
     dictionary: WriterPropertiesPtr,
     plain: WriterPropertiesPtr,
+    has_bloom_filter: bool,
 }
 
 /// One column of a row group.
@@ -73,6 +75,7 @@ impl Encoding {
         let failed = |error: ParquetError| encode_error(&converter, error);
         let schema = parquet_schema(&converter.target, options.profile).map_err(failed)?;
         let properties = properties(&converter, options).map_err(failed)?;
+        let bloom_filters = bloom::portable_names(&options.bloom_filters);
         let columns = converter.target.fields().iter().map(|field| {
             let schema = Arc::new(Schema::new(vec![Arc::clone(field)]));
             let root = parquet_schema(&schema, options.profile)?.root_schema_ptr();
@@ -82,6 +85,7 @@ impl Encoding {
                 root,
                 dictionary: Arc::new(properties.clone().build()),
                 plain: Arc::new(plain),
+                has_bloom_filter: bloom_filters.contains(field.name()),
             })
         });
         let columns = columns.collect::<Result<_, _>>().map_err(failed)?;
@@ -112,12 +116,17 @@ impl Encoding {
         } else {
             &form.plain
         };
-        let mut writers =
-            SerializedFileWriter::new(io::sink(), Arc::clone(&form.root), Arc::clone(properties))
-                .and_then(|file| {
-                    ArrowRowGroupWriterFactory::new(&file, Arc::clone(&form.schema)).create_column_writers(0)
-                })
-                .map_err(|error| self.error(error))?;
+        let properties = if form.has_bloom_filter {
+            let values = arrays.iter().map(|array| array.len() - array.null_count()).sum();
+            Arc::new(bloom::with_filter(properties, field.name(), values))
+        } else {
+            Arc::clone(properties)
+        };
+        let mut writers = SerializedFileWriter::new(io::sink(), Arc::clone(&form.root), properties)
+            .and_then(|file| {
+                ArrowRowGroupWriterFactory::new(&file, Arc::clone(&form.schema)).create_column_writers(0)
+            })
+            .map_err(|error| self.error(error))?;
         let mut nans = None;
         // each is dropped once it is encoded
         for array in arrays {
@@ -210,7 +219,7 @@ fn count_nans(array: &ArrayRef) -> Option<u64> {
 ///
 /// Where that is not known (nested values), the encoder tries: it gives a dictionary up that outgrows its limit.
 fn dictionary_pays(arrays: &[ArrayRef]) -> bool {
-    let rows: usize = arrays.iter().map(|array| array.len()).sum();
+    let rows: usize = arrays.iter().map(Array::len).sum();
     let values = arrays.iter().map(Values::of).collect::<Option<Vec<_>>>();
     let Some(values) = values else {
         return true;

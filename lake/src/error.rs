@@ -180,6 +180,14 @@ pub enum LakeError {
         column: String,
         problem: String,
     },
+    /// A column that has no bloom filter.
+    #[error("table {table}: spec.destination.bloomFilters[{index}]: \"{column}\" {problem}")]
+    BloomFilterRefused {
+        table: LakeTableName,
+        index: usize,
+        column: String,
+        problem: &'static str,
+    },
     /// Another run published while this one merged its changes into what was there before.
     #[error("table {table}: another run published while this one was merging its changes; run it again")]
     BaseMoved { table: LakeTableName },
@@ -255,6 +263,7 @@ impl LakeError {
             | Self::ValueTooLarge { .. }
             | Self::SchemaChanged { .. }
             | Self::PartitionRefused { .. }
+            | Self::BloomFilterRefused { .. }
             | Self::FormatDiffers { .. }
             | Self::WrongRun { .. }
             | Self::WrongLake { .. }
@@ -295,6 +304,7 @@ impl LakeError {
             | Self::ColumnNameTooLong { .. }
             | Self::NoColumns { .. }
             | Self::PartitionRefused { .. }
+            | Self::BloomFilterRefused { .. }
             | Self::FormatDiffers { .. }
             | Self::AmbiguousSpec => Reason::InvalidSpec,
             _ => return None,

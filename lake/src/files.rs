@@ -20,6 +20,46 @@ use crate::types::WrittenFile;
 use crate::upload::Upload;
 use crate::writer::Work;
 
+/// Where the files of a writer go.
+#[derive(Debug)]
+pub(crate) struct FilePlace {
+    /// `<schema>/<table>/data/<run>/<attempt>-<nonce>`, and below it those of partitions.
+    pub directory: Path,
+    /// Which partition it is, by the order in which they are written.
+    partition: Option<usize>,
+}
+
+impl FilePlace {
+    pub fn of(directory: Path) -> Self {
+        Self {
+            directory,
+            partition: None,
+        }
+    }
+
+    /// The directory of a partition, by its path as it is to be in keys.
+    pub fn of_partition(
+        directory: &Path,
+        below: &str,
+        number: usize,
+    ) -> Result<Self, object_store::path::Error> {
+        Ok(Self {
+            // as it is: a part that is joined would be percent-encoded once more
+            directory: Path::parse(format!("{directory}/{below}"))?,
+            partition: Some(number),
+        })
+    }
+
+    fn file(&self, number: usize) -> Path {
+        // two partitions may share a directory, whose names cannot tell all values apart
+        let prefix = self.partition.map(|partition| format!("{partition:05}-"));
+        let prefix = prefix.unwrap_or_default();
+        self.directory
+            .clone()
+            .join(format!("{prefix}{number:05}.parquet"))
+    }
+}
+
 /// A row group whose columns are being encoded.
 pub(crate) struct RowGroup {
     /// In the order of the schema.
@@ -64,7 +104,7 @@ impl FileWriter {
         };
         // Free the space at once, for the next attempt may need it. The first error is the one to report.
         if let Err(error) = self.discard().await {
-            tracing::warn!(table = %self.work.table(), directory = %self.work.directory,
+            tracing::warn!(table = %self.work.table(), directory = %self.work.place.directory,
                 error = &error as &dyn std::error::Error,
                 "files of a failed attempt could not be removed; a sweep will remove them");
         }
@@ -149,7 +189,7 @@ struct OpenFile {
 
 impl OpenFile {
     fn start(work: &Work, number: usize) -> Result<Self, LakeError> {
-        let path = work.directory.clone().join(format!("{number:05}.parquet"));
+        let path = work.place.file(number);
         let buffer = Buffer::default();
         Ok(Self {
             writer: work.encoding.file(buffer.clone())?,

@@ -57,6 +57,9 @@ pub struct RunManifest {
     pub cursor: Option<String>,
     /// SHA-256 of the schema as JSON, in hexadecimal: equal as long as columns, types and field ids are.
     pub schema_hash: String,
+    /// What the directories' names tell, outermost first; only of plain files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_fields: Vec<RunPartitionField>,
     pub columns: Vec<RunColumn>,
     /// What a snapshot's summary would say of the rows; only of plain files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -85,6 +88,20 @@ pub struct RunFile {
     pub rows: u64,
     /// Of the whole file, in hexadecimal.
     pub sha256: String,
+    /// The value of each partition field as text; only of plain files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub partition: BTreeMap<String, Option<String>>,
+}
+
+/// A level of the directories of plain files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunPartitionField {
+    pub name: String,
+    /// The column that it is of.
+    pub column: String,
+    /// As Iceberg writes it, such as `day` and `bucket[16]`. A column by `identity` is in no file.
+    pub transform: String,
 }
 
 /// A column of a run.
@@ -144,6 +161,7 @@ pub(crate) async fn finish(
                         size: file.size,
                         rows: file.metrics.rows,
                         sha256: file.sha256.clone(),
+                        partition: BTreeMap::new(),
                     })
                     .collect(),
                 None => hash_files(versions, version, snapshot).await?,
@@ -216,6 +234,7 @@ fn run_manifest(
         }),
         cursor: text(summary::CURSOR),
         schema_hash,
+        partition_fields: Vec::new(),
         columns,
         summary: BTreeMap::new(),
     })
@@ -266,6 +285,7 @@ async fn hash_files(
                 size: entry.file_size_in_bytes(),
                 rows: entry.record_count(),
                 sha256: hash_object(versions, &path, entry.file_size_in_bytes()).await?,
+                partition: BTreeMap::new(),
             });
         }
     }

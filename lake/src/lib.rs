@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! data/<run>/<attempt>-<nonce>/<part>.parquet   one directory an attempt; never overwritten
+//! data/<run>/<attempt>-<nonce>/<column>=<value>/…/<partition>-<part>.parquet   of a partitioned table
 //! data/<run>/<attempt>-<nonce>/_SUCCESS         in the directory of the attempt that won, written last
 //! metadata/<run>/*.avro                         manifests and manifest lists
 //! metadata/vN.metadata.json                     creating this file IS the commit
@@ -22,9 +23,11 @@
 //! so a power cut may lose the newest of them. A bucket keeps what it has acknowledged; parts of an upload whose
 //! process was killed are no object and are left to the bucket's lifecycle rules.
 
+mod bloom;
 mod columns;
 mod commit;
 mod convert;
+mod directories;
 mod drop;
 mod encode;
 mod error;
@@ -73,7 +76,7 @@ use tokio::sync::OnceCell;
 
 pub use drop::{Dropped, TableOwner};
 pub use error::LakeError;
-pub use finish::{RunColumn, RunFile, RunManifest, RunMerge};
+pub use finish::{RunColumn, RunFile, RunManifest, RunMerge, RunPartitionField};
 pub use lakegate_store::s3::{Patience, S3Error};
 pub use merge::TableMerge;
 pub use name::{LakeTableName, portable_column_name};
@@ -86,10 +89,11 @@ pub use writer::TableWriter;
 
 use commit::{Committer, relative};
 use convert::Converter;
+use files::FilePlace;
 use live::LiveFiles;
 use name::check_key_part;
 use objects::Objects;
-use partition::Partitioning;
+use partition::{Parted, Partitioning};
 use portable::{ArrowForm, arrow_schema, next_schema, portable_fields};
 use provider::LakeProvider;
 use versions::{TablePaths, Versions, version_of};
@@ -352,13 +356,21 @@ impl Lake {
             .run_data(&options.run_id)
             .join(format!("{}-{nonce}", options.attempt_id));
         let masks = options.masks_of(&converter);
-        let partitioning = Partitioning::new(&name, &options.partition_by, &planned, &masks)?;
+        let parted = Parted {
+            schema: &planned,
+            source: &converter.source,
+            masks: &masks,
+            profile: options.profile,
+            format: options.format,
+        };
+        let partitioning = Partitioning::new(&name, &options.partition_by, &parted)?;
+        bloom::check(&name, &options.bloom_filters, &planned, &masks, &partitioning)?;
         TableWriter::new(
             self.versions.objects.clone(),
             converter,
             Arc::new(planned),
             options,
-            directory,
+            FilePlace::of(directory),
             Arc::new(partitioning),
         )
     }

@@ -27,6 +27,7 @@ use object_store::path::Path;
 
 use crate::convert::Converter;
 use crate::error::LakeError;
+use crate::files::FilePlace;
 use crate::live::{LiveFile, LiveFiles};
 use crate::name::LakeTableName;
 use crate::objects::Objects;
@@ -35,6 +36,9 @@ use crate::provider::LakeProvider;
 use crate::types::{Merged, WriteOptions, WrittenFiles};
 use crate::versions::Version;
 use crate::writer::TableWriter;
+
+/// The least and the greatest value of a key column in a file, as they are compared; None where that is not known.
+type KeyBounds = Option<(Box<[u8]>, Box<[u8]>)>;
 
 /// A file is small below this part of the size at which files end.
 const SMALL: u64 = 16;
@@ -83,7 +87,7 @@ impl fmt::Debug for TableMerge {
 /// What is known of one file.
 struct Candidate {
     /// Lowest and highest value of each key column as comparable bytes; `None` where the manifest does not tell.
-    bounds: Vec<Option<(Box<[u8]>, Box<[u8]>)>>,
+    bounds: Vec<KeyBounds>,
     /// A changed key lies within the bounds.
     touched: bool,
 }
@@ -181,7 +185,7 @@ impl Keys {
         Ok(rows.iter().map(|row| fingerprint(row.data())).collect())
     }
 
-    fn bounds(&self, file: &LiveFile) -> Vec<Option<(Box<[u8]>, Box<[u8]>)>> {
+    fn bounds(&self, file: &LiveFile) -> Vec<KeyBounds> {
         let columns = self
             .stored
             .iter()
@@ -249,7 +253,7 @@ impl TableMerge {
             url,
             schema: Arc::clone(&writer.work.schema),
             options: writer.work.options.clone(),
-            directory: writer.work.directory.clone(),
+            directory: writer.work.place.directory.clone(),
             keys,
             candidates,
             changed: Vec::new(),
@@ -376,7 +380,7 @@ impl TableMerge {
             converter,
             Arc::clone(&self.schema),
             options,
-            self.directory.clone().join("kept"),
+            FilePlace::of(self.directory.clone().join("kept")),
             Arc::clone(&new.partitioning),
         )?;
         match self.copy(&verdict.rewritten, &mut writer).await {

@@ -1,7 +1,7 @@
 //! Partitions: which rows share a file, by transforms exactly as Iceberg's specification has them.
 //!
-//! Values are in manifests only, never in paths. Rows of one file have one value of each field, so that readers skip
-//! files by them.
+//! Rows of one file have one value of each field, so that readers skip files by them. Of an Iceberg table manifests tell the
+//! values, of plain files their directories.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -12,17 +12,21 @@ use arrow::array::{
 };
 use arrow::compute::kernels::arity::unary;
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Int32Type, Int64Type, TimestampMicrosecondType,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Field, FieldRef, Int32Type, Int64Type, Schema,
+    Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
 };
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::record_batch::RecordBatch;
 use iceberg::spec::{
     Literal, PrimitiveLiteral, PrimitiveType, Schema as IcebergSchema, Struct, Transform, Type,
     UnboundPartitionSpec,
 };
-use lakegate_crds::{PartitionField, PartitionTransform};
+use lakegate_crds::{PartitionField, PartitionTransform, Profile, TableFormat};
 
+use crate::convert::Converter;
+use crate::directories;
 use crate::error::LakeError;
 use crate::name::{LakeTableName, portable_column_name};
+use crate::portable::UTC;
 use crate::types::ColumnMask;
 
 const MICROSECONDS_AN_HOUR: i64 = 3_600_000_000;
@@ -31,17 +35,33 @@ const MICROSECONDS_A_DAY: i64 = 24 * MICROSECONDS_AN_HOUR;
 /// How the rows of a table are parted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Partitioning {
-    fields: Vec<Field>,
+    fields: Vec<PartField>,
+    /// Whether values are to be read from the names of directories, as of plain files.
+    by_directory: bool,
 }
 
 #[derive(Debug, Clone)]
-struct Field {
+struct PartField {
     name: String,
     /// Position of the column in the table's schema.
     position: usize,
     source_id: i32,
     kind: PrimitiveType,
     transform: Transform,
+    /// What the column's values are parted as, where that is not what the table keeps of them.
+    parted_as: Option<FieldRef>,
+}
+
+/// What a table of some format and profile is parted by.
+pub(crate) struct Parted<'a> {
+    /// The planned schema.
+    pub schema: &'a IcebergSchema,
+    /// The columns as they come, in the same order.
+    pub source: &'a Schema,
+    /// The masked columns, by their names in the table.
+    pub masks: &'a BTreeMap<String, ColumnMask>,
+    pub profile: Profile,
+    pub format: TableFormat,
 }
 
 /// One value of each partition field: what the rows of one file have in common.
@@ -59,14 +79,14 @@ impl PartitionValue {
 }
 
 impl Partitioning {
-    /// Of a spec's `partitionBy` on a planned schema. `masks` are the masked columns, by their names in the table.
+    /// Of a spec's `partitionBy`.
     pub fn new(
         table: &LakeTableName,
         partition_by: &[PartitionField],
-        schema: &IcebergSchema,
-        masks: &BTreeMap<String, ColumnMask>,
+        parted: &Parted<'_>,
     ) -> Result<Self, LakeError> {
-        let mut fields: Vec<Field> = Vec::with_capacity(partition_by.len());
+        let by_directory = parted.format == TableFormat::Parquet;
+        let mut fields: Vec<PartField> = Vec::with_capacity(partition_by.len());
         for (index, spec) in partition_by.iter().enumerate() {
             let refused = |problem: &str| LakeError::PartitionRefused {
                 table: table.clone(),
@@ -75,11 +95,11 @@ impl Partitioning {
                 problem: problem.to_owned(),
             };
             let column = portable_column_name(&spec.column);
-            let columns = schema.as_struct().fields();
+            let columns = parted.schema.as_struct().fields();
             let Some(position) = columns.iter().position(|field| field.name == column) else {
                 return Err(refused("is not exported; name a column as it is exported"));
             };
-            if masks.contains_key(&column) {
+            if parted.masks.contains_key(&column) {
                 return Err(refused(
                     "is masked; a table cannot be partitioned by a masked column",
                 ));
@@ -88,8 +108,24 @@ impl Partitioning {
                 return Err(refused("has several values in a row; name another column"));
             };
             let transform = transform_of(spec).ok_or_else(|| refused("lacks buckets or width"))?;
+            let parted_as = (parted.profile == Profile::Hive3)
+                .then(|| as_time(transform, parted.source.field(position)))
+                .flatten();
+            let kind = match parted_as.as_ref().map(|field| field.data_type()) {
+                Some(DataType::Timestamp(_, None)) => &PrimitiveType::Timestamp,
+                Some(_) => &PrimitiveType::Timestamptz,
+                None => kind,
+            };
             if let Some(problem) = problem_with(transform, kind) {
                 return Err(refused(problem));
+            }
+            if by_directory
+                && matches!(transform, Transform::Identity | Transform::Truncate(_))
+                && *kind == PrimitiveType::Binary
+            {
+                return Err(refused(
+                    "has bytes, which have no form in the name of a directory",
+                ));
             }
             let source_id = columns[position].id;
             let is_time = |transform: Transform| {
@@ -98,7 +134,7 @@ impl Partitioning {
                     Transform::Year | Transform::Month | Transform::Day | Transform::Hour
                 )
             };
-            let same = |known: &Field| {
+            let same = |known: &PartField| {
                 known.source_id == source_id
                     && (known.transform == transform || is_time(known.transform) && is_time(transform))
             };
@@ -117,15 +153,86 @@ impl Partitioning {
             while transform != Transform::Identity && columns.iter().any(|field| field.name == name) {
                 name.push_str("_part");
             }
-            fields.push(Field {
+            fields.push(PartField {
                 name,
                 position,
                 source_id,
                 kind: kind.clone(),
                 transform,
+                parted_as,
             });
         }
-        Ok(Self { fields })
+        let partitioning = Self { fields, by_directory };
+        if by_directory
+            && let Some(last) = partition_by.len().checked_sub(1)
+            && partitioning.kept_positions(parted.schema).is_empty()
+        {
+            return Err(LakeError::PartitionRefused {
+                table: table.clone(),
+                field: format!("spec.destination.partitionBy[{last}]"),
+                column: partition_by[last].column.clone(),
+                problem:
+                    "is the last column that files would have; leave one that is not partitioned by Identity"
+                        .to_owned(),
+            });
+        }
+        Ok(partitioning)
+    }
+
+    /// Whether a column of the table is told by directories, and not in the files.
+    pub fn is_directory_only(&self, column: &str) -> bool {
+        self.by_directory
+            && self
+                .fields
+                .iter()
+                .any(|field| field.transform == Transform::Identity && field.name == column)
+    }
+
+    /// The columns of a schema that are in the files, by position.
+    pub fn kept_positions(&self, schema: &IcebergSchema) -> Vec<usize> {
+        let columns = schema.as_struct().fields().iter().enumerate();
+        columns
+            .filter(|(_, column)| !self.is_directory_only(&column.name))
+            .map(|(position, _)| position)
+            .collect()
+    }
+
+    /// The directory of a partition below the run's; the `number`th that is written. Or the name of a column and what is
+    /// wrong with its value.
+    pub fn directory(&self, value: &PartitionValue, number: usize) -> Result<String, (String, String)> {
+        let levels = self.levels(value);
+        if self.by_directory {
+            return directories::hive_path(&levels).map_err(|(column, problem)| (column.to_owned(), problem));
+        }
+        Ok(directories::iceberg_path(&levels).unwrap_or_else(|| format!("{number:05}")))
+    }
+
+    /// Names and values of the fields, as text.
+    pub fn texts(&self, value: &PartitionValue) -> BTreeMap<String, Option<String>> {
+        let levels = self.levels(value);
+        levels
+            .into_iter()
+            .map(|level| (level.name.to_owned(), level.text()))
+            .collect()
+    }
+
+    /// Name, column and transform of each field, outermost first.
+    pub fn names(&self) -> impl Iterator<Item = (&str, i32, Transform)> {
+        self.fields
+            .iter()
+            .map(|field| (field.name.as_str(), field.source_id, field.transform))
+    }
+
+    fn levels<'a>(&'a self, value: &'a PartitionValue) -> Vec<directories::Level<'a>> {
+        let pairs = self.fields.iter().zip(&value.0);
+        pairs
+            .map(|(field, value)| directories::Level {
+                name: &field.name,
+                transform: field.transform,
+                kind: &field.kind,
+                value: value.as_ref(),
+            })
+            .collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -141,12 +248,26 @@ impl Partitioning {
         Ok(spec.build())
     }
 
-    /// The column of each field, by its position in the table's schema.
-    pub fn positions(&self) -> Vec<usize> {
-        self.fields.iter().map(|field| field.position).collect()
+    /// The columns of the fields in the form that they are parted by; a batch has the columns of `converter`'s source.
+    pub fn columns(&self, converter: &Converter, batch: &RecordBatch) -> Result<Vec<ArrayRef>, LakeError> {
+        let columns = self.fields.iter().map(|field| {
+            let array = batch.column(field.position);
+            let Some(form) = &field.parted_as else {
+                return converter.column_at(field.position, array);
+            };
+            let schema = |field: &FieldRef| Arc::new(Schema::new(vec![Arc::clone(field)]));
+            let converter = Converter {
+                table: converter.table.clone(),
+                source: schema(&converter.source.fields()[field.position]),
+                target: schema(form),
+                profile: Profile::Portable,
+            };
+            converter.column_at(0, array)
+        });
+        columns.collect()
     }
 
-    /// The value of each field for each row; `columns` are those of [`Self::positions`], in the form they are written in.
+    /// The value of each field for each row; `columns` are those of [`Self::columns`].
     pub fn transform(&self, columns: &[ArrayRef]) -> Result<Vec<ArrayRef>, arrow::error::ArrowError> {
         let columns = self.fields.iter().zip(columns);
         columns
@@ -167,71 +288,6 @@ impl Partitioning {
     }
 }
 
-/// Tells rows of different partitions apart.
-#[derive(Debug)]
-pub(crate) struct Parter {
-    pub partitioning: Arc<Partitioning>,
-    converter: Option<RowConverter>,
-}
-
-/// Rows of one partition.
-pub(crate) struct Part {
-    pub key: OwnedRow,
-    pub value: PartitionValue,
-    /// Positions in the batch, ascending.
-    pub rows: Vec<u32>,
-}
-
-impl Parter {
-    pub fn new(partitioning: Arc<Partitioning>) -> Self {
-        Self {
-            partitioning,
-            converter: None,
-        }
-    }
-
-    /// The partitions of some rows, in the order of their first rows; `columns` as of [`Partitioning::transform`].
-    pub fn part(&mut self, columns: &[ArrayRef]) -> Result<Vec<Part>, arrow::error::ArrowError> {
-        let transformed = self.partitioning.transform(columns)?;
-        let converter = match &mut self.converter {
-            Some(converter) => converter,
-            none => {
-                let sorts = transformed
-                    .iter()
-                    .map(|array| SortField::new(array.data_type().clone()));
-                none.insert(RowConverter::new(sorts.collect())?)
-            }
-        };
-        let rows = converter.convert_columns(&transformed)?;
-        let mut parts: Vec<Part> = Vec::new();
-        let mut known = std::collections::HashMap::new();
-        let mut last: Option<(usize, usize)> = None;
-        for (index, row) in rows.iter().enumerate() {
-            // rows of one partition mostly stand together
-            let same = last
-                .filter(|(before, _)| rows.row(*before) == row)
-                .map(|(_, part)| part);
-            let part = same.unwrap_or_else(|| *known.entry(row).or_insert(parts.len()));
-            if part == parts.len() {
-                let value = self.partitioning.value(&transformed, index);
-                let value = value.ok_or_else(|| {
-                    arrow::error::ArrowError::NotYetImplemented("a partition of this type".to_owned())
-                })?;
-                parts.push(Part {
-                    key: row.owned(),
-                    value,
-                    rows: Vec::new(),
-                });
-            }
-            if let Ok(position) = u32::try_from(index) {
-                parts[part].rows.push(position);
-            }
-            last = Some((index, part));
-        }
-        Ok(parts)
-    }
-}
-
 fn transform_of(spec: &PartitionField) -> Option<Transform> {
     Some(match spec.by {
         PartitionTransform::Identity => Transform::Identity,
@@ -247,7 +303,8 @@ fn transform_of(spec: &PartitionField) -> Option<Transform> {
 /// Why a transform cannot take values of a type.
 fn problem_with(transform: Transform, kind: &PrimitiveType) -> Option<&'static str> {
     use PrimitiveType::{
-        Binary, Boolean, Date, Decimal, Double, Float, Int, Long, String, Timestamp, Timestamptz,
+        Binary, Boolean, Date, Decimal, Double, Fixed, Float, Int, Long, String, Time, Timestamp,
+        Timestamptz, Uuid,
     };
     match transform {
         Transform::Identity => match kind {
@@ -260,8 +317,20 @@ fn problem_with(transform: Transform, kind: &PrimitiveType) -> Option<&'static s
         }
         Transform::Hour => (!matches!(kind, Timestamp | Timestamptz)).then_some("is no timestamp"),
         Transform::Bucket(_) => match kind {
-            Int | Long | Date | Decimal { .. } | Timestamp | Timestamptz | String | Binary => None,
-            _ => Some("has a type that has no buckets; use whole numbers, decimals, times, text or bytes"),
+            Int
+            | Long
+            | Date
+            | Decimal { .. }
+            | Time
+            | Timestamp
+            | Timestamptz
+            | String
+            | Binary
+            | Uuid
+            | Fixed(_) => None,
+            _ => Some(
+                "has a type that has no buckets; use whole numbers, decimals, times, text, UUIDs or bytes",
+            ),
         },
         Transform::Truncate(_) => match kind {
             Int | Long | Decimal { .. } | String | Binary => None,
@@ -280,7 +349,7 @@ fn transformed(transform: Transform, array: &ArrayRef) -> Result<ArrayRef, arrow
         Transform::Identity => Ok(Arc::clone(array)),
         Transform::Year => times(transform, array, |days, _| civil(days).0 - 1970),
         Transform::Month => times(transform, array, |days, _| {
-            let (year, month) = civil(days);
+            let (year, month, _) = civil(days);
             (year - 1970) * 12 + month - 1
         }),
         Transform::Day => times(transform, array, |days, _| days),
@@ -304,7 +373,7 @@ fn times(
         DataType::Date32 => unary(array.as_primitive::<Date32Type>(), |days| {
             of(days.into(), i64::from(days) * 24)
         }),
-        DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
             unary(array.as_primitive::<TimestampMicrosecondType>(), |micros| {
                 of(
                     micros.div_euclid(MICROSECONDS_A_DAY),
@@ -317,9 +386,23 @@ fn times(
     Ok(Arc::new(values))
 }
 
-/// Year and month of a day since 1970-01-01 in the proleptic Gregorian calendar: the algorithm `civil_from_days` of
+/// The form in which the timestamps of a column are parted that Hive 3 gets as text.
+fn as_time(transform: Transform, source: &Field) -> Option<FieldRef> {
+    let is_of_time = matches!(
+        transform,
+        Transform::Year | Transform::Month | Transform::Day | Transform::Hour
+    );
+    let DataType::Timestamp(_, zone) = source.data_type() else {
+        return None;
+    };
+    let zone = zone.as_ref().map(|_| UTC.into());
+    let form = DataType::Timestamp(TimeUnit::Microsecond, zone);
+    is_of_time.then(|| Arc::new(Field::new(source.name(), form, true)))
+}
+
+/// Year, month and day of a day since 1970-01-01 in the proleptic Gregorian calendar: the algorithm `civil_from_days` of
 /// Howard Hinnant, which knows no bounds of years.
-fn civil(days: i64) -> (i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
@@ -327,7 +410,8 @@ fn civil(days: i64) -> (i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month)
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 fn bucket(array: &ArrayRef, buckets: u32) -> Option<ArrayRef> {
@@ -338,8 +422,11 @@ fn bucket(array: &ArrayRef, buckets: u32) -> Option<ArrayRef> {
         DataType::Int32 => unary(array.as_primitive::<Int32Type>(), |value| of_long(value.into())),
         DataType::Date32 => unary(array.as_primitive::<Date32Type>(), |value| of_long(value.into())),
         DataType::Int64 => unary(array.as_primitive::<Int64Type>(), of_long),
-        DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, _) => {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
             unary(array.as_primitive::<TimestampMicrosecondType>(), of_long)
+        }
+        DataType::Time64(TimeUnit::Microsecond) => {
+            unary(array.as_primitive::<Time64MicrosecondType>(), of_long)
         }
         DataType::Decimal128(_, _) => unary(array.as_primitive::<Decimal128Type>(), |value| {
             of_bytes(shortest(&value.to_be_bytes()))
@@ -351,6 +438,12 @@ fn bucket(array: &ArrayRef, buckets: u32) -> Option<ArrayRef> {
             .collect(),
         DataType::Binary => array
             .as_binary::<i32>()
+            .iter()
+            .map(|bytes| bytes.map(of_bytes))
+            .collect(),
+        // UUIDs among them: 16 bytes, the most significant first
+        DataType::FixedSizeBinary(_) => array
+            .as_fixed_size_binary()
             .iter()
             .map(|bytes| bytes.map(of_bytes))
             .collect(),
@@ -446,5 +539,8 @@ fn literal(kind: &PrimitiveType, array: &ArrayRef, row: usize) -> Option<Primiti
     })
 }
 
+mod parter;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use parter::Parter;

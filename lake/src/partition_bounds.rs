@@ -22,6 +22,8 @@ const MICROS_OF_DAY: i64 = 24 * MICROS_OF_HOUR;
 pub(crate) struct Bucket {
     pub count: u32,
     pub number: i32,
+    /// Of UUIDs: queries see them as text, and they are hashed as bytes.
+    pub of_uuids: bool,
 }
 
 /// Adds what a file's partition says to what is known of its columns.
@@ -56,6 +58,7 @@ pub(crate) fn tighten(
             facts.bucket = Some(Bucket {
                 count,
                 number: *number,
+                of_uuids: *source == PrimitiveType::Uuid,
             });
         }
         // what the file itself says in whole values is as good and better known
@@ -137,7 +140,7 @@ fn range(
             // Older writers cut towards 1970 instead of towards the past, and put one period too late what is before it.
             let first = i64::from(*number) - i64::from(*number <= 0);
             let after = moment(i64::from(*number) + 1);
-            both(moment(first), after.and_then(before))
+            both(moment(first), after.as_ref().and_then(before))
         }
         _ => (None, None),
     }
@@ -172,7 +175,7 @@ fn days_of_month(months: i64) -> Option<i64> {
     epoch.until(first).ok().map(|span| i64::from(span.get_days()))
 }
 
-fn before(value: PrimitiveLiteral) -> Option<PrimitiveLiteral> {
+fn before(value: &PrimitiveLiteral) -> Option<PrimitiveLiteral> {
     match value {
         PrimitiveLiteral::Int(value) => value.checked_sub(1).map(PrimitiveLiteral::Int),
         PrimitiveLiteral::Long(value) => value.checked_sub(1).map(PrimitiveLiteral::Long),
@@ -184,7 +187,9 @@ fn before(value: PrimitiveLiteral) -> Option<PrimitiveLiteral> {
 pub(crate) fn may_contain(bucket: Bucket, values: &HashSet<ScalarValue>, column: &DataType) -> Option<bool> {
     let function = create_transform_function(&Transform::Bucket(bucket.count)).ok()?;
     for value in values {
-        let hashed = function.transform_literal(&datum(value, column)?).ok()??;
+        let hashed = function
+            .transform_literal(&datum(value, column, bucket.of_uuids)?)
+            .ok()??;
         if *hashed.literal() == PrimitiveLiteral::Int(bucket.number) {
             return Some(true);
         }
@@ -193,7 +198,7 @@ pub(crate) fn may_contain(bucket: Bucket, values: &HashSet<ScalarValue>, column:
 }
 
 /// A value of a column as Iceberg hashes it; None for a null, or when it is not of the column's type.
-fn datum(value: &ScalarValue, column: &DataType) -> Option<Datum> {
+fn datum(value: &ScalarValue, column: &DataType, of_uuids: bool) -> Option<Datum> {
     if value.is_null() || value.data_type() != *column {
         return None;
     }
@@ -203,6 +208,10 @@ fn datum(value: &ScalarValue, column: &DataType) -> Option<Datum> {
         ScalarValue::Date32(Some(days)) => Datum::date(*days),
         ScalarValue::TimestampMicrosecond(Some(value), None) => Datum::timestamp_micros(*value),
         ScalarValue::TimestampMicrosecond(Some(value), Some(_)) => Datum::timestamptz_micros(*value),
+        ScalarValue::Time64Microsecond(Some(value)) => Datum::time_micros(*value).ok()?,
+        ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) if of_uuids => {
+            Datum::uuid(uuid::Uuid::try_parse(text).ok()?)
+        }
         ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) => Datum::string(text),
         ScalarValue::Binary(Some(bytes)) | ScalarValue::BinaryView(Some(bytes)) => {
             Datum::binary(bytes.iter().copied())

@@ -12,7 +12,7 @@ use object_store::path::Path;
 use crate::commit::{Outcome, create_once, relative};
 use crate::drop::{Dropped, TableOwner};
 use crate::error::LakeError;
-use crate::finish::{RunFile, RunManifest, columns_of, schema_hash};
+use crate::finish::{RunFile, RunManifest, RunPartitionField, columns_of, schema_hash};
 use crate::name::LakeTableName;
 use crate::objects::Objects;
 use crate::sweep::delete_all;
@@ -102,14 +102,31 @@ fn manifest(files: &WrittenFiles, info: &CommitInfo, paths: &TablePaths) -> Resu
                 size: file.size,
                 rows: file.metrics.rows,
                 sha256: file.sha256.clone(),
+                partition: files.partitioning.texts(&file.partition),
             })
             .collect(),
         merge: None,
         cursor: None,
         schema_hash,
+        partition_fields: partition_fields(files),
         columns,
         summary: info.summary.clone(),
     })
+}
+
+fn partition_fields(files: &WrittenFiles) -> Vec<RunPartitionField> {
+    let fields = files.partitioning.names();
+    fields
+        .map(|(name, column, transform)| RunPartitionField {
+            name: name.to_owned(),
+            column: files
+                .schema
+                .name_by_field_id(column)
+                .unwrap_or_default()
+                .to_owned(),
+            transform: transform.to_string(),
+        })
+        .collect()
 }
 
 /// What a run committed, if it did and it is plain files; completes what a killed attempt has left undone.

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array,
-    Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::Int64Type;
 use datafusion::catalog::{MemTable, TableProvider};
@@ -18,7 +18,6 @@ use iceberg::spec::{
 };
 use iceberg::transform::create_transform_function;
 use proptest::prelude::*;
-use tokio::sync::OnceCell;
 
 use crate::live::LiveFiles;
 use crate::provider::LakeProvider;

@@ -19,11 +19,13 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::StreamExt;
+use iceberg::spec::Schema as IcebergSchema;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::convert::Converter;
 use crate::error::LakeError;
+use crate::files::FilePlace;
 use crate::partition::{Parter, PartitionValue, Partitioning};
 use crate::types::{WriteOptions, WrittenFile};
 use crate::writer::{self, TableWriter, Work};
@@ -81,6 +83,7 @@ impl SortedWriter {
         let stream = execute_stream(plan, context).map_err(|error| failed(&work, error))?;
         let files = Files {
             parter: Parter::new(Arc::clone(&partitioning)),
+            kept: Kept::new(&work, &partitioning)?,
             work: Arc::clone(&work),
             open: None,
             started: 0,
@@ -99,7 +102,8 @@ impl SortedWriter {
     /// Appends rows in the form of the source.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
         let mut keys: Vec<Option<Arc<[u8]>>> = vec![None; batch.num_rows()];
-        let columns = converted(&self.work.encoding.converter(), &self.parter, batch)?;
+        let partitioning = &self.parter.partitioning;
+        let columns = partitioning.columns(self.work.encoding.converter(), batch)?;
         let parts = self
             .parter
             .part(&columns)
@@ -159,38 +163,6 @@ impl SortedWriter {
         let ended = (&mut self.files.0).await;
         ended.map_err(|error| failed(&self.work, error))?
     }
-}
-
-/// The batch's partition columns in the form of the table; of the others nothing is needed.
-fn converted(
-    converter: &Converter,
-    parter: &Parter,
-    batch: &RecordBatch,
-) -> Result<Vec<ArrayRef>, LakeError> {
-    let positions = parter.partitioning.positions();
-    let fields = |schema: &SchemaRef| -> SchemaRef {
-        let fields: Vec<_> = positions
-            .iter()
-            .map(|position| Arc::clone(&schema.fields()[*position]))
-            .collect();
-        Arc::new(Schema::new(fields))
-    };
-    let part = Converter {
-        table: converter.table.clone(),
-        source: fields(&converter.source),
-        target: fields(&converter.target),
-        profile: converter.profile,
-    };
-    let columns = positions
-        .iter()
-        .map(|position| Arc::clone(batch.column(*position)))
-        .collect();
-    let batch =
-        RecordBatch::try_new(Arc::clone(&part.source), columns).map_err(|error| LakeError::WrongBatch {
-            table: converter.table.clone(),
-            problem: error.to_string(),
-        })?;
-    part.columns(&batch)
 }
 
 fn failed(work: &Work, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> LakeError {
@@ -263,10 +235,41 @@ impl PartitionStream for Incoming {
     }
 }
 
+/// What of the rows is in the files.
+struct Kept {
+    positions: Vec<usize>,
+    converter: Converter,
+    schema: Arc<IcebergSchema>,
+}
+
+impl Kept {
+    fn new(work: &Work, partitioning: &Partitioning) -> Result<Self, LakeError> {
+        let positions = partitioning.kept_positions(&work.schema);
+        let whole = work.encoding.converter();
+        let project = |schema: &SchemaRef| {
+            let schema = schema.project(&positions).map_err(|error| failed(work, error))?;
+            Ok::<_, LakeError>(Arc::new(schema))
+        };
+        let columns = work.schema.as_struct().fields();
+        let columns = positions.iter().map(|position| Arc::clone(&columns[*position]));
+        let schema = IcebergSchema::builder().with_fields(columns).build();
+        Ok(Self {
+            converter: Converter {
+                source: project(&whole.source)?,
+                target: project(&whole.target)?,
+                ..whole.clone()
+            },
+            schema: Arc::new(schema.map_err(|error| failed(work, error))?),
+            positions,
+        })
+    }
+}
+
 /// Writes sorted rows, one partition after the other.
 struct Files {
     work: Arc<Work>,
     parter: Parter,
+    kept: Kept,
     open: Option<(Vec<u8>, PartitionValue, TableWriter)>,
     started: usize,
     finished: Vec<WrittenFile>,
@@ -313,6 +316,8 @@ impl Files {
                     self.close().await?;
                     self.begin(key, &part)?;
                 }
+                let part = part.project(&self.kept.positions);
+                let part = part.map_err(|error| failed(&self.work, error))?;
                 if let Some((_, _, writer)) = &mut self.open {
                     // boxed: a writer of one partition is a writer, too
                     Box::pin(writer.write(part)).await?;
@@ -324,7 +329,8 @@ impl Files {
     }
 
     fn begin(&mut self, key: &[u8], part: &RecordBatch) -> Result<(), LakeError> {
-        let first = converted(&self.work.encoding.converter(), &self.parter, &part.slice(0, 1))?;
+        let partitioning = Arc::clone(&self.parter.partitioning);
+        let first = partitioning.columns(self.work.encoding.converter(), &part.slice(0, 1))?;
         let parts = self
             .parter
             .part(&first)
@@ -340,15 +346,24 @@ impl Files {
             progress: None,
             ..work.options.clone()
         };
-        // a number: values are for manifests
-        let directory = work.directory.clone().join(format!("{:05}", self.started));
+        let directory = partitioning.directory(&value, self.started);
+        let directory = directory.map_err(|(column, problem)| LakeError::ValueRefused {
+            table: work.table().clone(),
+            column,
+            problem: format!(
+                "{problem}, so that it cannot name a partition's directory; leave such rows out with where, or partition \
+                 by Bucket"
+            ),
+        })?;
+        let place = FilePlace::of_partition(&work.place.directory, &directory, self.started);
+        let place = place.map_err(|error| failed(work, error))?;
         self.started += 1;
         let writer = TableWriter::new(
             work.objects.clone(),
-            work.encoding.converter().clone(),
-            Arc::clone(&work.schema),
+            self.kept.converter.clone(),
+            Arc::clone(&self.kept.schema),
             options,
-            directory,
+            place,
             Arc::default(),
         )?;
         self.open = Some((key.to_vec(), value, writer));

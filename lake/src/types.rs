@@ -94,6 +94,8 @@ pub struct WriteOptions {
     pub masks: BTreeMap<String, ColumnMask>,
     /// How the table is parted, by columns of the schema that is written.
     pub partition_by: Vec<PartitionField>,
+    /// Columns with bloom filters, by the names that `partition_by` has.
+    pub bloom_filters: Vec<String>,
     pub progress: Option<ProgressCallback>,
     /// Memory and disk that rows of a partitioned table are sorted in; None has no bounds.
     pub runtime: Option<Arc<RuntimeEnv>>,
@@ -115,6 +117,7 @@ impl WriteOptions {
             format: TableFormat::default(),
             masks: BTreeMap::new(),
             partition_by: Vec::new(),
+            bloom_filters: Vec::new(),
             progress: None,
             runtime: None,
         }
@@ -160,6 +163,8 @@ pub struct WrittenFiles {
     pub(crate) masks: BTreeMap<String, ColumnMask>,
     /// How the table is parted from now on.
     pub(crate) partitioning: Arc<Partitioning>,
+    /// Columns with bloom filters, by their names in the table.
+    pub(crate) bloom_filters: Vec<String>,
     /// What stays of the table beside these files; without it, nothing does.
     pub(crate) merge: Option<Arc<Merged>>,
 }

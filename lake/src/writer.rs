@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array, ArrayRef};
 use arrow::record_batch::RecordBatch;
 use iceberg::spec::Schema as IcebergSchema;
-use object_store::path::Path;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
+use crate::bloom;
 use crate::convert::Converter;
 use crate::encode;
 use crate::error::LakeError;
-use crate::files::{FileWriter, RowGroup};
+use crate::files::{FilePlace, FileWriter, RowGroup};
 use crate::name::LakeTableName;
 use crate::objects::Objects;
 use crate::partition::Partitioning;
@@ -57,8 +57,7 @@ pub(crate) struct Work {
     pub encoding: encode::Encoding,
     pub schema: Arc<IcebergSchema>,
     pub options: WriteOptions,
-    /// `<schema>/<table>/data/<run>/<attempt>-<nonce>`
-    pub directory: Path,
+    pub place: FilePlace,
     progress: Mutex<Progress>,
 }
 
@@ -91,7 +90,7 @@ impl TableWriter {
         converter: Converter,
         schema: Arc<IcebergSchema>,
         options: WriteOptions,
-        directory: Path,
+        place: FilePlace,
         partitioning: Arc<Partitioning>,
     ) -> Result<Self, LakeError> {
         let gathered = Gathered::new(&converter);
@@ -100,7 +99,7 @@ impl TableWriter {
             encoding: encode::Encoding::new(converter, &options)?,
             schema,
             options,
-            directory,
+            place,
             progress: Mutex::default(),
         });
         let sorted = if partitioning.is_empty() {
@@ -215,10 +214,11 @@ impl TableWriter {
             schema: Arc::clone(&work.schema),
             run_id: work.options.run_id.clone(),
             attempt_id: work.options.attempt_id.clone(),
-            directory: work.directory.clone(),
+            directory: work.place.directory.clone(),
             files,
             format: work.options.format,
             masks: work.options.masks_of(work.encoding.converter()),
+            bloom_filters: bloom::portable_names(&work.options.bloom_filters),
             partitioning: self.partitioning,
             merge: None,
         })
@@ -243,7 +243,7 @@ impl TableWriter {
     /// After an error: the first error is the one to report, so one here is logged.
     async fn fail(&mut self) {
         if let Err(error) = self.discard().await {
-            tracing::warn!(table = %self.table(), directory = %self.work.directory,
+            tracing::warn!(table = %self.table(), directory = %self.work.place.directory,
                 error = &error as &dyn std::error::Error,
                 "files of a failed attempt could not be removed; a sweep will remove them");
         }

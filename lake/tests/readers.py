@@ -14,6 +14,7 @@ import glob
 import json
 import os
 import sys
+import uuid
 
 
 def plain(value):
@@ -29,8 +30,10 @@ def plain(value):
         if value.tzinfo is not None:
             return value.astimezone(datetime.timezone.utc).isoformat()
         return value.isoformat()
-    if isinstance(value, datetime.date):
+    if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
     if isinstance(value, decimal.Decimal):
         return format(value, "f")
     if isinstance(value, (bytes, bytearray)):

@@ -485,6 +485,7 @@ async fn writer(
     options.format = destination.format();
     options.masks = masking::record(plan);
     options.partition_by.clone_from(&destination.partition_by);
+    options.bloom_filters.clone_from(&destination.bloom_filters);
     options.runtime = Some(Arc::clone(runtime));
     options.progress = Some(Arc::new(move |written: lakegate_lake::Progress| {
         progress.bytes.store(written.bytes, Ordering::Relaxed);

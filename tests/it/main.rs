@@ -8,6 +8,7 @@ mod catalog;
 mod charts;
 mod cli;
 mod deletion;
+mod directories;
 mod edits;
 mod exports;
 mod faults;

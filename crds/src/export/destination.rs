@@ -38,10 +38,19 @@ pub struct DestinationSpec {
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z_][a-z0-9_]*$"))]
     pub table: String,
 
-    /// How the table is cut into partitions, by exported columns.
+    /// How the table is cut into partitions, by exported columns. With `format: Parquet` each is a directory
+    /// `COLUMN=VALUE` as Hive has them, and columns by Identity are in the directories' names alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub partition_by: Vec<PartitionField>,
+
+    /// Exported columns whose values have a bloom filter in each row group of the data files, so that readers of one value
+    /// skip the others. Worth its room for columns with many values in no order, as identifiers are. Neither masked
+    /// columns nor those of truth values, floating-point numbers or several values. A change holds for files written
+    /// from then on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 128)))]
+    pub bloom_filters: Vec<String>,
 
     /// Codec of the data files: `Zstd` (the default) or `Snappy` (the default of profile Hive3).
     #[serde(skip_serializing_if = "Option::is_none")]

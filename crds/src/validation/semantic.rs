@@ -181,6 +181,24 @@ fn export(object: &Export, problems: &mut Vec<Problem>) {
             _ => {}
         }
     }
+    for (index, column) in spec.destination.bloom_filters.iter().enumerate() {
+        let name = column.to_lowercase();
+        let masked = outputs.get(&name).map(|(_, mask)| mask.is_some());
+        let earlier = &spec.destination.bloom_filters[..index];
+        let column = excerpt(column);
+        let problem = match masked {
+            Some(true) => "is masked; a bloom filter would tell who tries values which of them are there",
+            None if !columns.is_empty() => {
+                "is not an exported column; name one of spec.columns as it is exported"
+            }
+            _ if earlier.iter().any(|other| other.to_lowercase() == name) => "is listed before; leave it out",
+            _ => continue,
+        };
+        problems.push(Problem::invalid(
+            format!("spec.destination.bloomFilters[{index}]"),
+            format!("\"{column}\" {problem}"),
+        ));
+    }
 
     let assertion = spec.assert.as_ref().and_then(|it| it.k_anonymity.as_ref());
     let quasi = assertion.map(|it| it.quasi.as_slice()).unwrap_or_default();

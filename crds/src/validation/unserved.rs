@@ -99,21 +99,11 @@ impl Unserved {
                  remove one of both",
             );
         }
-        let destination = &spec.destination;
-        if destination.format() == TableFormat::Parquet {
-            let unserved = [
-                ("spec.incremental", spec.incremental.is_some()),
-                (
-                    "spec.destination.partitionBy",
-                    !destination.partition_by.is_empty(),
-                ),
-            ];
-            for (field, _) in unserved.into_iter().filter(|(_, set)| *set) {
-                self.add(
-                    field,
-                    "is not served with format Parquet, whose runs are plain directories; use format Iceberg",
-                );
-            }
+        if spec.incremental.is_some() && spec.destination.format() == TableFormat::Parquet {
+            self.add(
+                "spec.incremental",
+                "is not served with format Parquet, whose runs are plain directories; use format Iceberg",
+            );
         }
     }
 

@@ -1,4 +1,4 @@
-use arrow::array::TimestampMicrosecondArray;
+use arrow::array::{FixedSizeBinaryArray, TimestampMicrosecondArray};
 use iceberg::spec::{Datum, NestedField};
 
 use super::*;
@@ -24,6 +24,21 @@ fn bytes(values: &[&[u8]]) -> ArrayRef {
     Arc::new(BinaryArray::from_iter_values(values))
 }
 
+fn times(values: &[i64]) -> ArrayRef {
+    Arc::new(arrow::array::Time64MicrosecondArray::from(values.to_vec()))
+}
+
+fn fixed(values: &[&[u8]]) -> ArrayRef {
+    Arc::new(FixedSizeBinaryArray::try_from_iter(values.iter()).unwrap())
+}
+
+fn uuids(values: &[&str]) -> ArrayRef {
+    let values = values
+        .iter()
+        .map(|text| text.parse::<uuid::Uuid>().unwrap().into_bytes());
+    Arc::new(FixedSizeBinaryArray::try_from_iter(values).unwrap())
+}
+
 /// Appendix B of Iceberg's specification: the hash of each type's value.
 #[test]
 fn hashes_are_the_specifications() {
@@ -40,6 +55,9 @@ fn hashes_are_the_specifications() {
         (micros(&[moment + 1]), -1_207_196_810),
         (texts(&["iceberg"]), 1_210_000_089),
         (bytes(&[&[0, 1, 2, 3]]), -188_683_207),
+        (times(&[81_068_000_000]), -662_762_989),
+        (uuids(&["f79c3e09-677c-4bbd-a479-3f349cb785e7"]), 1_488_055_340),
+        (fixed(&[&[0, 1, 2, 3]]), -188_683_207),
     ] {
         // as many buckets as there are hashes without sign
         let found = bucket(&array, 1 << 31).unwrap();
@@ -123,6 +141,8 @@ fn transforms_agree_with_the_iceberg_crate() {
         let number = next();
         let day = i32::try_from(number % 100_000).unwrap();
         let text = format!("é{number}x");
+        let clock = number.rem_euclid(MICROSECONDS_A_DAY);
+        let uuid = uuid::Uuid::from_u64_pair(number.cast_unsigned(), next().cast_unsigned());
         let cases = [
             (
                 Datum::int(day),
@@ -145,6 +165,21 @@ fn transforms_agree_with_the_iceberg_crate() {
                 Datum::binary(text.bytes()),
                 PrimitiveType::Binary,
                 bytes(&[text.as_bytes()]),
+            ),
+            (
+                Datum::time_micros(clock).unwrap(),
+                PrimitiveType::Time,
+                times(&[clock]),
+            ),
+            (
+                Datum::uuid(uuid),
+                PrimitiveType::Uuid,
+                uuids(&[&uuid.to_string()]),
+            ),
+            (
+                Datum::fixed(text.bytes()),
+                PrimitiveType::Fixed(text.len() as u64),
+                fixed(&[text.as_bytes()]),
             ),
         ];
         for (datum, kind, array) in cases {
@@ -196,7 +231,15 @@ fn partitioning(fields: serde_json::Value) -> Result<Partitioning, String> {
             key_id: None,
         },
     )]);
-    Partitioning::new(&table, &by(fields), &schema(), &masks).map_err(|error| error.to_string())
+    let schema = schema();
+    let parted = Parted {
+        source: &crate::portable::arrow_schema(&schema, crate::portable::ArrowForm::Write),
+        schema: &schema,
+        masks: &masks,
+        profile: Profile::Iceberg,
+        format: TableFormat::Iceberg,
+    };
+    Partitioning::new(&table, &by(fields), &parted).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -261,7 +304,6 @@ fn rows_are_parted_by_all_fields() {
     ]))
     .unwrap();
     let day = MICROSECONDS_A_DAY;
-    assert_eq!(partitioning.positions(), [1, 0]);
     let columns: [ArrayRef; 2] = [
         Arc::new(TimestampMicrosecondArray::from(vec![
             Some(0),

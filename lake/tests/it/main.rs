@@ -3,7 +3,9 @@
 // what clippy.toml allows in tests, for their helpers too
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bloom;
 mod commit;
+mod directories;
 mod drop;
 mod evolution;
 mod faults;

@@ -3,9 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, Time64MicrosecondArray,
+    TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use lakegate_crds::Profile;
 use lakegate_lake::{ColumnMask, LakeError, WriteOptions};
 use serde_json::{Value, json};
 
@@ -137,8 +142,12 @@ async fn partitions_are_read_and_pruned_elsewhere() {
         lake.replace(written, info("run-1")).await.unwrap();
         assert_eq!(count_and_sum(&lake).await, (400, 399 * 200));
         for file in data_files(place.path()) {
-            assert!(
-                !file.contains('=') && file.is_ascii() && !file.contains("name"),
+            // the same text in manifests, in keys and on disk
+            assert!(file.is_ascii() && !file.contains(' '), "{file}");
+            let levels = partition_by.as_array().unwrap().len();
+            assert_eq!(
+                file.split('/').filter(|part| part.contains('=')).count(),
+                levels,
                 "{file}"
             );
         }
@@ -352,6 +361,76 @@ async fn any_number_of_partitions_is_written_in_little_memory() {
                 .clone();
         assert!(ids.values().is_sorted());
     }
+}
+
+/// Queries see UUIDs as text and Iceberg hashes them as bytes: a bucket must be found all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buckets_of_uuids_and_times_are_pruned() {
+    let place = Place::directory();
+    let lake = place.lake().await;
+    let uuids: Vec<String> = (0..400_u64)
+        .map(|id| uuid::Uuid::from_u64_pair(id.wrapping_mul(0x9e37_79b9_7f4a_7c15), id).to_string())
+        .collect();
+    let clocks = (0..400).map(|id| id * 7_919_000_001 % DAY);
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("u", DataType::Utf8, true)
+            .with_metadata([(lakegate_crds::PG_TYPE_METADATA.to_owned(), "uuid".to_owned())].into()),
+        Field::new("clock", DataType::Time64(TimeUnit::Microsecond), true),
+    ]));
+    let rows = RecordBatch::try_new(
+        schema,
+        vec![
+            Arc::new(Int64Array::from_iter_values(0..400)),
+            Arc::new(StringArray::from_iter_values(&uuids)),
+            Arc::new(Time64MicrosecondArray::from_iter_values(clocks)),
+        ],
+    )
+    .unwrap();
+    let options = WriteOptions {
+        profile: Profile::Iceberg,
+        ..by(json!([
+            {"column": "u", "by": "Bucket", "buckets": 4}, {"column": "clock", "by": "Bucket", "buckets": 3},
+        ]))
+    };
+    let files = write(&lake, options, &rows).await.unwrap();
+    assert_eq!(files.files(), 12);
+    lake.replace(files, info("run-1")).await.unwrap();
+    let context = context(&lake).await;
+    for (condition, id, pruned) in [
+        (format!("u = '{}'", uuids[207]), 207, 9),
+        (
+            "clock = arrow_cast('03:58:20.0001', 'Time64(Microsecond)')".to_owned(),
+            100,
+            8,
+        ),
+    ] {
+        let found = query(&context, &format!("select id from people where {condition}")).await;
+        assert!(
+            found.contains(&format!("| {id} ")) || found.contains(&format!("| {id}  ")),
+            "{condition}: {found}"
+        );
+        let plan = query(
+            &context,
+            &format!("explain select id from people where {condition}"),
+        )
+        .await;
+        assert!(
+            plan.contains(&format!("files_pruned={pruned}")),
+            "{condition}: {plan}"
+        );
+    }
+    let read = read_elsewhere(
+        &place,
+        &json!({
+            "duckdb": [format!("u = '{}'::uuid", uuids[207]), "clock = time '03:58:20.0001'"],
+            "pyiceberg": [format!("u = '{}'", uuids[207])],
+        }),
+    );
+    assert_eq!(read["pyiceberg"]["filters"], json!([[207]]));
+    assert_eq!(read["pyiceberg"]["planned_files"], json!([3]));
+    // DuckDB 1.5 hashes UUIDs otherwise than the specification and loses the row: once it does not, the guide need not say so
+    assert_eq!(read["duckdb"]["filters"], json!([[], [100]]));
 }
 
 #[tokio::test]
