@@ -287,6 +287,13 @@ impl Committer<'_> {
         if let Some(uid) = &self.info.export_uid {
             set(summary::EXPORT_UID, uid.clone());
         }
+        if !self.info.sources.is_empty() {
+            let sources = serde_json::to_string(&self.info.sources);
+            set(
+                summary::SOURCES,
+                sources.map_err(|error| self.encode("the snapshot's summary", error))?,
+            );
+        }
         if !files.masks.is_empty() {
             let masks = serde_json::to_string(&files.masks);
             set(

@@ -79,8 +79,8 @@ pub use merge::TableMerge;
 pub use name::{LakeTableName, portable_column_name};
 pub use table::{AsOf, LakeTable, MetadataFile, TableSnapshot};
 pub use types::{
-    Changed, ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions,
-    WrittenFiles,
+    Changed, ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, SourcePosition,
+    WriteOptions, WrittenFiles,
 };
 pub use writer::TableWriter;
 

@@ -106,6 +106,7 @@ fn manifest(files: &WrittenFiles, info: &CommitInfo, paths: &TablePaths) -> Resu
             .collect(),
         merge: None,
         cursor: None,
+        sources: info.sources.clone(),
         schema_hash,
         columns,
         summary: info.summary.clone(),

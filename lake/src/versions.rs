@@ -29,6 +29,8 @@ pub(crate) mod summary {
     pub const VERSION: &str = "lakegate.version";
     /// The attempt's data directory, relative to the table.
     pub const DIRECTORY: &str = "lakegate.data-directory";
+    /// Where the stores stood that were read, as JSON.
+    pub const SOURCES: &str = "lakegate.source-positions";
     /// The masked columns as JSON, by name.
     pub const MASKS: &str = "lakegate.masks";
     pub const ROWS: &str = "added-records";

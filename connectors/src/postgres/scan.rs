@@ -25,10 +25,12 @@ use super::failure::{answer_text, failure, is_connection_lost, is_recovery_confl
 use super::guard::MAX_ROW_BYTES;
 use super::moment::Moment;
 use super::pool::{Connection, Lease, Pool};
+use super::position::position;
 use super::render::{Answer, RemoteShape};
 use super::shared::{self, Snapshot};
 use crate::scan::{
-    Asked, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Shared, StoreJoin, Verdict,
+    Asked, PositionSlot, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Shared, StoreJoin,
+    Verdict,
 };
 use crate::{ConnectorError, RefusedValue};
 
@@ -116,6 +118,7 @@ impl RemoteTable for PostgresTable {
             columns,
             batch_rows: context.batch_size,
             metrics: context.metrics,
+            position: context.position,
             request,
         });
         let schema = SchemaRef::clone(&scan.schema);
@@ -137,6 +140,7 @@ struct Scan {
     columns: Vec<Answer>,
     batch_rows: usize,
     metrics: RemoteMetrics,
+    position: Option<Arc<PositionSlot>>,
 }
 
 /// How a transaction of a scan goes on.
@@ -219,13 +223,22 @@ impl Scan {
                 Ok(None)
             }
         };
+        let position = async {
+            Ok(match (&self.position, moment) {
+                (None, _) => None,
+                (Some(_), Some(moment)) => moment.position.clone(),
+                (Some(_), None) => position(client, &self.pool.driver().catalog).await,
+            })
+        };
         let begun = async {
             match moment {
                 Some(moment) => shared::import(client, &begin, moment).await,
                 None => client.batch_execute(&begin).await.map(|()| true),
             }
         };
-        let (same_server, select, copy, snapshot) = try_join!(
+        // Sent in this order, without waiting in between.
+        let (position, same_server, select, copy, snapshot) = try_join!(
+            position,
             begun,
             client.prepare(&self.select),
             client.prepare(&copy),
@@ -238,13 +251,17 @@ impl Scan {
             )));
         }
         self.check(&select).map_err(Refusal::Known)?;
-        match snapshot {
-            Some(snapshot) => Ok(Begun::Shared(snapshot)),
+        let begun = match snapshot {
+            Some(snapshot) => Begun::Shared(snapshot),
             None => Copying::start(connection, &copy)
                 .await
                 .map(Begun::Reading)
-                .map_err(Refusal::Server),
+                .map_err(Refusal::Server)?,
+        };
+        if let (Some(slot), Some(position)) = (&self.position, position) {
+            slot.fill(position);
         }
+        Ok(begun)
     }
 
     /// Values arrive without their types, so the types are compared first. The
