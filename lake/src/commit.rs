@@ -138,12 +138,7 @@ impl Committer<'_> {
     }
 
     async fn remove(&self, paths: &[Path]) {
-        for path in paths {
-            if let Err(error) = self.objects().delete(path).await {
-                tracing::warn!(%path, error = &error as &dyn std::error::Error,
-                    "a manifest of a lost commit could not be removed; a sweep will remove it");
-            }
-        }
+        self.objects().tidy(paths, "manifests of a lost commit").await;
     }
 
     /// Writes manifests and manifest list for a commit on top of `base`; pushes each path before it is written.

@@ -545,7 +545,9 @@ impl Lake {
     /// Removes the files of a run that no snapshot refers to, and returns how many there were.
     ///
     /// The caller vouches that no attempt of the run is alive, or that the run has committed (an attempt that is
-    /// still alive then finds the commit and ends). What a snapshot refers to is never touched.
+    /// still alive then finds the commit and ends). What a snapshot refers to is never touched. In a bucket the files of a
+    /// run stay whose commit was begun in the last half an hour and not answered: the request may be on its way, and
+    /// would publish them.
     pub async fn sweep(&self, schema: &str, table: &str, run_id: &str) -> Result<u64, LakeError> {
         let name = LakeTableName::new(schema, table)?;
         check_key_part("run", run_id)?;

@@ -51,6 +51,9 @@ const OLDER: usize = 4;
 /// Manifests read at the same time.
 const PARALLEL_READS: usize = 8;
 
+/// The name of [`TablePaths::committing`].
+pub(crate) const COMMITTING: &str = "_committing";
+
 /// The directories and files of one table.
 #[derive(Debug, Clone)]
 pub(crate) struct TablePaths {
@@ -94,6 +97,11 @@ impl TablePaths {
 
     pub fn runs(&self) -> Path {
         self.root.clone().join("_runs")
+    }
+
+    /// In the directory of an attempt whose commit is under way, of plain files in a bucket.
+    pub fn committing(directory: &Path) -> Path {
+        directory.clone().join(COMMITTING)
     }
 
     pub fn run_manifest(&self, run_id: &str) -> Path {
