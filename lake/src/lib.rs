@@ -12,7 +12,8 @@
 //! _dropping/<export uid>                        while the table of a deleted Export is being removed
 //! ```
 //!
-//! With `format: Parquet` there is no `metadata/`, and creating `_runs/<run>.json` is the commit.
+//! With `format: Parquet` there is no `metadata/`, and creating `_runs/<run>.json` is the commit; in a bucket a
+//! `_committing` is in the attempt's directory meanwhile.
 //!
 //! Any other engine reads the table by its newest `vN.metadata.json`; who reads plain Parquet reads the directory
 //! that the newest run manifest names, unless it tells of a merge.

@@ -14,7 +14,7 @@ const BACK: Duration = Duration::from_millis(500);
 
 /// A connector through a proxy, and a session over its tables that pushes nothing down.
 async fn through(proxy: &SilentProxy, hold: bool) -> (Arc<dyn Connector>, SessionContext) {
-    let extra = json!({"limits": {"statementTimeout": "1s"}});
+    let extra = json!({"limits": {"statementTimeout": "5s"}});
     let spec = spec("127.0.0.1", proxy.port, "hangs", &extra);
     let connector = connector(spec, secrets(USER, PASSWORD)).await.unwrap();
     if hold {
@@ -35,9 +35,9 @@ async fn given_up(mut stream: SendableRecordBatchStream, proxy: &SilentProxy) {
         }
     };
     let took = begun.elapsed();
-    let expected = format!("shop: 127.0.0.1:{} did not answer in 16 s", proxy.port);
+    let expected = format!("shop: 127.0.0.1:{} did not answer in 20 s", proxy.port);
     assert!(error.contains(&expected), "{error}");
-    assert!((14..25).contains(&took.as_secs()), "{took:?}");
+    assert!((18..40).contains(&took.as_secs()), "{took:?}");
 }
 
 async fn start(session: &SessionContext, sql: &str) -> SendableRecordBatchStream {
@@ -82,7 +82,7 @@ async fn a_server_that_stays_silent_is_given_up() {
     let all = async {
         tokio::join!(reading("wide"), reading("t"), asking(false), asking(true));
     };
-    tokio::time::timeout(Duration::from_secs(100), all)
+    tokio::time::timeout(Duration::from_secs(200), all)
         .await
         .expect("it hangs");
 }
