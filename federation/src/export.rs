@@ -112,7 +112,8 @@ impl ExportPlan {
     /// # Errors
     /// Only what shows before any work.
     pub fn execute(&self) -> Result<QueryStream, FederationError> {
-        self.session.execute(self.plan.clone(), &self.description)
+        self.session
+            .execute_with_positions(self.plan.clone(), &self.description)
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Federation;
 use crate::catalog::{Catalog, Served};
 use crate::source::{CatalogSource, SourceContext, SourceError, open_source};
-use crate::source_task::Task;
+use crate::source_task::{LOOK, Task, silent};
 use crate::views::{ViewEntry, refresh_views, served_views};
 
 /// Changes within this time are taken together.
@@ -187,8 +187,13 @@ impl Federation {
         source_name: &str,
         source: Arc<dyn CatalogSource>,
     ) -> Result<(), SourceError> {
-        source.probe().await?;
-        let tables = source.discover().await?;
+        let look = async {
+            source.probe().await?;
+            source.discover().await
+        };
+        let tables = tokio::time::timeout(LOOK, look)
+            .await
+            .map_err(|_| silent(catalog))??;
         self.put_catalog(Catalog {
             name: catalog.to_owned(),
             source_name: source_name.to_owned(),

@@ -51,6 +51,7 @@ pub use export::{
 pub use extension::{SchemaContext, SchemaExtension};
 pub use federation::Federation;
 pub use health::{SourceHealth, ViewHealth};
+pub use lakegate_connectors::scan::{LogPosition, SourcePosition};
 pub use lakegate_lake::MetadataFile;
 pub use lakes::{LakeCatalog, LakeCatalogError};
 pub use metadata::{

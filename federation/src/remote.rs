@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use datafusion::physical_plan::ExecutionPlan;
-use lakegate_connectors::scan::RemoteScanExec;
+use lakegate_connectors::scan::{PositionSlot, RemoteScanExec, SourcePosition};
 
 use crate::tables::RawScan;
 
@@ -37,34 +37,67 @@ impl RunningPlan {
     pub(crate) fn work(&self) -> RemoteWork {
         let mut work = RemoteWork::default();
         if let Some(plan) = self.0.get() {
-            add(plan.as_ref(), &mut work);
+            each_scan(plan.as_ref(), &mut |scan| add(scan, &mut work));
         }
         work
     }
 }
 
-fn add(plan: &dyn ExecutionPlan, work: &mut RemoteWork) {
-    if let Some(raw) = plan.downcast_ref::<RawScan>() {
-        return add(raw.inner().as_ref(), work);
+/// Where in their logs the stores of one query stood when they were read. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ReadPositions(Arc<OnceLock<Vec<Arc<PositionSlot>>>>);
+
+impl ReadPositions {
+    /// Has the scans of a plan that does not run yet find it out.
+    pub(crate) fn watch(&self, plan: &dyn ExecutionPlan) {
+        let mut slots = Vec::new();
+        each_scan(plan, &mut |scan| {
+            scan.position().want();
+            slots.push(Arc::clone(scan.position()));
+        });
+        // As a query has one plan.
+        let _ = self.0.set(slots);
     }
-    if let Some(scan) = plan.downcast_ref::<RemoteScanExec>()
-        && let Some(metrics) = scan.metrics()
-    {
-        let counted = |name| metrics.sum_by_name(name).map(|value| value.as_usize() as u64);
-        // A scan that was never started has no counters and sent nothing.
-        if let Some(rows) = counted("remote_rows") {
-            work.rows += rows;
-            work.bytes += counted("remote_bytes").unwrap_or(0);
-            if work.requests.len() < KEPT {
-                let sent = scan.sent().map_or_else(|| scan.rendered(), str::to_owned);
-                work.requests.push(match sent.char_indices().nth(KEPT_TEXT) {
-                    Some((end, _)) => format!("{}…", &sent[..end]),
-                    None => sent,
-                });
+
+    /// What was found so far, each once. A store has several where its tables were read at moments of their own.
+    pub(crate) fn found(&self) -> Vec<SourcePosition> {
+        let mut all: Vec<SourcePosition> = Vec::new();
+        for position in self.0.get().into_iter().flatten().filter_map(|slot| slot.found()) {
+            if !all.contains(position) {
+                all.push(position.clone());
             }
         }
+        all
+    }
+}
+
+fn each_scan(plan: &dyn ExecutionPlan, visit: &mut dyn FnMut(&RemoteScanExec)) {
+    if let Some(raw) = plan.downcast_ref::<RawScan>() {
+        return each_scan(raw.inner().as_ref(), visit);
+    }
+    if let Some(scan) = plan.downcast_ref::<RemoteScanExec>() {
+        visit(scan);
     }
     for child in plan.children() {
-        add(child.as_ref(), work);
+        each_scan(child.as_ref(), visit);
+    }
+}
+
+fn add(scan: &RemoteScanExec, work: &mut RemoteWork) {
+    let Some(metrics) = scan.metrics() else {
+        return;
+    };
+    let counted = |name| metrics.sum_by_name(name).map(|value| value.as_usize() as u64);
+    // A scan that was never started has no counters and sent nothing.
+    if let Some(rows) = counted("remote_rows") {
+        work.rows += rows;
+        work.bytes += counted("remote_bytes").unwrap_or(0);
+        if work.requests.len() < KEPT {
+            let sent = scan.sent().map_or_else(|| scan.rendered(), str::to_owned);
+            work.requests.push(match sent.char_indices().nth(KEPT_TEXT) {
+                Some((end, _)) => format!("{}…", &sent[..end]),
+                None => sent,
+            });
+        }
     }
 }

@@ -27,7 +27,7 @@ use crate::error::{Cause, FederationError};
 use crate::extension::SchemaContext;
 use crate::interrupt::interruptible;
 use crate::planner::Planner;
-use crate::remote::RunningPlan;
+use crate::remote::{ReadPositions, RunningPlan};
 use crate::resolve::{Scope, match_name};
 use crate::settings::Settings;
 use crate::source::schemas_equal;
@@ -303,6 +303,26 @@ impl Session {
         sql: &str,
         timeout: Option<Duration>,
     ) -> Result<QueryStream, FederationError> {
+        self.start(plan, sql, timeout, None)
+    }
+
+    /// As [`Self::execute`], and the stream tells where in their logs the stores were read.
+    pub(crate) fn execute_with_positions(
+        &self,
+        plan: LogicalPlan,
+        sql: &str,
+    ) -> Result<QueryStream, FederationError> {
+        let timeout = self.settings().statement_timeout();
+        self.start(plan, sql, timeout, Some(ReadPositions::default()))
+    }
+
+    fn start(
+        &self,
+        plan: LogicalPlan,
+        sql: &str,
+        timeout: Option<Duration>,
+        positions: Option<ReadPositions>,
+    ) -> Result<QueryStream, FederationError> {
         let federation = &self.inner.federation;
         let runtimes = federation.runtimes();
         let pushdown = self.settings().pushdown();
@@ -332,10 +352,11 @@ impl Session {
             cancel,
             stopped: stopped.clone(),
             query,
+            positions: positions.clone().unwrap_or_default(),
         };
         Ok(supervise(
             supervision,
-            run(state, plan, pushdown, stopped, running),
+            run(state, plan, pushdown, stopped, running, positions),
         ))
     }
 
@@ -436,6 +457,7 @@ async fn run(
     pushdown: bool,
     stopped: CancellationToken,
     running: RunningPlan,
+    positions: Option<ReadPositions>,
 ) -> Result<SendableRecordBatchStream, FederationError> {
     let explains = matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
     let plan = open_tables(plan, pushdown).await?;
@@ -443,6 +465,9 @@ async fn run(
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
     let physical = interruptible(physical, &stopped)?;
     running.set(&physical);
+    if let Some(positions) = positions {
+        positions.watch(physical.as_ref());
+    }
     let context = Arc::new(TaskContext::from(&state));
     let stream = execute_stream(physical, context)?;
     Ok(if explains { explain_lines(stream) } else { stream })

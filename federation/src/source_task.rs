@@ -18,7 +18,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// Longest wait after a failure.
 const LAST_RETRY: Duration = Duration::from_mins(1);
 /// Longest time one look at a store may take.
-const LOOK: Duration = Duration::from_mins(2);
+pub(crate) const LOOK: Duration = Duration::from_mins(2);
 /// Between two looks at the replicas of a source.
 const SURVEY: Duration = Duration::from_secs(15);
 /// Someone who waits for the next look.
@@ -55,15 +55,7 @@ impl Task {
         loop {
             let outcome = match tokio::time::timeout(LOOK, self.look(source.clone())).await {
                 Ok(outcome) => outcome,
-                Err(_) => Err(SourceError {
-                    message: format!(
-                        "{}: the store did not answer in {} s",
-                        self.catalog,
-                        LOOK.as_secs()
-                    ),
-                    reason: Reason::Timeout,
-                    terminal: false,
-                }),
+                Err(_) => Err(silent(&self.catalog)),
             };
             let wait = match outcome {
                 Ok((opened, version, tables)) => {
@@ -224,6 +216,15 @@ impl Task {
                 health.tables = 0;
             }
         });
+    }
+}
+
+/// The store did not end a look in time.
+pub(crate) fn silent(catalog: &str) -> SourceError {
+    SourceError {
+        message: format!("{catalog}: the store did not answer in {} s", LOOK.as_secs()),
+        reason: Reason::Timeout,
+        terminal: false,
     }
 }
 

@@ -12,12 +12,14 @@ use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use futures::{FutureExt, Stream, StreamExt};
+use lakegate_connectors::scan::SourcePosition;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{Cause, FederationError};
 use crate::query_log::{QueryHandle, QueryState};
+use crate::remote::ReadPositions;
 
 /// Batches that may wait for the client: enough to overlap work and sending, few
 /// enough that a slow client holds little memory.
@@ -32,6 +34,7 @@ pub struct QueryStream {
     ended: bool,
     cancel: CancellationToken,
     query_id: u64,
+    positions: ReadPositions,
     _guard: DropGuard,
 }
 
@@ -44,6 +47,11 @@ impl QueryStream {
     /// Its id in the query log.
     pub fn query_id(&self) -> u64 {
         self.query_id
+    }
+
+    /// Where in their logs the stores stood that were read so far; of an export only.
+    pub fn positions(&self) -> Vec<SourcePosition> {
+        self.positions.found()
     }
 
     /// The columns of every batch.
@@ -124,6 +132,7 @@ pub(crate) struct Supervision {
     /// Cancelled once the query is over, however it ended.
     pub(crate) stopped: CancellationToken,
     pub(crate) query: QueryHandle,
+    pub(crate) positions: ReadPositions,
 }
 
 /// Starts `work` and returns its result stream.
@@ -143,6 +152,7 @@ where
         cancel,
         stopped,
         query,
+        positions,
     } = supervision;
     let (sender, batches) = mpsc::channel(CHANNEL);
     let (outcome_sender, outcome) = oneshot::channel();
@@ -198,6 +208,7 @@ where
         ended: false,
         cancel,
         query_id,
+        positions,
         _guard: guard,
     }
 }

@@ -139,12 +139,7 @@ impl Committer<'_> {
     }
 
     async fn remove(&self, paths: &[Path]) {
-        for path in paths {
-            if let Err(error) = self.objects().delete(path).await {
-                tracing::warn!(%path, error = &error as &dyn std::error::Error,
-                    "a manifest of a lost commit could not be removed; a sweep will remove it");
-            }
-        }
+        self.objects().tidy(paths, "manifests of a lost commit").await;
     }
 
     /// Writes manifests and manifest list for a commit on top of `base`; pushes each path before it is written.
@@ -295,6 +290,13 @@ impl Committer<'_> {
         }
         if let Some(uid) = &self.info.export_uid {
             set(summary::EXPORT_UID, uid.clone());
+        }
+        if !self.info.sources.is_empty() {
+            let sources = serde_json::to_string(&self.info.sources);
+            set(
+                summary::SOURCES,
+                sources.map_err(|error| self.encode("the snapshot's summary", error))?,
+            );
         }
         if !files.masks.is_empty() {
             let masks = serde_json::to_string(&files.masks);

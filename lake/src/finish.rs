@@ -16,7 +16,7 @@ use crate::commit::relative;
 use crate::error::LakeError;
 use crate::files::hex;
 use crate::name::LakeTableName;
-use crate::types::{ColumnMask, WrittenFiles};
+use crate::types::{ColumnMask, SourcePosition, WrittenFiles};
 use crate::versions::{TablePaths, Version, Versions, property, summary};
 
 /// Bytes of a file read at a time to hash it.
@@ -55,6 +55,10 @@ pub struct RunManifest {
     /// How far an incremental export has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Where in their logs the stores stood that the run read. One has several where its tables were read at moments of
+    /// their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<SourcePosition>,
     /// SHA-256 of the schema as JSON, in hexadecimal: equal as long as columns, types and field ids are.
     pub schema_hash: String,
     /// What the directories' names tell, outermost first; only of plain files.
@@ -208,6 +212,8 @@ fn run_manifest(
             column.mask = masks.remove(&column.name);
         }
     }
+    let sources = property(snapshot, summary::SOURCES);
+    let sources = sources.map_or_else(|| Ok(Vec::new()), serde_json::from_str)?;
     let text = |key| property(snapshot, key).map(str::to_owned);
     let number = |key| property(snapshot, key).and_then(|text| text.parse().ok());
     serde_json::to_vec_pretty(&RunManifest {
@@ -233,6 +239,7 @@ fn run_manifest(
             table_files: number(summary::TOTAL_FILES).unwrap_or_default(),
         }),
         cursor: text(summary::CURSOR),
+        sources,
         schema_hash,
         partition_fields: Vec::new(),
         columns,

@@ -13,7 +13,8 @@
 //! _dropping/<export uid>                        while the table of a deleted Export is being removed
 //! ```
 //!
-//! With `format: Parquet` there is no `metadata/`, and creating `_runs/<run>.json` is the commit.
+//! With `format: Parquet` there is no `metadata/`, and creating `_runs/<run>.json` is the commit; in a bucket a
+//! `_committing` is in the attempt's directory meanwhile.
 //!
 //! Any other engine reads the table by its newest `vN.metadata.json`; who reads plain Parquet reads the directory
 //! that the newest run manifest names, unless it tells of a merge.
@@ -82,8 +83,8 @@ pub use merge::TableMerge;
 pub use name::{LakeTableName, portable_column_name};
 pub use table::{AsOf, LakeTable, MetadataFile, TableSnapshot};
 pub use types::{
-    Changed, ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, WriteOptions,
-    WrittenFiles,
+    Changed, ColumnMask, Commit, CommitInfo, Compression, Progress, ProgressCallback, SourcePosition,
+    WriteOptions, WrittenFiles,
 };
 pub use writer::TableWriter;
 
@@ -557,7 +558,9 @@ impl Lake {
     /// Removes the files of a run that no snapshot refers to, and returns how many there were.
     ///
     /// The caller vouches that no attempt of the run is alive, or that the run has committed (an attempt that is
-    /// still alive then finds the commit and ends). What a snapshot refers to is never touched.
+    /// still alive then finds the commit and ends). What a snapshot refers to is never touched. In a bucket the files of a
+    /// run stay whose commit was begun in the last half an hour and not answered: the request may be on its way, and
+    /// would publish them.
     pub async fn sweep(&self, schema: &str, table: &str, run_id: &str) -> Result<u64, LakeError> {
         let name = LakeTableName::new(schema, table)?;
         check_key_part("run", run_id)?;

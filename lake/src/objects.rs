@@ -209,6 +209,18 @@ impl Objects {
         }
     }
 
+    /// Removes what is of no use any more, up to the first failure: a store that hangs is waited for once, not for each
+    /// object.
+    pub async fn tidy(&self, paths: &[Path], what: &str) {
+        for path in paths {
+            if let Err(error) = self.delete(path).await {
+                tracing::warn!(%path, error = &error as &dyn std::error::Error,
+                    "{what} could not be removed; a sweep will remove them");
+                return;
+            }
+        }
+    }
+
     /// Every object below a prefix.
     pub async fn list(&self, prefix: &Path) -> Result<Vec<ObjectMeta>, LakeError> {
         self.store

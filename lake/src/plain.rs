@@ -46,7 +46,16 @@ pub(crate) async fn publish(
         let there: RunManifest = serde_json::from_slice(there)?;
         Ok(there.directory == manifest.directory)
     };
-    match create_once(objects, table, &files.run_id, &path, content.into(), &is_ours).await {
+    let committing = TablePaths::committing(&files.directory);
+    if !objects.failures_are_final {
+        // Until it is known what became of the request, a sweep has to leave the files alone.
+        objects.put(&committing, Bytes::new()).await?;
+    }
+    let outcome = create_once(objects, table, &files.run_id, &path, content.into(), &is_ours).await;
+    if !objects.failures_are_final && matches!(outcome, Outcome::Lost | Outcome::Failed(_)) {
+        objects.tidy(&[committing], "the mark of a lost commit").await;
+    }
+    match outcome {
         Outcome::Won => {
             succeed(objects, table, &manifest).await?;
             Ok((commit_of(&manifest, false), true))
@@ -107,6 +116,7 @@ fn manifest(files: &WrittenFiles, info: &CommitInfo, paths: &TablePaths) -> Resu
             .collect(),
         merge: None,
         cursor: None,
+        sources: info.sources.clone(),
         schema_hash,
         partition_fields: partition_fields(files),
         columns,
@@ -242,16 +252,21 @@ async fn newest(objects: &Objects, paths: &TablePaths) -> Result<Option<RunManif
 
 async fn succeed(objects: &Objects, table: &LakeTableName, manifest: &RunManifest) -> Result<(), LakeError> {
     let paths = TablePaths::new(table);
-    let success = below(&paths, &manifest.directory).join("_SUCCESS");
+    let directory = below(&paths, &manifest.directory);
     objects
-        .put(&success, Bytes::new())
+        .put(&directory.clone().join("_SUCCESS"), Bytes::new())
         .await
         .map_err(|error| LakeError::CommitUnfinished {
             table: table.clone(),
             run_id: manifest.run_id.clone(),
             what: "_SUCCESS".to_owned(),
             source: Box::new(error),
-        })
+        })?;
+    if !objects.failures_are_final {
+        let committing = TablePaths::committing(&directory);
+        objects.tidy(&[committing], "the mark of a commit").await;
+    }
+    Ok(())
 }
 
 fn commit_of(manifest: &RunManifest, already: bool) -> Commit {

@@ -3,15 +3,20 @@
 use std::collections::HashSet;
 
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use crate::error::LakeError;
 use crate::name::LakeTableName;
 use crate::plain;
-use crate::versions::{TablePaths, Version, Versions, property, summary, version_of};
+use crate::versions::{COMMITTING, TablePaths, Version, Versions, property, summary, version_of};
 
 /// Objects deleted at the same time.
 const PARALLEL_DELETES: usize = 16;
+
+/// How long a request may be on its way: stores refuse one that was signed more than 15 minutes before, by a clock that
+/// may differ from ours by as much.
+const LATEST: jiff::SignedDuration = jiff::SignedDuration::from_mins(30);
 
 /// Removes the objects of a run that no snapshot refers to; see `Lake::sweep`.
 pub(crate) async fn sweep(
@@ -28,13 +33,24 @@ pub(crate) async fn sweep(
         return Ok(0);
     }
     versions.forget(table);
-    let referenced = match versions.newest(table).await? {
+    let newest = versions.newest(table).await?;
+    let plain = match newest {
+        Some(_) => None,
+        None => plain::directory_of(objects, table, run_id).await?,
+    };
+    let is_published = plain.is_some()
+        || newest
+            .as_ref()
+            .is_some_and(|version| version.find_run(run_id).is_some());
+    if !is_published && !objects.failures_are_final && may_still_commit(&paths, run_id, &found) {
+        tracing::info!(%table, run_id, files = found.len(),
+            "an attempt ended in its commit, which may still reach the store: its files stay");
+        return Ok(0);
+    }
+    let referenced = match newest {
         Some(version) => Referenced::read(versions, &version).await?,
         None => Referenced {
-            directories: plain::directory_of(objects, table, run_id)
-                .await?
-                .into_iter()
-                .collect(),
+            directories: plain.into_iter().collect(),
             ..Referenced::default()
         },
     };
@@ -44,6 +60,18 @@ pub(crate) async fn sweep(
         .filter(|path| !referenced.holds(path))
         .collect();
     delete_all(versions, &orphans).await
+}
+
+/// Whether a dead attempt had begun its commit, and not long ago. Who gets an answer to it removes what tells so.
+fn may_still_commit(paths: &TablePaths, run_id: &str, found: &[ObjectMeta]) -> bool {
+    let manifests = paths.run_metadata(run_id);
+    let now = jiff::Timestamp::now();
+    found.iter().any(|object| {
+        let begun =
+            object.location.prefix_matches(&manifests) || object.location.filename() == Some(COMMITTING);
+        let written = jiff::Timestamp::from_second(object.last_modified.timestamp());
+        begun && written.is_ok_and(|written| now.duration_since(written) < LATEST)
+    })
 }
 
 /// Removes a table. Readers see it whole until its newest version goes: older versions go first, so that no older

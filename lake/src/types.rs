@@ -67,6 +67,22 @@ impl ColumnMask {
     }
 }
 
+/// Where in its log a store stood when a run read it, as the snapshot and the run manifest record it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourcePosition {
+    /// The catalog name of the store.
+    pub catalog: String,
+    /// Of PostgreSQL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lsn: Option<String>,
+    /// Of MySQL and MariaDB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtid: Option<String>,
+    /// Whether a replica was read.
+    pub replica: bool,
+}
+
 /// How one attempt of a run writes.
 #[derive(Clone)]
 pub struct WriteOptions {
@@ -223,6 +239,8 @@ pub struct CommitInfo {
     pub export: Option<String>,
     /// Uid of the Export: whose table it is, when it comes to removing it.
     pub export_uid: Option<String>,
+    /// Where the stores stood; those that keep no log are not among them.
+    pub sources: Vec<SourcePosition>,
     /// Further properties of the snapshot summary; keys get the prefix `lakegate.`.
     pub summary: BTreeMap<String, String>,
 }

@@ -29,6 +29,8 @@ pub(crate) mod summary {
     pub const VERSION: &str = "lakegate.version";
     /// The attempt's data directory, relative to the table.
     pub const DIRECTORY: &str = "lakegate.data-directory";
+    /// Where the stores stood that were read, as JSON.
+    pub const SOURCES: &str = "lakegate.source-positions";
     /// The masked columns as JSON, by name.
     pub const MASKS: &str = "lakegate.masks";
     pub const ROWS: &str = "added-records";
@@ -48,6 +50,9 @@ const OLDER: usize = 4;
 
 /// Manifests read at the same time.
 const PARALLEL_READS: usize = 8;
+
+/// The name of [`TablePaths::committing`].
+pub(crate) const COMMITTING: &str = "_committing";
 
 /// The directories and files of one table.
 #[derive(Debug, Clone)]
@@ -92,6 +97,11 @@ impl TablePaths {
 
     pub fn runs(&self) -> Path {
         self.root.clone().join("_runs")
+    }
+
+    /// In the directory of an attempt whose commit is under way, of plain files in a bucket.
+    pub fn committing(directory: &Path) -> Path {
+        directory.clone().join(COMMITTING)
     }
 
     pub fn run_manifest(&self, run_id: &str) -> Path {

@@ -265,12 +265,8 @@ impl WriteOptions {
 
 /// Removes the files of an attempt that is lost.
 pub(crate) async fn remove(objects: &Objects, files: &[WrittenFile]) {
-    for file in files {
-        if let Err(error) = objects.delete(&file.path).await {
-            tracing::warn!(path = %file.path, error = &error as &dyn std::error::Error,
-                "a data file of a lost attempt could not be removed; a sweep will remove it");
-        }
-    }
+    let paths: Vec<Path> = files.iter().map(|file| file.path.clone()).collect();
+    objects.tidy(&paths, "data files of a lost attempt").await;
 }
 
 /// Rows that wait for more, by column.

@@ -27,7 +27,9 @@ use std::{
 
 use futures::StreamExt as _;
 use lakegate_crds::{Compression, DataSource, conditions::Reason};
-use lakegate_federation::{ExportPlan, Federation, FederationOptions, RuntimeEnv, SourceContext};
+use lakegate_federation::{
+    ExportPlan, Federation, FederationOptions, RuntimeEnv, SourceContext, SourcePosition,
+};
 use lakegate_lake::{CommitInfo, Lake, Patience, TableWriter, WriteOptions, WrittenFiles};
 use lakegate_store::{SecretValue, Secrets};
 use tracing::{Instrument as _, field::Empty};
@@ -369,6 +371,7 @@ async fn attempt(
     drop(copying);
     let Copied {
         written,
+        positions,
         mut summary,
         since,
         full_read,
@@ -385,6 +388,7 @@ async fn attempt(
         attempt_id: run.attempt_id.clone(),
         export: Some(format!("{}/{}", run.namespace, run.export)),
         export_uid: run.export_uid.clone(),
+        sources: shaping::positions(positions),
         summary,
     };
     let commit = lake
@@ -455,6 +459,8 @@ async fn attach(
 /// What an attempt has written, for the commit.
 struct Copied {
     written: WrittenFiles,
+    /// Where in their logs the stores stood.
+    positions: Vec<SourcePosition>,
     /// What the snapshot's summary is to say of the rows.
     summary: BTreeMap<String, String>,
     /// Where an incremental run began.
@@ -529,13 +535,14 @@ async fn copy(
             writer.write(batch).await.map_err(|error| lake_failure(&error))?;
             state.rows.fetch_add(rows, Ordering::Relaxed);
         }
-        inspection.verdict()
+        Ok((inspection.verdict()?, batches.positions()))
     };
     match copied.await {
-        Ok(counted) => {
+        Ok((counted, positions)) => {
             let written = writer.close().await.map_err(|error| lake_failure(&error))?;
             Ok(Copied {
                 written,
+                positions,
                 summary: counted.into_iter().collect(),
                 since: None,
                 full_read: None,

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::postgres_server::{PASSWORD, PostgresServer};
+use crate::silent::SilentProxy;
 use crate::support::{PATIENCE, Serve, Site, workers};
 
-fn manifests(postgres: &PostgresServer, exports: &str) -> String {
+fn manifests(port: u16, exports: &str) -> String {
     format!(
         "apiVersion: v1
 kind: Secret
@@ -28,8 +29,7 @@ apiVersion: lakegate.dev/v1alpha1
 kind: DataSource
 metadata: {{name: lake}}
 spec: {{lake: {{directory: {{}}}}}}
-{exports}",
-        port = postgres.port,
+{exports}"
     )
 }
 
@@ -109,7 +109,7 @@ spec:
 "
     );
     let exports = format!("{}{pair}", export("accounts", resources));
-    site.write("site.yaml", &manifests(&postgres, &exports));
+    site.write("site.yaml", &manifests(postgres.port, &exports));
     let mut serve = site.serve();
     serve.expect_log("slow statement");
     let published = "select count(*) - 2 * max(moment), sum(balance), min(case when id = 1 then moment end) \
@@ -203,7 +203,7 @@ async fn a_run_keeps_within_its_memory() {
         let site = Site::empty();
         let resources = "resources: {limits: {memory: 256Mi}}\n  \
                          schedule: {cron: \"0 3 1 1 *\", timeZone: UTC, runOnCreate: true}";
-        site.write("site.yaml", &manifests(&postgres, &export(table, resources)));
+        site.write("site.yaml", &manifests(postgres.port, &export(table, resources)));
         let mut serve = site.serve();
         // The state directory's own, on a machine that has much to do.
         serve.expect_log("slow statement");
@@ -212,4 +212,61 @@ async fn a_run_keeps_within_its_memory() {
         assert!((1..=176).contains(&most), "{table}: {most} MiB");
         serve.stop();
     }
+}
+
+/// A store that stops answering in the middle of a run, its connections open, costs an attempt: that ends with the name of
+/// the store, and the next one publishes the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_outlives_a_store_that_hangs() {
+    let postgres = PostgresServer::start_new("");
+    let admin = postgres.admin("postgres").await;
+    admin
+        .batch_execute(&format!(
+            "CREATE VIEW slow AS SELECT i, (SELECT pg_sleep(2))::text AS nothing FROM generate_series(1, 1000) i; \
+             CREATE ROLE reader LOGIN PASSWORD '{PASSWORD}'; GRANT SELECT ON slow TO reader"
+        ))
+        .await
+        .expect("a view");
+    let proxy = SilentProxy::start(postgres.port).await;
+    let site = Site::empty();
+    let more =
+        "retry: {limit: 5, backoff: 1s}\n  schedule: {cron: \"0 3 1 1 *\", timeZone: UTC, runOnCreate: true}";
+    let limits = "tls: {mode: Disable}\n    limits: {statementTimeout: 5s}";
+    let text = manifests(proxy.port, &export("slow", more)).replace("tls: {mode: Disable}", limits);
+    site.write("site.yaml", &text);
+    let mut serve = site.serve();
+    // The gateway's own looks at the store fail meanwhile.
+    serve.expect_log("did not answer");
+    let reading =
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE usename = 'reader' AND wait_event = 'PgSleep'";
+    let begun = Instant::now();
+    while !admin
+        .query_one(reading, &[])
+        .await
+        .expect("activity")
+        .get::<_, bool>(0)
+    {
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "no export reads\n{}",
+            serve.log().join("\n")
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    proxy.be_silent();
+    let told = format!(
+        "select count(*) from lakegate.events \
+         where message like 'attempt 1 failed%shop: 127.0.0.1:{} did not answer in 20 s'",
+        proxy.port
+    );
+    serve.sql_becomes("lakegate", &told, "1");
+    proxy.recover();
+    let published = "select count(*), sum(i) from lake.shop.slow";
+    serve.sql_becomes("lakegate", published, "1000|500500");
+    serve.sql_becomes(
+        "lakegate",
+        "select state, attempts > 1, rows from lakegate.export_runs",
+        "Complete|t|1000",
+    );
+    serve.stop();
 }

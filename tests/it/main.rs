@@ -24,5 +24,7 @@ mod postgres_server;
 mod replicas;
 #[path = "../services/s3.rs"]
 mod s3_server;
+#[path = "../../connectors/tests/it/silent.rs"]
+mod silent;
 mod support;
 mod traces;

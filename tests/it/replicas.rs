@@ -147,6 +147,12 @@ async fn an_export_from_a_replica_outlives_a_conflict() {
         )
         .await
         .expect("a conflict");
+    let changed: String = shop
+        .admin
+        .query_one("SELECT pg_current_wal_flush_lsn()::text", &[])
+        .await
+        .expect("a position")
+        .get(0);
 
     serve.sql_becomes(
         "lakegate",
@@ -166,6 +172,25 @@ async fn an_export_from_a_replica_outlives_a_conflict() {
             shop.nobody
         ),
         "t|f|f\nf|t|t",
+    );
+    // What was read is what the replica had replayed, the conflict included.
+    let recorded = "select summary->>'lakegate.source-positions' from lake.shop.\"numbers$snapshots\"";
+    let recorded = serve.sql("lakegate", recorded).expect("the snapshot's summary");
+    let sources: serde_json::Value = serde_json::from_str(&recorded).expect("JSON");
+    let lsn = sources[0]["lsn"].as_str().expect("a position");
+    assert_eq!(
+        sources,
+        serde_json::json!([{"catalog": "shop", "lsn": lsn, "replica": true}])
+    );
+    let between =
+        format!("SELECT '{lsn}'::pg_lsn >= '{changed}' AND '{lsn}'::pg_lsn <= pg_last_wal_replay_lsn()");
+    assert!(
+        shop.on_standby
+            .query_one(&between, &[])
+            .await
+            .expect("an order")
+            .get::<_, bool>(0),
+        "{lsn} {changed}"
     );
     serve.sql_becomes(
         "lakegate",

@@ -16,6 +16,7 @@ mod discover;
 mod failure;
 mod grouped;
 mod pool;
+mod position;
 mod render;
 mod scan;
 mod settings;

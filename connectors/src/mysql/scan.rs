@@ -17,12 +17,14 @@ use tokio::time::Instant;
 use super::decode::{DecodeFailure, MAX_VALUE_BYTES, Problem, RowDecoder};
 use super::failure::{code, failure, is_connection_lost};
 use super::pool::{Lease, Pool};
+use super::position::position;
 use super::render::{Answer, RemoteShape};
 use super::settings::BEGIN;
 use super::types::Wire;
 use super::wire::{MAX_ROW_BYTES, Step, WireError};
 use crate::scan::{
-    Asked, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, StoreJoin, Verdict,
+    Asked, PositionSlot, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, SourcePosition,
+    StoreJoin, Verdict,
 };
 use crate::{ConnectorError, RefusedValue};
 
@@ -110,6 +112,7 @@ impl RemoteTable for MysqlTable {
             counts,
             batch_rows: context.batch_size.max(1),
             metrics: context.metrics,
+            position: context.position,
         };
         let schema = SchemaRef::clone(&scan.schema);
         let batches = stream::try_unfold(State::Start(scan), |state| async move {
@@ -131,6 +134,7 @@ struct Scan {
     counts: bool,
     batch_rows: usize,
     metrics: RemoteMetrics,
+    position: Option<Arc<PositionSlot>>,
 }
 
 /// A scan under way. Dropped at any point, it drops its [`Lease`], which stops
@@ -222,10 +226,17 @@ impl Scan {
         }
     }
 
-    /// Three round trips: transaction, preparation, execution.
+    /// Three round trips: transaction, preparation, execution; one more for the position.
     async fn send(&self, lease: &mut Lease) -> Result<(), Refusal> {
+        let is_replica = lease.is_replica();
         let connection = lease.connection_mut().map_err(Refusal::Known)?;
         let client = &mut connection.client;
+        let catalog = &self.pool.server().catalog;
+        let position = match self.position {
+            Some(_) => position(client, &connection.version, catalog).await,
+            None => Ok(None),
+        };
+        let position = position.map_err(Refusal::Server)?;
         client.run(BEGIN).await.map_err(Refusal::Server)?;
         let statement = client.prepare(&self.select).await.map_err(Refusal::Server)?;
         let statement = connection.statement.insert(statement);
@@ -245,6 +256,13 @@ impl Scan {
                     column.name
                 ))));
             }
+        }
+        if let (Some(slot), Some(position)) = (&self.position, position) {
+            slot.fill(SourcePosition {
+                catalog: catalog.clone(),
+                position,
+                is_replica,
+            });
         }
         Ok(())
     }

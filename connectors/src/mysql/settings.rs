@@ -9,10 +9,6 @@ use super::wire::Client;
 use crate::ConnectContext;
 use crate::server::{Server, ServerSpec};
 
-/// Beyond the statement timeout the server is not waited for: it ends the
-/// statement itself, or it is gone.
-const GRACE: Duration = Duration::from_secs(15);
-
 /// One MySQL or MariaDB server, or one database of it.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -47,11 +43,6 @@ impl Settings {
             database: spec.database.clone(),
             zero_dates: spec.zero_dates(),
         }
-    }
-
-    /// How long a server may be silent.
-    pub(super) fn patience(&self) -> Duration {
-        self.statement_timeout + GRACE
     }
 
     /// Sets what a new session must not inherit from the server or the user:

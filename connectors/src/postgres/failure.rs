@@ -1,10 +1,11 @@
-//! What a failed exchange with the server means.
+//! What a failed exchange with the server means, and a value that cannot be kept.
 
 use std::error::Error as _;
 use std::io;
 
 use tokio_postgres::error::{DbError, SqlState};
 
+use super::decode::{MAX_VALUE_BYTES, Problem};
 use super::settings::Settings;
 use crate::ConnectorError;
 
@@ -142,4 +143,58 @@ fn is_tls(error: &tokio_postgres::Error) -> bool {
         cause = inner.source();
     }
     false
+}
+
+/// What is wrong with a value and what to do, for people.
+pub(super) fn explain(problem: &Problem) -> String {
+    const AS_TEXT: &str = "read the column as text through a view in the database";
+    match problem {
+        Problem::Infinity(kind) => format!(
+            "holds an infinite {kind}, which has no exact form here; filter such rows out or \
+             {AS_TEXT}"
+        ),
+        Problem::NotANumber => {
+            format!("holds numeric NaN, which a decimal cannot hold; filter such rows out or {AS_TEXT}")
+        }
+        Problem::OutOfRange(kind) => format!(
+            "holds a {kind} beyond the range of 64-bit microseconds since 1970; filter such rows \
+             out or {AS_TEXT}"
+        ),
+        Problem::LongInterval => format!(
+            "holds an interval whose hours are more than 292 years, beyond 64-bit nanoseconds; filter such rows out \
+             or {AS_TEXT}"
+        ),
+        Problem::EndOfDay => format!(
+            "holds the time 24:00:00, which is not a time of day here; filter such rows out or \
+             {AS_TEXT}"
+        ),
+        Problem::NumericMisfit {
+            precision: 76,
+            scale: 38,
+        } => "holds a number of more than 38 digits before or behind the point; filter such rows out or set \
+              unconstrainedNumeric: Text in the DataSource"
+            .to_owned(),
+        Problem::NumericMisfit { precision, scale } => format!(
+            "holds a number that does not fit numeric({precision},{scale}); if the column was \
+             altered, it is looked at again at the next discovery"
+        ),
+        Problem::ArrayDimensions(dimensions) => {
+            format!("holds an array of {dimensions} dimensions, and only one can be read; {AS_TEXT}")
+        }
+        Problem::ArrayLowerBound(bound) => {
+            format!("holds an array that begins at index {bound}, and only 1 can be kept; {AS_TEXT}")
+        }
+        Problem::NotUtf8 => format!(
+            "holds text that is not UTF-8; {}",
+            "correct it in the database, or read the column as bytea through a view"
+        ),
+        Problem::TooLarge { bytes } => format!(
+            "ValueTooLarge: holds a value of {bytes} bytes, and at most {MAX_VALUE_BYTES} are \
+             read; leave the column out"
+        ),
+        Problem::Malformed(kind) => format!(
+            "did not arrive as a {kind}; if the column was altered, it is looked at again at the \
+             next discovery"
+        ),
+    }
 }

@@ -19,6 +19,7 @@ mod guard;
 mod moment;
 mod outlet;
 mod pool;
+mod position;
 mod render;
 mod scan;
 mod settings;

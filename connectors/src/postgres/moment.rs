@@ -72,7 +72,7 @@ async fn keep(pool: &Arc<Pool>) -> Result<Option<(Snapshot, Lease)>, ConnectorEr
             settings.begin()
         );
         let client = &lease.connection()?.client;
-        match shared::begin(client, &begin).await {
+        match settings.answered(shared::begin(client, &begin, catalog)).await? {
             Ok(Some(snapshot)) => return Ok(Some((snapshot, lease))),
             Err(error) if lease.reused && is_connection_lost(&error) => {
                 drop(lease);

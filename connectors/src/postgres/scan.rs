@@ -20,15 +20,17 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{CopyOutStream, Statement};
 
 use super::blocks::{self, Blocks, Ranges};
-use super::decode::{CopyDecoder, DecodeFailure, MAX_VALUE_BYTES, Problem};
-use super::failure::{answer_text, failure, is_connection_lost, is_recovery_conflict};
+use super::decode::{CopyDecoder, DecodeFailure};
+use super::failure::{answer_text, explain, failure, is_connection_lost, is_recovery_conflict};
 use super::guard::MAX_ROW_BYTES;
 use super::moment::Moment;
 use super::pool::{Connection, Lease, Pool};
+use super::position::position;
 use super::render::{Answer, RemoteShape};
 use super::shared::{self, Snapshot};
 use crate::scan::{
-    Asked, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Shared, StoreJoin, Verdict,
+    Asked, PositionSlot, Predicate, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Shared, StoreJoin,
+    Verdict,
 };
 use crate::{ConnectorError, RefusedValue};
 
@@ -116,6 +118,7 @@ impl RemoteTable for PostgresTable {
             columns,
             batch_rows: context.batch_size,
             metrics: context.metrics,
+            position: context.position,
             request,
         });
         let schema = SchemaRef::clone(&scan.schema);
@@ -137,6 +140,7 @@ struct Scan {
     columns: Vec<Answer>,
     batch_rows: usize,
     metrics: RemoteMetrics,
+    position: Option<Arc<PositionSlot>>,
 }
 
 /// How a transaction of a scan goes on.
@@ -199,7 +203,10 @@ impl Scan {
                     return Err(meaning);
                 }
                 (Err(Refusal::Known(error)), _) => {
-                    lease.release();
+                    // Of one that hangs, what runs there is stopped.
+                    if !matches!(error, ConnectorError::TimedOut { .. }) {
+                        lease.release();
+                    }
                     return Err(error);
                 }
             }
@@ -219,32 +226,51 @@ impl Scan {
                 Ok(None)
             }
         };
+        let position = async {
+            Ok(match (&self.position, moment) {
+                (None, _) => None,
+                (Some(_), Some(moment)) => moment.position.clone(),
+                (Some(_), None) => position(client, &self.pool.driver().catalog).await,
+            })
+        };
         let begun = async {
             match moment {
                 Some(moment) => shared::import(client, &begin, moment).await,
                 None => client.batch_execute(&begin).await.map(|()| true),
             }
         };
-        let (same_server, select, copy, snapshot) = try_join!(
-            begun,
-            client.prepare(&self.select),
-            client.prepare(&copy),
-            snapshot,
-        )
-        .map_err(Refusal::Server)?;
+        // Sent in this order, without waiting in between.
+        let answers = async {
+            try_join!(
+                position,
+                begun,
+                client.prepare(&self.select),
+                client.prepare(&copy),
+                snapshot,
+            )
+        };
+        let settings = lease.driver();
+        let answers = settings.answered(answers).await.map_err(Refusal::Known)?;
+        let (position, same_server, select, copy, snapshot) = answers.map_err(Refusal::Server)?;
         if !same_server {
             return Err(Refusal::Known(self.unreadable(
                 "its server is another one than that of the other tables of the query".to_owned(),
             )));
         }
         self.check(&select).map_err(Refusal::Known)?;
-        match snapshot {
-            Some(snapshot) => Ok(Begun::Shared(snapshot)),
-            None => Copying::start(connection, &copy)
+        let begun = match snapshot {
+            Some(snapshot) => Begun::Shared(snapshot),
+            None => settings
+                .answered(Copying::start(connection, &copy))
                 .await
+                .map_err(Refusal::Known)?
                 .map(Begun::Reading)
-                .map_err(Refusal::Server),
+                .map_err(Refusal::Server)?,
+        };
+        if let (Some(slot), Some(position)) = (&self.position, position) {
+            slot.fill(position);
         }
+        Ok(begun)
     }
 
     /// Values arrive without their types, so the types are compared first. The
@@ -302,25 +328,23 @@ impl Scan {
     /// Another connection that sees the same snapshot, if there is one.
     async fn join(&self, first: &Lease, snapshot: &Snapshot) -> Option<Lease> {
         let lease = first.another().await?;
+        let client = &lease.connection().ok()?.client;
+        let begin = self.pool.driver().begin();
         let begun = async {
-            let client = &lease.connection().ok()?.client;
-            let begin = self.pool.driver().begin();
-            let begun = try_join!(
+            try_join!(
                 shared::import(client, &begin, snapshot),
                 client.prepare(&self.select),
-            );
-            match begun {
-                Ok((same_server, select)) => Some(same_server && self.check(&select).is_ok()),
-                Err(error) => {
-                    tracing::debug!(%error, "a scan goes on with fewer connections");
-                    None
-                }
-            }
+            )
         };
-        if begun.await == Some(true) {
-            return Some(lease);
+        match lease.driver().answered(begun).await {
+            Ok(Ok((true, select))) if self.check(&select).is_ok() => return Some(lease),
+            Ok(Ok(_)) => lease.release(),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a scan goes on with fewer connections");
+                lease.release();
+            }
+            Err(error) => tracing::debug!(%error, "a scan goes on with fewer connections"),
         }
-        lease.release();
         None
     }
 
@@ -339,14 +363,14 @@ impl Scan {
             self.pool.driver().timeout_after(started.elapsed())
         );
         let copy = RemoteShape::copy(&self.shape.select_blocks(&self.request, blocks));
-        let prepared = try_join!(
-            connection.client.batch_execute(&settings),
-            connection.client.prepare(&copy),
-        );
-        let copying = match prepared {
-            Ok(((), copy)) => Copying::start(connection, &copy).await,
-            Err(error) => Err(error),
+        let copying = async {
+            let ((), copy) = try_join!(
+                connection.client.batch_execute(&settings),
+                connection.client.prepare(&copy),
+            )?;
+            Copying::start(connection, &copy).await
         };
+        let copying = lease.driver().answered(copying).await?;
         copying.map_err(|error| self.refused(lease, &error, started.elapsed()))
     }
 
@@ -523,12 +547,13 @@ impl Reading {
                 self.copying = Some(copying);
                 continue;
             };
-            if let Some(rows) = copying.rows.next().await {
+            let server = self.lease.driver();
+            if let Some(rows) = server.answered(copying.rows.next()).await? {
                 self.scan.metrics.bytes.add(rows.len());
                 self.decoder.push(rows);
                 continue;
             }
-            match copying.driver.next().await {
+            match server.answered(copying.driver.next()).await? {
                 None => self
                     .decoder
                     .end()
@@ -549,59 +574,5 @@ impl Reading {
         self.decoder
             .take()
             .map_err(|problem| self.scan.undecodable(problem))
-    }
-}
-
-/// What is wrong with a value and what to do, for people.
-fn explain(problem: &Problem) -> String {
-    const AS_TEXT: &str = "read the column as text through a view in the database";
-    match problem {
-        Problem::Infinity(kind) => format!(
-            "holds an infinite {kind}, which has no exact form here; filter such rows out or \
-             {AS_TEXT}"
-        ),
-        Problem::NotANumber => {
-            format!("holds numeric NaN, which a decimal cannot hold; filter such rows out or {AS_TEXT}")
-        }
-        Problem::OutOfRange(kind) => format!(
-            "holds a {kind} beyond the range of 64-bit microseconds since 1970; filter such rows \
-             out or {AS_TEXT}"
-        ),
-        Problem::LongInterval => format!(
-            "holds an interval whose hours are more than 292 years, beyond 64-bit nanoseconds; filter such rows out \
-             or {AS_TEXT}"
-        ),
-        Problem::EndOfDay => format!(
-            "holds the time 24:00:00, which is not a time of day here; filter such rows out or \
-             {AS_TEXT}"
-        ),
-        Problem::NumericMisfit {
-            precision: 76,
-            scale: 38,
-        } => "holds a number of more than 38 digits before or behind the point; filter such rows out or set \
-              unconstrainedNumeric: Text in the DataSource"
-            .to_owned(),
-        Problem::NumericMisfit { precision, scale } => format!(
-            "holds a number that does not fit numeric({precision},{scale}); if the column was \
-             altered, it is looked at again at the next discovery"
-        ),
-        Problem::ArrayDimensions(dimensions) => {
-            format!("holds an array of {dimensions} dimensions, and only one can be read; {AS_TEXT}")
-        }
-        Problem::ArrayLowerBound(bound) => {
-            format!("holds an array that begins at index {bound}, and only 1 can be kept; {AS_TEXT}")
-        }
-        Problem::NotUtf8 => format!(
-            "holds text that is not UTF-8; {}",
-            "correct it in the database, or read the column as bytea through a view"
-        ),
-        Problem::TooLarge { bytes } => format!(
-            "ValueTooLarge: holds a value of {bytes} bytes, and at most {MAX_VALUE_BYTES} are \
-             read; leave the column out"
-        ),
-        Problem::Malformed(kind) => format!(
-            "did not arrive as a {kind}; if the column was altered, it is looked at again at the \
-             next discovery"
-        ),
     }
 }

@@ -5,9 +5,12 @@
 //! can see another table than the first.
 
 use datafusion::common::ScalarValue;
+use futures::join;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use super::constant::{constant, identifier};
+use super::position::position;
+use crate::scan::SourcePosition;
 
 /// What another transaction needs to see the same rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(super) struct Snapshot {
     server: String,
     /// The table's blocks, no fewer than the snapshot has rows in.
     pub blocks: u32,
+    /// Where in the log it is, if that was asked and told.
+    pub position: Option<SourcePosition>,
 }
 
 /// Exports the snapshot of the client's transaction, where it pays to share the scan:
@@ -47,24 +52,24 @@ pub(super) async fn export(
             id: snapshot.get(0).filter(|id| is_plain(id))?.to_owned(),
             server: snapshot.get(1)?.to_owned(),
             blocks: snapshot.get(2)?.parse().ok()?,
+            position: None,
         })
     };
     let sequential = plan.get(0).is_some_and(|node| node.starts_with("Seq Scan on "));
     Ok(exported().filter(|_| sequential))
 }
 
-/// Begins a transaction by `begin` and exports its snapshot, of no table.
-pub(super) async fn begin(client: &Client, begin: &str) -> Result<Option<Snapshot>, Error> {
-    let answer = client
-        .simple_query(&format!(
-            "{begin}; SELECT pg_catalog.pg_export_snapshot(), {RUNNING_SINCE}"
-        ))
-        .await?;
-    Ok(rows(&answer).next().and_then(|row| {
+/// Begins a transaction by `begin` and exports its snapshot, of no table, with its position in the log.
+pub(super) async fn begin(client: &Client, begin: &str, catalog: &str) -> Result<Option<Snapshot>, Error> {
+    let begin = format!("{begin}; SELECT pg_catalog.pg_export_snapshot(), {RUNNING_SINCE}");
+    // Sent in this order, without waiting in between.
+    let (position, answer) = join!(position(client, catalog), client.simple_query(&begin));
+    Ok(rows(&answer?).next().and_then(|row| {
         Some(Snapshot {
             id: row.get(0).filter(|id| is_plain(id))?.to_owned(),
             server: row.get(1)?.to_owned(),
             blocks: 0,
+            position,
         })
     }))
 }

@@ -32,7 +32,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 
 use super::dynamic::{takes_keys, with_keys};
 use super::estimate::estimated_rows;
-use super::{RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Shared};
+use super::{PositionSlot, RemoteMetrics, RemoteTable, ScanContext, ScanRequest, Shared};
 
 /// A filter, order or aggregate that is evaluated here, with the reason: shown in
 /// `EXPLAIN`.
@@ -70,6 +70,7 @@ pub struct RemoteScanExec {
     readers: usize,
     /// The request as it went out, where keys were added to it.
     sent: Arc<OnceLock<String>>,
+    position: Arc<PositionSlot>,
 }
 
 /// Bytes of a request that are kept to be shown; only one with many keys has more.
@@ -105,6 +106,7 @@ impl RemoteScanExec {
             awaited: Vec::new(),
             readers,
             sent: Arc::default(),
+            position: Arc::default(),
         }
     }
 
@@ -154,6 +156,11 @@ impl RemoteScanExec {
     /// The request as it is sent to the store.
     pub fn rendered(&self) -> String {
         self.remote.render(&self.request)
+    }
+
+    /// Where in its log the store stands: wanted before the scan runs, found after.
+    pub fn position(&self) -> &Arc<PositionSlot> {
+        &self.position
     }
 
     fn shared(&self) -> Option<Shared> {
@@ -300,6 +307,7 @@ impl ExecutionPlan for RemoteScanExec {
             metrics,
             batch_size,
             shared,
+            position: self.position.to_fill(),
         };
         let stream = if self.awaited.is_empty() {
             self.remote.execute(self.request.clone(), context)?

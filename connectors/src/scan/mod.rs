@@ -10,6 +10,7 @@ mod dynamic;
 mod estimate;
 mod exec;
 mod expression;
+mod position;
 mod predicate;
 mod provider;
 mod pushdown;
@@ -27,6 +28,7 @@ use datafusion::physical_plan::metrics::{Count, Time};
 
 pub use dynamic::{AwaitJoinKeys, MAX_JOIN_KEYS, MAX_JOIN_KEYS_BYTES};
 pub use exec::RemoteScanExec;
+pub use position::{LogPosition, PositionSlot, SourcePosition};
 pub use predicate::{Comparison, Predicate};
 pub use provider::RemoteTableProvider;
 pub use pushdown::{PushDown, optimizer_rules};
@@ -127,6 +129,8 @@ pub struct ScanContext {
     pub batch_size: usize,
     /// How the scan was planned to be shared.
     pub shared: Option<Shared>,
+    /// To be filled by a store that keeps a log, where somebody wants to know: it may cost a round trip.
+    pub position: Option<Arc<PositionSlot>>,
 }
 
 /// How a scan is shared among several connections, each reading a part of the table

@@ -18,6 +18,7 @@ use lakegate_crds::{
     TlsSpec,
 };
 use lakegate_store::{SecretError, SecretValue, Secrets};
+use tokio::time::timeout;
 
 pub(crate) use condition::{Spelling, condition};
 pub(crate) use lag::{Lag, Standing};
@@ -26,6 +27,8 @@ pub(crate) use statement::{Named, Naming, Tables, conditions};
 
 use crate::{ConnectContext, ConnectorError};
 
+/// Beyond the statement timeout a server is not waited for: it ends the statement itself, or it is gone.
+const GRACE: Duration = Duration::from_secs(15);
 /// How far a replica may be behind when nothing else is said.
 const DEFAULT_MAX_REPLICA_LAG: Duration = Duration::from_secs(30);
 
@@ -125,6 +128,23 @@ impl Server {
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+
+    /// How long the server may be silent.
+    pub(crate) fn patience(&self) -> Duration {
+        self.statement_timeout + GRACE
+    }
+
+    /// What the server answers, unless it stays silent: a connection may lead to a server that hangs, or to nobody, and
+    /// be open for ever.
+    pub(crate) async fn answered<T>(&self, answer: impl Future<Output = T>) -> Result<T, ConnectorError> {
+        timeout(self.patience(), answer)
+            .await
+            .map_err(|_| ConnectorError::TimedOut {
+                catalog: self.catalog.clone(),
+                endpoint: self.address(),
+                seconds: self.patience().as_secs(),
+            })
     }
 
     /// Read anew for each connection, so that a rotated secret needs no restart.

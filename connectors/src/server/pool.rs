@@ -313,7 +313,7 @@ impl<D: Driver> Lease<D> {
     }
 
     /// Whether the server follows another one.
-    pub(super) fn is_replica(&self) -> bool {
+    pub(crate) fn is_replica(&self) -> bool {
         self.site != PRIMARY
     }
 

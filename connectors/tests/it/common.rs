@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::catalog::{Session, TableProvider};
@@ -11,9 +12,12 @@ use datafusion::error::Result;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use lakegate_connectors::scan::{AwaitJoinKeys, MAX_JOIN_KEYS, MAX_JOIN_KEYS_BYTES, optimizer_rules};
+use lakegate_connectors::scan::{
+    AwaitJoinKeys, MAX_JOIN_KEYS, MAX_JOIN_KEYS_BYTES, PositionSlot, RemoteScanExec, SourcePosition,
+    optimizer_rules,
+};
 use lakegate_connectors::{ConnectContext, Connector, ConnectorError, TableDescription, connect};
 use lakegate_store::MemoryStore;
 use serde_json::Value;
@@ -91,6 +95,27 @@ pub async fn sessions(connector: &Arc<dyn Connector>) -> (SessionContext, Sessio
         raw.register_table(name, Arc::new(Raw(provider))).unwrap();
     }
     (pushing, raw)
+}
+
+/// The rows, and for each scan of the plan where in its log the store was read.
+pub async fn read_with_positions(
+    session: &SessionContext,
+    sql: &str,
+) -> Result<(Vec<RecordBatch>, Vec<Option<SourcePosition>>)> {
+    fn slots(plan: &dyn ExecutionPlan, found: &mut Vec<Arc<PositionSlot>>) {
+        if let Some(scan) = plan.downcast_ref::<RemoteScanExec>() {
+            scan.position().want();
+            found.push(Arc::clone(scan.position()));
+        }
+        for child in plan.children() {
+            slots(child.as_ref(), found);
+        }
+    }
+    let plan = session.sql(sql).await?.create_physical_plan().await?;
+    let mut found = Vec::new();
+    slots(plan.as_ref(), &mut found);
+    let batches = collect(plan, session.task_ctx()).await?;
+    Ok((batches, found.iter().map(|slot| slot.found().cloned()).collect()))
 }
 
 /// The types of all columns, and every value as text, NULL as `NULL`.

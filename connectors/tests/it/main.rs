@@ -12,4 +12,5 @@ mod mysql;
 mod postgres;
 #[path = "../../../tests/services/s3.rs"]
 mod s3_server;
+mod silent;
 mod sqlite;

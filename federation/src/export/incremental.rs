@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr as PlanExpr, LogicalPlan, LogicalPlanBuilder
 use datafusion::sql::sqlparser::ast::{CastKind, Expr, SelectItem};
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use lakegate_connectors::scan::SourcePosition;
 use lakegate_crds::{ExportSpec, IncrementalSpec, MaskSpec};
 
 use super::casts::casted;
@@ -372,7 +373,9 @@ impl ChangesPlan {
     /// # Errors
     /// Only what shows before any work.
     pub fn execute(&self) -> Result<Changes, FederationError> {
-        let stream = self.session.execute(self.plan.clone(), &self.description)?;
+        let stream = self
+            .session
+            .execute_with_positions(self.plan.clone(), &self.description)?;
         let planned = stream.schema();
         let sorts = self
             .incremental
@@ -453,6 +456,11 @@ impl Changes {
     /// What was seen so far.
     pub fn seen(&self) -> Seen {
         self.seen
+    }
+
+    /// Where in their logs the stores stood that were read so far.
+    pub fn positions(&self) -> Vec<SourcePosition> {
+        self.stream.positions()
     }
 
     fn look_at(&mut self, batch: &RecordBatch) -> Result<ChangedRows, FederationError> {

@@ -1,10 +1,14 @@
-//! A proxy before the S3 server that loses replies, answers in its place, or is gone.
+//! A proxy before the S3 server that loses replies, answers in its place, stays silent, or is gone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+
+use crate::support::until;
 
 /// What becomes of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +24,12 @@ pub enum Fate {
     Conflict,
     /// It is not performed, and the connection breaks.
     Break,
+    /// It is not performed, and nothing comes back: the connection stays open.
+    Hang,
+    /// It is performed, and nothing comes back.
+    HangAfter,
+    /// It is performed when the proxy is told to, whoever has gone meanwhile, and nothing comes back.
+    Late,
 }
 
 type Rule = dyn Fn(&str) -> Fate + Send + Sync;
@@ -27,6 +37,15 @@ type Rule = dyn Fn(&str) -> Fate + Send + Sync;
 pub struct Proxy {
     pub port: u16,
     task: JoinHandle<()>,
+    late: Arc<Late>,
+}
+
+/// The request that is late.
+#[derive(Default)]
+struct Late {
+    begun: AtomicUsize,
+    released: Notify,
+    performed: AtomicUsize,
 }
 
 impl Proxy {
@@ -49,17 +68,30 @@ impl Proxy {
     ) -> Self {
         let port = listener.local_addr().unwrap().port();
         let rule: Arc<Rule> = Arc::new(rule);
+        let late = Arc::<Late>::default();
+        let held = Arc::clone(&late);
         let task = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let rule = Arc::clone(&rule);
+                let (rule, late) = (Arc::clone(&rule), Arc::clone(&held));
                 connections.spawn(async move {
                     // a connection that breaks is what this is for
-                    let _ = forward(client, upstream, rule.as_ref()).await;
+                    let _ = forward(client, upstream, rule.as_ref(), &late).await;
                 });
             }
         });
-        Self { port, task }
+        Self { port, task, late }
+    }
+
+    /// Whether a request is late.
+    pub fn holds_one(&self) -> bool {
+        self.late.begun.load(Ordering::SeqCst) > 0
+    }
+
+    /// Performs the late request.
+    pub async fn release(&self) {
+        self.late.released.notify_one();
+        until(|| self.late.performed.load(Ordering::SeqCst) > 0).await;
     }
 
     /// Nobody listens any more and every connection is closed.
@@ -76,7 +108,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn forward(mut client: TcpStream, upstream: u16, rule: &Rule) -> std::io::Result<()> {
+async fn forward(mut client: TcpStream, upstream: u16, rule: &Rule, late: &Late) -> std::io::Result<()> {
     let mut server: Option<TcpStream> = None;
     loop {
         let Some(request) = message(&mut client, false).await? else {
@@ -84,7 +116,11 @@ async fn forward(mut client: TcpStream, upstream: u16, rule: &Rule) -> std::io::
         };
         let head = request.head.to_lowercase();
         let fate = rule(&request.head);
-        let performed = matches!(fate, Fate::Pass | Fate::LoseReply | Fate::BusyAfter);
+        if fate == Fate::Late {
+            late.begun.fetch_add(1, Ordering::SeqCst);
+            late.released.notified().await;
+        }
+        let performed = !matches!(fate, Fate::BusyBefore | Fate::Conflict | Fate::Break | Fate::Hang);
         let mut reply = Vec::new();
         if performed {
             let server = match &mut server {
@@ -99,6 +135,11 @@ async fn forward(mut client: TcpStream, upstream: u16, rule: &Rule) -> std::io::
         match fate {
             Fate::Pass => client.write_all(&reply).await?,
             Fate::LoseReply | Fate::Break => return Ok(()),
+            Fate::Late => {
+                late.performed.fetch_add(1, Ordering::SeqCst);
+                return Ok(());
+            }
+            Fate::Hang | Fate::HangAfter => std::future::pending().await,
             Fate::BusyAfter | Fate::BusyBefore => {
                 client
                     .write_all(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")

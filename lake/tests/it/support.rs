@@ -164,6 +164,14 @@ pub fn s3_spec(bucket: &str, prefix: Option<&str>, endpoint: &str) -> S3Spec {
 }
 
 pub async fn open_s3(spec: &S3Spec, secrets: &Arc<dyn Secrets>) -> Result<Arc<Lake>, LakeError> {
+    open_s3_with(spec, secrets, Patience::Short).await
+}
+
+pub async fn open_s3_with(
+    spec: &S3Spec,
+    secrets: &Arc<dyn Secrets>,
+    patience: Patience,
+) -> Result<Arc<Lake>, LakeError> {
     let spec = LakeSpec {
         s3: Some(spec.clone()),
         directory: None,
@@ -173,7 +181,7 @@ pub async fn open_s3(spec: &S3Spec, secrets: &Arc<dyn Secrets>) -> Result<Arc<La
         base_dir: PathBuf::new(),
         state_dir: PathBuf::new(),
         secrets: Arc::clone(secrets),
-        patience: Patience::Short,
+        patience,
     };
     Lake::open(&spec, &context).await
 }

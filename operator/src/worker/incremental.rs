@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use lakegate_federation::{Changes, ExportPlan, Federation, Incremental, Seen, mask::MaskKeys};
+use lakegate_federation::{
+    Changes, ExportPlan, Federation, Incremental, Seen, SourcePosition, mask::MaskKeys,
+};
 use lakegate_lake::{Lake, LakeError, LakeTable, TableMerge, TableWriter};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -149,8 +151,8 @@ impl Reading<'_> {
     ) -> Result<Copied, Failure> {
         let mut writer = self.writer(state).await?;
         state.enter(Phase::Copying);
-        let seen = match self.write_all(&mut writer, inspection, state).await {
-            Ok(seen) => seen,
+        let (seen, positions) = match self.write_all(&mut writer, inspection, state).await {
+            Ok(read) => read,
             Err(failure) => {
                 abort(writer).await;
                 return Err(failure);
@@ -158,6 +160,7 @@ impl Reading<'_> {
         };
         Ok(Copied {
             written: writer.close().await.map_err(|error| lake_failure(&error))?,
+            positions,
             summary: self.summary(shape, None, &seen),
             since: None,
             full_read,
@@ -169,7 +172,7 @@ impl Reading<'_> {
         writer: &mut TableWriter,
         inspection: &mut Inspection,
         state: &Arc<State>,
-    ) -> Result<Seen, Failure> {
+    ) -> Result<(Seen, Vec<SourcePosition>), Failure> {
         let mut changes = self.changes(None).await?;
         while let Some(rows) = changes.next().await {
             let rows = rows.map_err(|error| reading_failure(self.order, &error))?;
@@ -181,7 +184,7 @@ impl Reading<'_> {
                 .map_err(|error| lake_failure(&error))?;
             state.rows.fetch_add(written, Ordering::Relaxed);
         }
-        Ok(changes.seen())
+        Ok((changes.seen(), changes.positions()))
     }
 
     /// Merges what has changed into the table.
@@ -204,12 +207,12 @@ impl Reading<'_> {
                 let written = self
                     .write_changes(&mut writer, &mut merge, inspection, state, start.since)
                     .await;
-                written.map(|seen| (merge, seen))
+                written.map(|read| (merge, read))
             }
             Ok(None) => Err(NotMerged::ReadAll("the table has other columns".to_owned())),
             Err(failure) => Err(failure.into()),
         };
-        let (merge, seen) = match outcome {
+        let (merge, (seen, positions)) = match outcome {
             Ok(done) => done,
             Err(error) => {
                 abort(writer).await;
@@ -221,6 +224,7 @@ impl Reading<'_> {
         let written = merge.finish(new).await.map_err(|error| lake_failure(&error))?;
         Ok(Copied {
             written,
+            positions,
             summary: self.summary(shape, Some(&start.cursor), &seen),
             since: self.incremental.kind().text(start.since),
             full_read: None,
@@ -234,7 +238,7 @@ impl Reading<'_> {
         inspection: &mut Inspection,
         state: &Arc<State>,
         since: i128,
-    ) -> Result<Seen, NotMerged> {
+    ) -> Result<(Seen, Vec<SourcePosition>), NotMerged> {
         let mut changes = self.changes(Some(since)).await?;
         while let Some(rows) = changes.next().await {
             let rows = rows.map_err(|error| reading_failure(self.order, &error))?;
@@ -253,7 +257,7 @@ impl Reading<'_> {
                 .map_err(|error| lake_failure(&error))?;
             state.rows.fetch_add(written, Ordering::Relaxed);
         }
-        Ok(changes.seen())
+        Ok((changes.seen(), changes.positions()))
     }
 
     /// What the snapshot says of how far the table has come.

@@ -1,9 +1,9 @@
-//! What an Export's columns have become, for its run's status and the snapshot's summary.
+//! What an Export's columns have become and where its stores stood, for its run's status and the snapshot's summary.
 
 use std::collections::BTreeSet;
 
 use lakegate_crds::NulledColumnStatus;
-use lakegate_federation::ExportPlan;
+use lakegate_federation::{ExportPlan, LogPosition, SourcePosition};
 use lakegate_lake::Lake;
 
 use super::failures::lake_failure;
@@ -39,6 +39,23 @@ pub(super) fn record(plan: &ExportPlan) -> impl Iterator<Item = (String, String)
     [("new-columns", columns), ("nulled", list(nulled))]
         .into_iter()
         .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+}
+
+/// Where the stores stood, as the lake records it.
+pub(super) fn positions(found: Vec<SourcePosition>) -> Vec<lakegate_lake::SourcePosition> {
+    let recorded = found.into_iter().map(|found| {
+        let (lsn, gtid) = match found.position {
+            LogPosition::Lsn(lsn) => (Some(lsn), None),
+            LogPosition::Gtid(gtid) => (None, Some(gtid)),
+        };
+        lakegate_lake::SourcePosition {
+            catalog: found.catalog,
+            lsn,
+            gtid,
+            replica: found.is_replica,
+        }
+    });
+    recorded.collect()
 }
 
 /// New columns of the source that were left out.

@@ -25,6 +25,7 @@ mod loopback;
 mod masks;
 mod orders;
 mod pod;
+mod positions;
 #[allow(dead_code)]
 #[path = "../../../connectors/tests/it/postgres/server.rs"]
 mod postgres_server;

@@ -2,8 +2,10 @@
 
 mod connection;
 mod discovery;
+mod hangs;
 mod joins;
 mod patterns;
+mod positions;
 mod pushdown;
 mod replicas;
 mod server;

@@ -3,8 +3,10 @@
 mod connection;
 mod discovery;
 mod flow;
+mod hangs;
 mod joins;
 mod keys;
+mod positions;
 mod pushdown;
 mod refusals;
 mod replicas;
