@@ -142,7 +142,7 @@ async fn a_bucket_that_hangs_ends_the_run() {
             let begun = Instant::now();
             let ended = site.second_run(&site.proxied, "1").await;
             let took = begun.elapsed();
-            assert!(took < Duration::from_secs(180), "{step}: {took:?}");
+            assert!(took < Duration::from_mins(3), "{step}: {took:?}");
             let held = count_and_sum(&site.direct).await;
             // what follows the commit may fail, too
             let committed = held == NEW;

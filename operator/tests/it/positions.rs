@@ -25,7 +25,9 @@ async fn sources(directory: &Path, order: WorkOrder) -> Vec<SourcePosition> {
     let secrets: Arc<dyn Secrets> = Arc::new(secrets);
     let run = order.run.uid.clone();
     let table = order.spec.destination.table.clone();
-    perform(order, secrets, Arc::new(State::default())).await.unwrap();
+    Box::pin(perform(order, secrets, Arc::new(State::default())))
+        .await
+        .unwrap();
     let lake = Lake::open_directory(&directory.join("lake")).await.unwrap();
     let manifest = lake.run_manifest("shop", &table, &run).await.unwrap().unwrap();
     assert!(manifest.rows > 0);
@@ -83,7 +85,7 @@ async fn every_kind_of_run_records_where_it_read() {
             "joined".clone_into(&mut order.spec.destination.table);
         }
         order.sources = vec![source("shop", postgres.clone()), source("files", files.clone())];
-        let found = sources(directory, order).await;
+        let found = Box::pin(sources(directory, order)).await;
         // files have no log, and both tables of the query are read at one moment
         let [position] = found.as_slice() else {
             panic!("{run}: {found:?}");

@@ -6,12 +6,12 @@ use serde_json::json;
 use super::*;
 use crate::common::{lines, read_with_positions, sessions};
 
-fn at(gtid: &str, is_replica: bool) -> Option<SourcePosition> {
-    Some(SourcePosition {
+fn at(gtid: &str, is_replica: bool) -> SourcePosition {
+    SourcePosition {
         catalog: "shop".to_owned(),
         position: LogPosition::Gtid(gtid.trim().to_owned()),
         is_replica,
-    })
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,7 +41,7 @@ async fn a_snapshot_has_a_position_where_it_is_wanted() {
         }
         let now = primary.sql("", "SELECT @@gtid_current_pos");
         let (_, positions) = read_with_positions(&session, sql).await.unwrap();
-        assert_eq!(positions, [at(&now, false)], "{sql}");
+        assert_eq!(positions, [Some(at(&now, false))], "{sql}");
         assert_eq!(now == written, number == 0, "{now}");
     }
     assert_eq!(asked(primary.general_log()), 3);
@@ -53,7 +53,7 @@ async fn a_snapshot_has_a_position_where_it_is_wanted() {
     let (session, _) = sessions(&connector).await;
     let (batches, positions) = read_with_positions(&session, "SELECT i FROM t").await.unwrap();
     let now = replica.sql("", "SELECT @@gtid_current_pos");
-    assert_eq!(positions, [at(&now, true)]);
+    assert_eq!(positions, [Some(at(&now, true))]);
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 3);
 }
 
