@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{Array, ArrayRef};
 use arrow::record_batch::RecordBatch;
 use iceberg::spec::Schema as IcebergSchema;
+use object_store::path::Path;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
