@@ -6,6 +6,7 @@ mod cursor;
 mod incremental;
 mod masks;
 mod new_columns;
+mod newest;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

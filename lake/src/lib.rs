@@ -40,6 +40,7 @@ mod merge;
 mod metrics;
 mod name;
 mod objects;
+mod ordered;
 mod parquet_schema;
 mod partition;
 mod partition_bounds;

@@ -17,6 +17,7 @@ use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::{conjunction as physical_conjunction, split_conjunction};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -24,6 +25,7 @@ use object_store::{ObjectMeta, ObjectStore};
 
 use crate::columns::ByFieldId;
 use crate::live::{FileBounds, LiveFile, LiveFiles};
+use crate::ordered::keeps_order;
 use crate::portable::{ArrowForm, arrow_schema};
 use crate::scan::{LakeScan, ScannedTable};
 use crate::versions::Version;
@@ -47,6 +49,12 @@ impl LakeProvider {
         };
         let schema = DFSchema::try_from(Arc::clone(&self.version.arrow))?;
         let predicate = state.create_physical_expr(filter, &schema)?;
+        let ordered = split_conjunction(&predicate).into_iter().map(Arc::clone);
+        let ordered = ordered.filter_map(|predicate| {
+            let keeps = keeps_order(&predicate, &self.version.arrow);
+            keeps.map(|keeps| keeps.then_some(predicate)).transpose()
+        });
+        let predicate = physical_conjunction(ordered.collect::<Result<Vec<_>>>()?);
         let Ok(pruning) = PruningPredicateBuilder::new()
             .with_file_schema(Arc::clone(&self.version.arrow))
             .try_build(predicate)

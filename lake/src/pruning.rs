@@ -248,8 +248,12 @@ fn batch(rows: &[Row], first: i64) -> RecordBatch {
 
 /// One file a row.
 async fn write(lake: &Lake, rows: &[Row]) -> WrittenFiles {
+    write_files(lake, rows, 1).await
+}
+
+async fn write_files(lake: &Lake, rows: &[Row], file_rows: u64) -> WrittenFiles {
     let options = WriteOptions {
-        file_rows: 1,
+        file_rows,
         ..WriteOptions::new("run-1", "1")
     };
     let schema = batch(rows, 0).schema();
@@ -264,7 +268,10 @@ async fn write(lake: &Lake, rows: &[Row]) -> WrittenFiles {
 }
 
 async fn ours(lake: &Lake, rows: &[Row]) -> Arc<dyn TableProvider> {
-    let files = write(lake, rows).await;
+    publish(lake, write(lake, rows).await).await
+}
+
+async fn publish(lake: &Lake, files: WrittenFiles) -> Arc<dyn TableProvider> {
     let info = CommitInfo {
         run_id: "run-1".into(),
         attempt_id: "1".into(),
@@ -341,11 +348,14 @@ async fn partitioned(lake: &Lake, rows: &[Row], at: Transform, day: Transform) -
             "flag" => row.flag.map(Datum::bool),
             _ => None,
         };
-        let partition = Struct::from_iter(kinds.iter().map(|(column, transform)| {
-            let function = create_transform_function(transform).unwrap();
-            let value = function.transform_literal(&value(column)?).unwrap()?;
-            Some(Literal::from(value))
-        }));
+        let partition: Struct = kinds
+            .iter()
+            .map(|(column, transform)| {
+                let function = create_transform_function(transform).unwrap();
+                let value = function.transform_literal(&value(column)?).unwrap()?;
+                Some(Literal::from(value))
+            })
+            .collect();
         let data_file = DataFileBuilder::default()
             .content(DataContentType::Data)
             .file_path(objects.uri(&file.path))
@@ -418,15 +428,17 @@ proptest! {
         predicates in proptest::collection::vec(predicate(), 24),
     ) {
         runtime().block_on(async {
-            let directories: [_; 3] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
+            let directories: [_; 4] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
             let lake = Lake::open_directory(directories[0].path()).await.unwrap();
             let coarse = Lake::open_directory(directories[1].path()).await.unwrap();
             let fine = Lake::open_directory(directories[2].path()).await.unwrap();
+            let whole = Lake::open_directory(directories[3].path()).await.unwrap();
             let in_memory = batch(&rows, 0);
             let in_memory = MemTable::try_new(in_memory.schema(), vec![vec![in_memory]]).unwrap();
             let context = context(&[
                 ("memory", Arc::new(in_memory)),
                 ("ours", ours(&lake, &rows).await),
+                ("whole", publish(&whole, write_files(&whole, &rows, u64::MAX).await).await),
                 ("coarse", partitioned(&coarse, &rows, Transform::Month, Transform::Year).await),
                 ("fine", partitioned(&fine, &rows, Transform::Hour, Transform::Day).await),
             ]);
@@ -435,7 +447,7 @@ proptest! {
                 let Some(expected) = ids(&context, "memory", predicate).await else {
                     continue;
                 };
-                for table in ["ours", "coarse", "fine"] {
+                for table in ["ours", "whole", "coarse", "fine"] {
                     let found = ids(&context, table, predicate).await;
                     prop_assert_eq!(found.as_ref(), Some(&expected), "{}: {}", table, predicate);
                 }
@@ -503,7 +515,7 @@ async fn what_bounds_and_partitions_exclude_is_not_read() {
         ("at >= timestamp '1970-01-03T00:00:00'", 3, 3),
         ("at = timestamp '1970-01-03T00:00:00.000001'", 5, 5),
         ("cast(at as date) = date '1970-01-02'", 5, 5),
-        ("day = date '1970-02-01'", 5, 4),
+        ("day = date '1970-02-01'", 5, 5),
         ("flag", 3, 3),
         ("not flag", 4, 4),
         ("int = 20 and long = 3", 6, 6),
@@ -526,4 +538,33 @@ async fn what_bounds_and_partitions_exclude_is_not_read() {
         plan.contains("table=shop.rows, snapshot=") && plan.contains("files=6, files_pruned=5"),
         "{plan}"
     );
+}
+
+/// Between the bounds of one file is what no bound becomes.
+#[tokio::test]
+async fn what_keeps_no_order_is_not_decided_by_bounds() {
+    const HOUR: i64 = 3_600_000_000;
+    let mut rows = apart();
+    rows.truncate(3);
+    for (row, (int, at)) in rows
+        .iter_mut()
+        .zip([(-1, 23 * HOUR), (0, 24 * HOUR), (1, 37 * HOUR)])
+    {
+        (row.int, row.at) = (Some(int), Some(at));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let lake = Lake::open_directory(directory.path()).await.unwrap();
+    let table = publish(&lake, write_files(&lake, &rows, 3).await).await;
+    let context = context(&[("whole", table)]);
+    for predicate in [
+        "cast(at as time) < time '12:00:00'",
+        "not cast(int as boolean)",
+        "cast(int as text) = '0'",
+    ] {
+        assert_eq!(
+            ids(&context, "whole", predicate).await,
+            Some(vec![1]),
+            "{predicate}"
+        );
+    }
 }

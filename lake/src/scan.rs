@@ -12,11 +12,12 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::execution_plan::SchedulingType;
-use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, Partitioning, SortOrderPushdownResult};
 
 use crate::name::LakeTableName;
+use crate::ordered::keeps_order;
 
 /// What EXPLAIN tells of the table.
 #[derive(Debug, Clone)]
@@ -131,9 +132,22 @@ impl DataSource for LakeScan {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn DataSource>>> {
-        let pushed = self.files.try_pushdown_filters(filters, config)?;
+        // what is taken here is compared with the bounds of row groups and pages, too
+        let properties = self.files.eq_properties();
+        let taken = filters
+            .iter()
+            .map(|filter| keeps_order(filter, properties.schema()));
+        let taken = taken.collect::<Result<Vec<_>>>()?;
+        let ordered = filters.into_iter().zip(&taken);
+        let ordered = ordered.filter(|(_, taken)| **taken).map(|(filter, _)| filter);
+        let pushed = self.files.try_pushdown_filters(ordered.collect(), config)?;
+        let mut answers = pushed.filters.into_iter();
+        let answers = taken.iter().map(|taken| {
+            let answer = taken.then(|| answers.next()).flatten();
+            answer.unwrap_or(PushedDown::No)
+        });
         Ok(FilterPushdownPropagation {
-            filters: pushed.filters,
+            filters: answers.collect(),
             updated_node: pushed.updated_node.map(|files| self.of(files)),
         })
     }

@@ -294,12 +294,14 @@ mod tests {
         };
         cache.exports.apply(export("orders", false, orders.clone()));
         cache.exports.apply(export("paused", true, orders));
-        let mut working = lakegate_crds::ExportRunStatus::default();
-        working.progress = Some(lakegate_crds::ProgressStatus {
-            rows: Some(1000),
-            bytes: Some(4096),
-            ..Default::default()
-        });
+        let working = lakegate_crds::ExportRunStatus {
+            progress: Some(lakegate_crds::ProgressStatus {
+                rows: Some(1000),
+                bytes: Some(4096),
+                ..lakegate_crds::ProgressStatus::default()
+            }),
+            ..lakegate_crds::ExportRunStatus::default()
+        };
         cache.runs.apply(entry(
             json!({"apiVersion": "lakegate.dev/v1alpha1", "kind": "ExportRun", "metadata": {"name": "orders-1", "namespace": "data"},
                    "spec": {"exportRef": {"name": "orders"}}}),

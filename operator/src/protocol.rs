@@ -251,9 +251,9 @@ pub struct Report {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<Size>,
 
-    /// How far an incremental export has come.
+    /// How far an incremental export has come. Boxed: reports travel in enums whose other variants are small.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<CursorReport>,
+    pub cursor: Option<Box<CursorReport>>,
 
     /// Why an incremental export read everything, when it did; unknown of an earlier attempt's work.
     #[serde(default, skip_serializing_if = "Option::is_none")]

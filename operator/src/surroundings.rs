@@ -246,7 +246,10 @@ pub(crate) fn report_of(commit: &Commit) -> Report {
             bytes: changed.bytes,
             files: changed.files,
         }),
-        cursor: commit.cursor.clone().map(|to| CursorReport { from: None, to }),
+        cursor: commit
+            .cursor
+            .clone()
+            .map(|to| Box::new(CursorReport { from: None, to })),
         ..Report::default()
     }
 }

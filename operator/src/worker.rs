@@ -402,9 +402,11 @@ async fn attempt(
         personal: inspection.personal(),
         new_columns: shaping::new_columns(&plan),
         nulled_columns: shaping::nulled_columns(&plan),
-        cursor: report.cursor.map(|cursor| CursorReport {
-            from: since,
-            ..cursor
+        cursor: report.cursor.map(|cursor| {
+            Box::new(CursorReport {
+                from: since,
+                ..*cursor
+            })
         }),
         full_read,
         ..report

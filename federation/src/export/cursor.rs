@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 const NANOSECONDS: i128 = 1_000_000_000;
 const A_DAY: u64 = 86_400;
 /// The farthest that a clock on a wall is ahead of UTC.
-const FARTHEST_ZONE: Duration = Duration::from_secs(14 * 3600);
+const FARTHEST_ZONE: Duration = Duration::from_hours(14);
 
 /// What a cursor counts in. Its values are whole numbers of the unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -11,7 +10,7 @@ use lakegate_crds::TableFormat;
 use lakegate_lake::{ColumnMask, Lake, WriteOptions};
 use parquet::file::metadata::ParquetMetaDataReader;
 
-use crate::support::{Place, batch, context, data_files, info, lake, options, python, query, write};
+use crate::support::{Place, batch, context, data_files, info, lake, options, query, told_by_python, write};
 
 const GROUPS: usize = 20;
 const ROWS: i64 = 1000 * GROUPS as i64;
@@ -73,18 +72,14 @@ fn excluded_by_duckdb(file: &Path, column: &str, value: &str) -> Vec<bool> {
     let program = "import duckdb, json, sys\n\
         sql = f'select bloom_filter_excludes from parquet_bloom_probe(?, ?, {sys.argv[3]}) order by row_group_id'\n\
         print(json.dumps([row[0] for row in duckdb.execute(sql, sys.argv[1:3]).fetchall()]))";
-    let output = Command::new(python())
-        .args(["-c", program])
-        .arg(file)
-        .args([column, value])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    let told = told_by_python(&[
+        "-c".as_ref(),
+        program.as_ref(),
+        file.as_ref(),
+        column.as_ref(),
+        value.as_ref(),
+    ]);
+    serde_json::from_value(told).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,6 @@
 //! Plain files in Hive's directories: what others read of the values that only the directories' names tell.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -9,7 +8,7 @@ use lakegate_crds::{Profile, TableFormat};
 use lakegate_lake::{LakeError, RunManifest, WriteOptions};
 use serde_json::{Value, json};
 
-use crate::support::{Place, batch, data_files, info, on_every_place, options, python, tree, write};
+use crate::support::{Place, batch, data_files, info, on_every_place, options, told_by_python, tree, write};
 
 on_every_place! {
     every_value_of_a_directory_comes_back,
@@ -33,17 +32,10 @@ fn manifest(place: &Place) -> RunManifest {
 
 /// What `tests/plain_readers.py` says of the run's directory: by reader, its rows.
 fn read_elsewhere(place: &Place) -> Value {
-    let output = Command::new(python())
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plain_readers.py"))
-        .arg(place.path().join("shop/people"))
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    told_by_python(&[
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/plain_readers.py").as_ref(),
+        place.path().join("shop/people").as_ref(),
+    ])
 }
 
 /// Paths below the run's directory.

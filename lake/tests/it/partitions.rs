@@ -40,7 +40,7 @@ fn rows(from: i64, to: i64) -> RecordBatch {
                     .with_timezone("UTC"),
             ),
         ),
-        ("city", Arc::new(StringArray::from_iter(cities))),
+        ("city", Arc::new(cities.collect::<StringArray>())),
         (
             "day",
             Arc::new(Date32Array::from_iter_values(

@@ -245,7 +245,7 @@ async fn types_are_those_of_hive_3(make: fn() -> Place) {
     assert_eq!(
         rows,
         [
-            "{small: -123.45, middle: 99999999999999.9999, wide: -99999999999999999999999999999999999999, \
+            "{small: -123.45, middle: 99999999999999.9999, wide: -99999999999999999999999999999999999999., \
              prices: [-1.5], day: 1582-10-15, at: \"0001-01-01 00:00:00.000000\", \
              instant: \"9999-12-31 23:59:59.999999\", byte: -1, time: \"00:00:00.000001\"}",
             "{small: null, middle: null, wide: null, prices: null, day: null, at: null, instant: null, byte: null, \

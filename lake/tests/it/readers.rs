@@ -1,6 +1,5 @@
 //! Other engines read the same rows, by the metadata alone.
 
-use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::*;
@@ -9,7 +8,7 @@ use lakegate_lake::WriteOptions;
 use serde_json::{Value, json};
 
 use crate::s3_server::{KEY, S3Server, SECRET};
-use crate::support::{Place, batch, info, on_every_place, options, people, python, run, tree, write};
+use crate::support::{Place, batch, info, on_every_place, options, people, run, told_by_python, tree, write};
 
 on_every_place! {
     every_type_and_value,
@@ -19,12 +18,6 @@ on_every_place! {
 
 /// What `tests/readers.py` says of the table `shop.people`.
 pub fn read_elsewhere(place: &Place, filters: &Value) -> Value {
-    let python = python();
-    assert!(
-        python.exists(),
-        "{} is absent; create it with:\n  python3 -m venv ~/.cache/lakegate/venv && ~/.cache/lakegate/venv/bin/pip install -r tests/requirements.txt\nor set LAKEGATE_TEST_PYTHON to an interpreter that has these",
-        python.display()
-    );
     let versions = tree(place.path())
         .iter()
         .filter(|file| file.ends_with(".metadata.json"))
@@ -39,17 +32,10 @@ pub fn read_elsewhere(place: &Place, filters: &Value) -> Value {
         let server = format!("127.0.0.1:{}", S3Server::shared().port);
         question["s3"] = json!({"server": server, "key": KEY, "secret": SECRET});
     }
-    let output = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readers.py"))
-        .arg(question.to_string())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).unwrap()
+    told_by_python(&[
+        concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readers.py").as_ref(),
+        question.to_string().as_ref(),
+    ])
 }
 
 fn none() -> Value {

@@ -21,7 +21,7 @@ use crate::s3_server::{KEY, S3Server, SECRET};
 
 /// Waits for what happens beside the test.
 pub async fn until(mut happened: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let end = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while !happened() {
         assert!(std::time::Instant::now() < end, "it does not happen");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -320,9 +320,25 @@ pub fn data_files(directory: &FilePath) -> Vec<String> {
         .collect()
 }
 
-pub fn python() -> PathBuf {
-    std::env::var_os("LAKEGATE_TEST_PYTHON").map_or_else(
+/// What a program for the readers' Python environment prints as JSON.
+pub fn told_by_python(arguments: &[&std::ffi::OsStr]) -> serde_json::Value {
+    let python = std::env::var_os("LAKEGATE_TEST_PYTHON").map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache/lakegate/venv/bin/python"),
         PathBuf::from,
-    )
+    );
+    assert!(
+        python.exists(),
+        "{} is absent; create it with:\n  python3 -m venv ~/.cache/lakegate/venv && ~/.cache/lakegate/venv/bin/pip install -r tests/requirements.txt\nor set LAKEGATE_TEST_PYTHON to an interpreter that has these",
+        python.display()
+    );
+    let output = std::process::Command::new(python)
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_slice(&output.stdout).unwrap()
 }

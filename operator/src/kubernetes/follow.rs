@@ -251,7 +251,7 @@ impl Follower {
             at,
         } = end;
         let is_result = |message: &WorkerMessage| !matches!(message, WorkerMessage::Progress(_));
-        let mut result = left.filter(is_result).or(memory.result);
+        let mut result = left.map(|left| *left).filter(is_result).or(memory.result);
         if result.is_none()
             && verdict.is_none()
             && let Some(pod) = &pod

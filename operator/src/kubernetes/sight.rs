@@ -173,7 +173,7 @@ pub enum ContainerSight {
         is_out_of_memory: bool,
 
         /// What it left as its last message.
-        last_word: Option<WorkerMessage>,
+        last_word: Option<Box<WorkerMessage>>,
 
         /// When.
         at: Option<Timestamp>,
@@ -325,7 +325,7 @@ pub struct End {
     pub how: String,
 
     /// What it left as its last message.
-    pub last_word: Option<WorkerMessage>,
+    pub last_word: Option<Box<WorkerMessage>>,
 
     /// Who ended it, where that is a failure of its own.
     pub verdict: Option<EndVerdict>,

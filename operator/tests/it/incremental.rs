@@ -61,7 +61,12 @@ impl Exported {
     }
 
     async fn perform(&self, order: WorkOrder) -> Result<Report, Failure> {
-        perform(order, Arc::clone(&self.secrets), Arc::new(State::default())).await
+        Box::pin(perform(
+            order,
+            Arc::clone(&self.secrets),
+            Arc::new(State::default()),
+        ))
+        .await
     }
 
     async fn try_run(&mut self) -> Result<Report, Failure> {

@@ -57,7 +57,7 @@ fn word(state: &State) -> String {
                 at,
             } = end;
             let pod = if pod.is_some() { "seen" } else { "unseen" };
-            let last = match last_word {
+            let last = match last_word.as_deref() {
                 None => "",
                 Some(WorkerMessage::Finished(_)) => ", finished",
                 Some(WorkerMessage::Failed(_)) => ", failed",

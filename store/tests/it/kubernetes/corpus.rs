@@ -27,7 +27,8 @@ use super::{apply, ensure_namespace, objects, open, shared};
 /// Cases that the API server takes although one object alone shows what is wrong. No schema and no rule can say what a
 /// cron expression or a time zone is, or compare two durations; rules over pairs of columns cost more than an API server
 /// allows. The object's status tells it, see [`what_the_api_server_takes_is_told_by_the_store`].
-const BEYOND_SCHEMA: [&str; 21] = [
+const BEYOND_SCHEMA: [&str; 22] = [
+    "bloom-filters",
     "columns-not-exported",
     "columns-same-name",
     "cpu-zero",
