@@ -3,7 +3,7 @@ CARGO ?= cargo
 PREPARE := bash tests/prepare.sh
 TARGET := $${CARGO_TARGET_DIR:-target}
 
-.PHONY: help build release test lint full crds bench bench-cluster bench-export bench-relational fmt cluster
+.PHONY: help build release test lint full crds bench bench-cluster bench-export bench-gateway bench-relational fmt cluster
 
 help:          ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## */\1\t/p' $(MAKEFILE_LIST)
@@ -63,6 +63,10 @@ bench-relational: ## measure queries over PostgreSQL and MariaDB beside DuckDB a
 bench-export:  ## measure exports beside DuckDB and ConnectorX, masks, a bucket, and queries over the result (release build)
 	$(CARGO) build --release --locked
 	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/export.sh
+
+bench-gateway: ## measure the gateway as a Postgres server beside PostgreSQL (release build)
+	$(CARGO) build --release --locked
+	LAKEGATE_BINARY=$(TARGET)/release/lakegate bash bench/gateway.sh
 
 bench-cluster: ## measure the operator over a thousand Exports on a real API server (release build)
 	$(CARGO) build --release --locked

@@ -137,11 +137,12 @@ def of_json(value: object, kind: str) -> object:
     return value
 
 
+def resource(kind: str, name: str, spec: dict) -> dict:
+    return {"apiVersion": "lakegate.dev/v1alpha1", "kind": kind, "metadata": {"name": name.replace("_", "-")}, "spec": spec}
+
+
 def manifests(postgres: int, mariadb: int) -> list[dict]:
     """The two stores as DataSources; limits are the defaults."""
-
-    def source(name: str, spec: dict) -> dict:
-        return {"apiVersion": "lakegate.dev/v1alpha1", "kind": "DataSource", "metadata": {"name": name}, "spec": spec}
 
     def server(port: int, database: str) -> dict:
         return {
@@ -153,7 +154,8 @@ def manifests(postgres: int, mariadb: int) -> list[dict]:
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "stores"},
         "stringData": {"username": tpch.USER, "password": tpch.PASSWORD},
     }
-    return [secret, source("pg", {"postgres": server(postgres, "postgres")}), source("my", {"mysql": server(mariadb, "tpch")})]
+    return [secret, resource("DataSource", "pg", {"postgres": server(postgres, "postgres")}),
+            resource("DataSource", "my", {"mysql": server(mariadb, "tpch")})]
 
 
 @contextlib.contextmanager

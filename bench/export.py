@@ -23,6 +23,7 @@ import yaml
 import engines
 import peers
 import tpch
+from engines import resource
 from questions import Wrong
 from served import serving
 from table import Table
@@ -121,10 +122,6 @@ def export(name: str, lake: str, table: str, columns: list[dict] | None = None, 
     if cpu:
         spec |= {"parallelism": cpu, "resources": {"limits": {"cpu": str(cpu)}}}
     return resource("Export", name, spec)
-
-
-def resource(kind: str, name: str, spec: dict) -> dict:
-    return {"apiVersion": "lakegate.dev/v1alpha1", "kind": kind, "metadata": {"name": name.replace("_", "-")}, "spec": spec}
 
 
 def columns(*masked: str) -> list[dict]:

@@ -8,15 +8,5 @@
 # LAKEGATE_BENCH_SCALE: TPC-H's scale factor (1: 6 million rows of lineitem); 0.01 is enough to try it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-bash tests/prepare.sh
-cache=${LAKEGATE_CACHE:-$HOME/.cache/lakegate}
-# What only this bench needs joins the tests' environment, and goes with it when that is made anew.
-exec 8>"$cache/.venv.lock"
-flock 8
-stamp=$cache/venv/.$(sha256sum bench/requirements.txt | cut -c1-16)
-if [[ ! -e $stamp ]]; then
-  "$cache/venv/bin/pip" install --quiet --disable-pip-version-check -r bench/requirements.txt
-  touch "$stamp"
-fi
-exec 8>&-
-exec "$cache/venv/bin/python" bench/export.py "${LAKEGATE_BINARY:-target/release/lakegate}"
+python=$(bash bench/prepare.sh)
+exec "$python" bench/export.py "${LAKEGATE_BINARY:-target/release/lakegate}" "$@"

@@ -1,7 +1,15 @@
 """A client of the Postgres protocol that counts what it reads and keeps nothing of it."""
 
+import re
 import socket
 import struct
+import time
+from collections.abc import Callable
+
+
+# ReadyForQuery outside a transaction, and the tag before it.
+READY = b"Z\0\0\0\x05I"
+COMPLETE = re.compile(rb"C\0\0\0.(?:SELECT|COPY) (\d+)\0" + READY + rb"$", re.DOTALL)
 
 
 class Client:
@@ -44,12 +52,39 @@ class Client:
 
     def simple(self, sql: str) -> tuple[int, int]:
         """Rows and bytes of a text result."""
-        body = sql.encode() + b"\0"
-        self.socket.sendall(b"Q" + struct.pack("!i", len(body) + 4) + body)
+        self.ask_simple(sql)
         return self._until_ready()
 
     def extended(self, sql: str) -> tuple[int, int]:
         """Rows and bytes of a binary result."""
+        self.ask_extended(sql)
+        return self._until_ready()
+
+    def drained(self, ask: Callable[[str], None], sql: str, rows: int) -> tuple[float, float]:
+        """Seconds that the result took, and until its first byte. It is not looked at but for its end, so that the server
+        is what is measured; the end tells how many rows there were."""
+        chunk, tail = bytearray(1 << 20), b""
+        begin = time.perf_counter()
+        ask(sql)
+        size = self.socket.recv_into(chunk)
+        first = time.perf_counter() - begin
+        while True:
+            tail = (tail + bytes(chunk[max(0, size - 64) : size]))[-64:]
+            if tail.endswith(READY):
+                break
+            size = self.socket.recv_into(chunk)
+            if not size:
+                raise RuntimeError("the server closed the connection")
+        found = COMPLETE.search(tail)
+        if not found or int(found[1]) != rows:
+            raise RuntimeError(f"{rows} rows were asked for, and the answer ends with {tail!r}")
+        return time.perf_counter() - begin, first
+
+    def ask_simple(self, sql: str) -> None:
+        body = sql.encode() + b"\0"
+        self.socket.sendall(b"Q" + struct.pack("!i", len(body) + 4) + body)
+
+    def ask_extended(self, sql: str) -> None:
         parse = b"\0" + sql.encode() + b"\0" + struct.pack("!h", 0)
         bind = b"\0\0" + struct.pack("!hhhh", 0, 0, 1, 1)
         execute = b"\0" + struct.pack("!i", 0)
@@ -57,4 +92,3 @@ class Client:
         for kind, body in ((b"P", parse), (b"B", bind), (b"E", execute), (b"S", b"")):
             message += kind + struct.pack("!i", len(body) + 4) + body
         self.socket.sendall(message)
-        return self._until_ready()

@@ -96,6 +96,7 @@ impl RemoteShape {
                 _ => Some("the minimum of an expression is computed here"),
             },
             Function::Every | Function::Any => Some("MySQL has no such aggregate"),
+            Function::Variance(_) | Function::Deviation(_) => Some(TOO_LONG),
             Function::Sum | Function::Mean => match self.size(argument) {
                 Ok(size) if size.digits + SUM_DIGITS <= MAX_DIGITS => None,
                 Ok(_) => Some(TOO_LONG),
@@ -275,7 +276,7 @@ impl RemoteShape {
                 let wire = &self.columns.get(*column)?.wire;
                 Some(certain(wire, format!("{function}({value})"), name))
             }
-            Function::Every | Function::Any => None,
+            Function::Every | Function::Any | Function::Variance(_) | Function::Deviation(_) => None,
         }
     }
 }

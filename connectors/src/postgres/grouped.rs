@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 
 use super::render::RemoteShape;
 use super::types::{TextForm, Wire, oid};
-use crate::scan::{AggregateCall, Asked, Expression, Function, Rounding, StoreJoin};
+use crate::scan::{AggregateCall, Asked, Expression, Function, ROOT_PLACES, Rounding, Sampling, StoreJoin};
 use crate::server::{Naming, condition};
 
 impl RemoteShape {
@@ -127,7 +127,11 @@ impl RemoteShape {
                 .iter()
                 .any(|column| self.columns.get(*column).is_none_or(|column| column.composite))
                 .then_some("a row of NULLs is itself NULL in PostgreSQL"),
-            Function::Sum | Function::Average(_) | Function::Mean => argument
+            Function::Sum
+            | Function::Average(_)
+            | Function::Mean
+            | Function::Variance(_)
+            | Function::Deviation(_) => argument
                 .columns()
                 .iter()
                 .any(|column| self.computed_refusal(&Expression::Column(*column)).is_some())
@@ -161,6 +165,22 @@ impl RemoteShape {
         wire_of(&call.result)
     }
 
+    /// The variance of numerics as a whole number: with so many places, without its point. The quotient is rounded by
+    /// div, because that of numerics has places of its own choice.
+    fn variance(&self, value: &str, filter: &str, sampling: Sampling, places: u32) -> String {
+        let count = format!("pg_catalog.count({value}){filter}::pg_catalog.numeric");
+        let sum = format!("pg_catalog.sum({value}){filter}");
+        let squares = format!("pg_catalog.sum({value} * {value}){filter}");
+        let less = match sampling {
+            Sampling::Sample => format!("({count} - 1)"),
+            Sampling::Population => count.clone(),
+        };
+        format!(
+            "pg_catalog.div(({count} * {squares} - {sum} * {sum}) * '2e{places}'::pg_catalog.numeric + {count} * {less}, \
+             NULLIF({count} * {less}, 0) * 2)"
+        )
+    }
+
     /// An aggregate with the type of its result.
     pub(super) fn aggregate(&self, call: &AggregateCall, qualified: bool) -> String {
         let distinct = if call.distinct { "DISTINCT " } else { "" };
@@ -184,10 +204,7 @@ impl RemoteShape {
             // The quotient of numerics is rounded somewhere; that of whole numbers,
             // by div, is not.
             Function::Average(rounding) => {
-                let places = match call.result {
-                    DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => scale,
-                    _ => 0,
-                };
+                let places = places(&call.result);
                 let (large, small) = (
                     format!("'1e{places}'::pg_catalog.numeric"),
                     format!("'1e-{places}'::pg_catalog.numeric"),
@@ -200,6 +217,20 @@ impl RemoteShape {
                     ),
                 };
                 format!("({quotient} * {small})")
+            }
+            Function::Variance(sampling) => {
+                let places = places(&call.result);
+                let whole = self.variance(&value, &filter, sampling, places);
+                format!("({whole} * '1e-{places}'::pg_catalog.numeric)")
+            }
+            Function::Deviation(sampling) => {
+                let places = places(&call.result);
+                let squared = self.variance(&value, &filter, sampling, ROOT_PLACES);
+                // A root is rounded in the digits of what it is taken of. With these, none is rounded up to the next
+                // whole number: the root of a whole number below 10^76 misses it by more than 10^-39.
+                let root =
+                    format!("pg_catalog.trunc(pg_catalog.sqrt({squared} + '0e-42'::pg_catalog.numeric))");
+                format!("(pg_catalog.div({root} + 5, 10) * '1e-{places}'::pg_catalog.numeric)")
             }
             Function::Mean => {
                 format!("({sum}::pg_catalog.float8 / {count}::pg_catalog.float8)")
@@ -219,6 +250,14 @@ impl RemoteShape {
             Function::Every => format!("pg_catalog.bool_and({value}){filter}"),
             Function::Any => format!("pg_catalog.bool_or({value}){filter}"),
         }
+    }
+}
+
+/// Digits behind the point.
+fn places(result: &DataType) -> u32 {
+    match result {
+        DataType::Decimal128(_, scale) | DataType::Decimal256(_, scale) => u32::try_from(*scale).unwrap_or(0),
+        _ => 0,
     }
 }
 

@@ -11,23 +11,17 @@ use datafusion::logical_expr::{Expr, ExprSchemable};
 
 use super::Predicate;
 use super::expression::{Resolve, Typed, is_decimal, is_integer};
-use super::request::{AggregateCall, Expression, Function, Rounding};
+use super::request::{AggregateCall, Expression, Function, Rounding, Sampling};
 
 /// Digits behind the point that PostgreSQL's averages have at least.
 const AVERAGE_SCALE: i8 = 16;
 
-/// Aggregates whose rounding depends on the order of the values, whatever their type.
-const DEVIATIONS: &[&str] = &[
-    "stddev",
-    "stddev_samp",
-    "stddev_pop",
-    "var",
-    "var_samp",
-    "var_sample",
-    "var_pop",
-    "var_population",
-    "variance",
-];
+/// Digits behind the point of an exact variance, and of its root.
+const SPREAD_SCALE: i8 = 16;
+
+/// Of how many digits numbers may be whose squares, times the square of how many there are, fit 256 bits with the digits
+/// that a root needs: then it is the same whoever computes it.
+const SPREAD_DIGITS: u8 = 19;
 
 /// Reads one aggregate expression over `input`.
 ///
@@ -60,11 +54,6 @@ pub(super) fn aggregate(
         Some(argument) => Some(argument.get_type(input).map_err(|error| error.to_string())?),
         None => None,
     };
-    if DEVIATIONS.contains(&name.as_str()) {
-        return Err(format!(
-            "{name} is rounded at every value, so it is computed here"
-        ));
-    }
     let typed = match argument {
         Some(argument) => Some(Typed::of(argument, resolve)?),
         None => None,
@@ -77,10 +66,10 @@ pub(super) fn aggregate(
             function,
             Function::Minimum | Function::Maximum | Function::Every | Function::Any
         );
-    if distinct && !matches!(argument, Some(Expression::Column(_))) {
-        return Err(format!(
-            "{name} of different values of an expression is computed here"
-        ));
+    // Different values can have one square.
+    let squares = matches!(function, Function::Variance(_) | Function::Deviation(_));
+    if distinct && (squares || !matches!(argument, Some(Expression::Column(_)))) {
+        return Err(format!("{name} of these different values is computed here"));
     }
     let filter = match &parameters.filter {
         Some(filter) => Some(condition(filter, resolve)?),
@@ -120,6 +109,7 @@ fn condition(filter: &Expr, resolve: &Resolve<'_>) -> Result<Predicate, String> 
 /// | avg | whole number, decimal(p,s) | decimal(38 or 76, 16 or s) | quotient, rounded |
 /// | min, max | not float, boolean, list | its own | the same |
 /// | `bool_and`, `bool_or` | boolean | boolean | the same |
+/// | `var_…`, `stddev_…` | exact, of 19 digits at the most, as decimal(76,s) | decimal(76,16) | by exact sums |
 fn recognise(
     name: &str,
     argument: Option<&DataType>,
@@ -169,10 +159,38 @@ fn recognise(
             _ if name == "min" => Ok(Function::Minimum),
             _ => Ok(Function::Maximum),
         },
+        "var_samp" | "variance" | "var_pop" | "stddev" | "stddev_samp" | "stddev_pop" => {
+            spread(name, argument, typed, result).ok_or_else(|| {
+                if float {
+                    format!("{name} of floats is rounded at every value, so it is computed here")
+                } else {
+                    other()
+                }
+            })
+        }
         "bool_and" if *argument == DataType::Boolean && argument == result => Ok(Function::Every),
         "bool_or" if *argument == DataType::Boolean && argument == result => Ok(Function::Any),
         _ => Err(other()),
     }
+}
+
+/// A variance or deviation that is computed from exact sums, as its type tells.
+fn spread(name: &str, argument: &DataType, typed: Option<&Typed>, result: &DataType) -> Option<Function> {
+    let exact = matches!(argument, DataType::Decimal256(DECIMAL256_MAX_PRECISION, _))
+        && *result == DataType::Decimal256(DECIMAL256_MAX_PRECISION, SPREAD_SCALE);
+    if !exact || !typed?.has_digits(SPREAD_DIGITS) {
+        return None;
+    }
+    let sampling = if name.ends_with("_pop") {
+        Sampling::Population
+    } else {
+        Sampling::Sample
+    };
+    Some(if name.starts_with("stddev") {
+        Function::Deviation(sampling)
+    } else {
+        Function::Variance(sampling)
+    })
 }
 
 /// Which of two ways to average exact numbers has this type; none if both have.

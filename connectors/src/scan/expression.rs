@@ -32,6 +32,14 @@ impl Typed {
         }
     }
 
+    /// Whether no value has more digits, counted without the point.
+    pub fn has_digits(&self, digits: u8) -> bool {
+        let Some(((low, high), limit)) = self.bounds.zip(power_of_ten(digits)) else {
+            return false;
+        };
+        low > limit.wrapping_neg() && high < limit
+    }
+
     /// Converts an expression of the planner.
     ///
     /// # Errors

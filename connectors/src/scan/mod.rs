@@ -34,8 +34,8 @@ pub use provider::RemoteTableProvider;
 pub use pushdown::{PushDown, optimizer_rules};
 pub(crate) use request::JoinedTable;
 pub use request::{
-    AggregateCall, Arithmetic, Asked, CalendarUnit, Expression, Function, GroupOutput, Grouping, Rounding,
-    SortKey, StoreJoin,
+    AggregateCall, Arithmetic, Asked, CalendarUnit, Expression, Function, GroupOutput, Grouping, ROOT_PLACES,
+    Rounding, Sampling, SortKey, StoreJoin,
 };
 
 use crate::TableDescription;

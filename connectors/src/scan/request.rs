@@ -126,12 +126,30 @@ pub enum Function {
     /// The exact sum of whole numbers and their count as floats, one divided by the
     /// other.
     Mean,
+    /// How far exact numbers lie from their mean: `(N Σx² − (Σx)²) / (N (N − 1))`, rounded half away from zero in the
+    /// scale of the result's type; NULL where the divisor is zero.
+    Variance(Sampling),
+    /// The root of the variance, which is taken with [`ROOT_PLACES`] places; its whole part, with one digit more than the
+    /// result's scale has, is rounded half away from zero.
+    Deviation(Sampling),
     Minimum,
     Maximum,
     /// Whether all values are true.
     Every,
     /// Whether one value is true.
     Any,
+}
+
+/// Digits behind the point of a variance whose root has 16, and one by which they are rounded.
+pub const ROOT_PLACES: u32 = 34;
+
+/// What the values are of the numbers that are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sampling {
+    /// Some of them: divided by `N (N − 1)`.
+    Sample,
+    /// All of them: divided by `N²`.
+    Population,
 }
 
 /// What becomes of the digits that a scale has no place for.

@@ -24,6 +24,7 @@ mod raw;
 mod semantics;
 mod sessions;
 mod spatial;
+mod spread;
 mod streaming;
 mod support;
 mod tpch;

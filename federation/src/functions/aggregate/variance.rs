@@ -215,25 +215,25 @@ impl Exact {
             // enough digits for the root to have its own
             Measure::Deviation => 2 * SCALE + 2,
         };
-        let shift = places - 2 * self.scale;
-        let variance = if shift >= 0 {
-            let factor = power_of_ten(shift.unsigned_abs()).ok_or_else(cast::overflow)?;
-            divide_half_away(
-                numerator.checked_mul(factor).ok_or_else(cast::overflow)?,
-                denominator,
-            )
-        } else {
-            let factor = power_of_ten(shift.unsigned_abs()).ok_or_else(cast::overflow)?;
-            divide_half_away(
-                numerator,
-                denominator.checked_mul(factor).ok_or_else(cast::overflow)?,
-            )
-        };
+        let variance =
+            quotient(numerator, denominator, places - 2 * self.scale).ok_or_else(cast::overflow)?;
         Ok(Some(match self.measure {
             Measure::Variance => variance,
             Measure::Deviation => divide_half_away(square_root(variance), i256::from(10)),
         }))
     }
+}
+
+/// `numerator · 10^shift / denominator`, rounded half away from zero; none if it does not fit. The whole part is shifted
+/// apart from the rest, so that no product is much longer than the quotient.
+fn quotient(numerator: i256, denominator: i256, shift: i32) -> Option<i256> {
+    let factor = power_of_ten(shift.unsigned_abs())?;
+    if shift < 0 {
+        return Some(divide_half_away(numerator, denominator.checked_mul(factor)?));
+    }
+    let whole = numerator.checked_div(denominator)?.checked_mul(factor)?;
+    let rest = numerator.checked_rem(denominator)?.checked_mul(factor)?;
+    whole.checked_add(divide_half_away(rest, denominator))
 }
 
 /// The whole part of a root, by Newton's method.
