@@ -84,12 +84,13 @@ def load(scale: float, postgres: int, mariadb_socket: str) -> None:
     load_mariadb(mariadb_socket, folder)
 
 
-def load_postgres(port: int, folder: pathlib.Path) -> None:
+def load_postgres(port: int, folder: pathlib.Path, text: str = "char") -> None:
+    """`text` is the type of what has one length: char(n) has blanks at its end wherever it is copied to, varchar has none."""
     with contextlib.closing(psycopg2.connect(host="127.0.0.1", port=port, user="postgres")) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             for table, columns in COLUMNS.items():
-                cursor.execute(f"create table {table} ({columns})")
+                cursor.execute(f"create table {table} ({columns.replace(' char(', f' {text}(')})")
                 with (folder / f"{table}.csv").open(encoding="utf-8") as rows:
                     cursor.copy_expert(f"copy {table} from stdin (format csv)", rows)
                 for key in INDEXES.get(table, []):

@@ -11,7 +11,7 @@ use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
-use lakegate_connectors::scan::{AwaitJoinKeys, MAX_JOIN_KEYS, MAX_JOIN_KEYS_BYTES};
+use lakegate_connectors::scan::AwaitJoinKeys;
 use lakegate_store::{Key, ResourceStore};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -269,8 +269,6 @@ fn session_config(options: &FederationOptions) -> SessionConfig {
     // Its table finds a group by `==`, so a NaN is never found again: it panics or gives two groups, and a NaN among the
     // values drives out a better one.
     settings.optimizer.enable_topk_aggregation = false;
-    settings.optimizer.hash_join_inlist_pushdown_max_distinct_values = MAX_JOIN_KEYS;
-    settings.optimizer.hash_join_inlist_pushdown_max_size = MAX_JOIN_KEYS_BYTES;
     // statistics of files are read when a table is opened
     settings.execution.collect_statistics = true;
     // each sorting partition sets this much aside to merge what it spilt: the default of

@@ -11,6 +11,7 @@ use datafusion::common::{DFSchema, DataFusionError, Result as DataFusionResult, 
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
@@ -40,7 +41,7 @@ const VIEW_DEPTH: usize = 16;
 /// another runtime.
 #[derive(Clone)]
 pub(crate) struct Planner {
-    pub(crate) state: SessionState,
+    pub(crate) state: Arc<SessionState>,
     pub(crate) scope: Scope,
     pub(crate) context: SchemaContext,
     pub(crate) extensions: Vec<Arc<dyn SchemaExtension>>,
@@ -272,9 +273,11 @@ impl ContextProvider for Context<'_> {
                     function: name.to_owned(),
                 }))
             })?;
+        let mut moment = ExecutionProps::new();
+        moment.mark_start_execution(Arc::clone(state.config_options()));
         let context = SimplifyContext::builder()
             .with_config_options(Arc::clone(state.config_options()))
-            .with_query_execution_start_time(state.execution_props().query_execution_start_time)
+            .with_query_execution_start_time(moment.query_execution_start_time)
             .build();
         let simplifier = ExprSimplifier::new(context);
         let schema = DFSchema::empty();
@@ -282,7 +285,7 @@ impl ContextProvider for Context<'_> {
             .into_iter()
             .map(|argument| simplifier.simplify(simplifier.coerce(argument, &schema)?))
             .collect::<DataFusionResult<Vec<_>>>()?;
-        let arguments = TableFunctionArgs::new(&arguments, state);
+        let arguments = TableFunctionArgs::new(&arguments, state.as_ref());
         Ok(provider_as_source(
             function.create_table_provider_with_args(arguments)?,
         ))

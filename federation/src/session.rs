@@ -1,5 +1,6 @@
 //! One client's session: its settings, its view of the names, its queries.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use datafusion::scalar::ScalarValue;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::StreamExt;
 use jiff::Timestamp;
+use lakegate_connectors::scan::{MAX_JOIN_KEYS, MAX_JOIN_KEYS_BYTES, RemoteTableProvider};
 use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
@@ -53,8 +55,11 @@ struct Inner {
     identity: SessionIdentity,
     federation: Arc<Federation>,
     settings: Mutex<Settings>,
-    /// The functions and planners of this session; configuration is set per query.
+    /// The functions and planners of this session.
     state: RwLock<SessionState>,
+    /// `state` with the settings of the time zone that is named beside it: copying hundreds of functions costs more than
+    /// planning a small statement.
+    set_state: Mutex<Option<(String, Arc<SessionState>)>>,
     type_planner: Mutex<Option<Arc<dyn TypePlanner>>>,
     /// Cancels whatever the session runs now.
     cancel: Mutex<CancellationToken>,
@@ -99,6 +104,7 @@ impl Session {
                 federation,
                 settings: Mutex::new(settings),
                 state: RwLock::new(state),
+                set_state: Mutex::new(None),
                 type_planner: Mutex::new(None),
                 cancel: Mutex::new(CancellationToken::new()),
             }),
@@ -131,6 +137,14 @@ impl Session {
     /// Changes the functions, expression planners or table functions of this session alone.
     pub fn customize(&self, change: impl FnOnce(&mut SessionState)) {
         change(&mut self.inner.state.write().unwrap_or_else(PoisonError::into_inner));
+        *self.set_states() = None;
+    }
+
+    fn set_states(&self) -> MutexGuard<'_, Option<(String, Arc<SessionState>)>> {
+        self.inner
+            .set_state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Plans SQL types that DataFusion does not know (`regclass`).
@@ -177,19 +191,32 @@ impl Session {
     }
 
     /// A DataFusion state with this session's functions and, now, its settings.
-    pub fn state(&self) -> Result<SessionState, FederationError> {
+    fn state(&self) -> Result<Arc<SessionState>, FederationError> {
+        let zone = self.settings().time_zone().to_owned();
+        let mut known = self.set_states();
+        if let Some((of, state)) = &*known
+            && *of == zone
+        {
+            return Ok(Arc::clone(state));
+        }
         let mut state = self
             .inner
             .state
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let zone = self.settings().time_zone().to_owned();
         state
             .config_mut()
             .options_mut()
             .set("datafusion.execution.time_zone", &zone)?;
-        // now() is the time the statement starts
+        let state = Arc::new(state);
+        *known = Some((zone, Arc::clone(&state)));
+        Ok(state)
+    }
+
+    /// The state of a statement that starts now: `now()` is this time.
+    fn started(&self) -> Result<SessionState, FederationError> {
+        let mut state = SessionState::clone(self.state()?.as_ref());
         state.mark_start_execution();
         Ok(state)
     }
@@ -327,7 +354,7 @@ impl Session {
         let runtimes = federation.runtimes();
         let pushdown = self.settings().pushdown();
         let schema = Self::result_schema(&plan);
-        let state = self.state()?;
+        let state = self.started()?;
         let worker = if is_light(&plan)? {
             runtimes.light()?
         } else {
@@ -452,7 +479,7 @@ fn is_light(plan: &LogicalPlan) -> Result<bool, FederationError> {
 }
 
 async fn run(
-    state: SessionState,
+    mut state: SessionState,
     plan: LogicalPlan,
     pushdown: bool,
     stopped: CancellationToken,
@@ -461,6 +488,13 @@ async fn run(
 ) -> Result<SendableRecordBatchStream, FederationError> {
     let explains = matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
     let plan = open_tables(plan, pushdown).await?;
+    if !asks_store(&plan)? {
+        let default = OptimizerOptions::default();
+        let settings = &mut state.config_mut().options_mut().optimizer;
+        settings.hash_join_inlist_pushdown_max_distinct_values =
+            default.hash_join_inlist_pushdown_max_distinct_values;
+        settings.hash_join_inlist_pushdown_max_size = default.hash_join_inlist_pushdown_max_size;
+    }
     let plan = state.optimize(&plan)?;
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
     let physical = interruptible(physical, &stopped)?;
@@ -468,9 +502,38 @@ async fn run(
     if let Some(positions) = positions {
         positions.watch(physical.as_ref());
     }
-    let context = Arc::new(TaskContext::from(&state));
-    let stream = execute_stream(physical, context)?;
+    // A plan holds its functions; those by name are for plans that come over a network.
+    let context = TaskContext::new(
+        None,
+        state.session_id().to_owned(),
+        state.config().clone(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        Arc::clone(state.runtime_env()),
+    );
+    let stream = execute_stream(physical, Arc::new(context))?;
     Ok(if explains { explain_lines(stream) } else { stream })
+}
+
+/// True when keys of a join can be sent to a store. A list of so many is of no use to whoever reads files: it looks at
+/// their bounds, and would simplify the list for each file.
+fn asks_store(plan: &LogicalPlan) -> Result<bool, FederationError> {
+    let mut asks = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            asks |= source_as_provider(&scan.source)?
+                .downcast_ref::<RemoteTableProvider>()
+                .is_some();
+        }
+        Ok(if asks {
+            TreeNodeRecursion::Stop
+        } else {
+            TreeNodeRecursion::Continue
+        })
+    })?;
+    Ok(asks)
 }
 
 /// Replaces the providers that planning left in the plan by those that run: a table of

@@ -10,8 +10,8 @@ const FIXTURE: &str = "
         (random() * 30000)::int2 as small,
         (2147483647 * (random() * 2 - 1))::int4 as whole,
         case when size % 2 = 0 then 1700000000000000 + (random() * 1e9)::int8 else (9.2e18 * (random() * 2 - 1))::int8 end as big,
-        (random() * 1e9 - 5e8)::numeric(12, 4) as price,
-        (random() * 1e9)::numeric(19, 10) as tiny,
+        (random() * 1e9 - 5e8)::numeric(13, 4) as price,
+        (random() * 9e8)::numeric(19, 10) as tiny,
         (random() * 1e30)::numeric(38, 2) as huge,
         case when i % 3 = 0 then null else i end as gaps
     from generate_series(1, 40) size, generate_series(1, size * size) i;
