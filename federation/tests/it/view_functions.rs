@@ -23,7 +23,7 @@ async fn shop(directory: &Path) -> Arc<Federation> {
     sqlite(
         &directory.join("shop.db"),
         &[
-            "create table orders (id integer primary key, day date not null, customer text, total numeric(12,2))",
+            "create table orders (id integer primary key, day text not null, customer text, total numeric(12,2))",
             "insert into orders values (1, '2026-11-01', 'ann', 10.50), (2, '2026-11-01', 'bob', 99.00), \
              (3, '2026-11-02', 'o''brien', 7.25), (4, '2026-11-03', null, 0.01)",
         ],
@@ -127,7 +127,7 @@ async fn calls_find_their_values() {
         for sql in [
             "select of_day.customer from views.of_day('2026-11-02')",
             "select o.customer from views.of_day('2026-11-02') o",
-            "select x from views.of_day('2026-11-02') as t(i, x)",
+            "select x from views.of_day('2026-11-02') as t(i, x, y)",
             "select e.customer from views.everything e join views.of_day('2026-11-02') d using (id)",
             "select customer from views.everything where id in (select id from views.of_day('2026-11-02'))",
             "with d as (select * from views.of_day('2026-11-02')) select customer from d",

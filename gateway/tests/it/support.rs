@@ -95,6 +95,14 @@ impl Drop for Server {
     }
 }
 
+/// Waits until connections are answered, which is when HTTP has something to query.
+async fn serving(address: SocketAddr) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // SSLRequest
+    stream.write_all(&[0, 0, 0, 8, 4, 210, 22, 47]).await.unwrap();
+    stream.read_u8().await.unwrap();
+}
+
 pub fn options() -> GatewayOptions {
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     GatewayOptions {
@@ -164,6 +172,7 @@ impl Server {
             Arc::new(PgCatalog::new()),
             shutdown.clone(),
         ));
+        serving(address).await;
         Server {
             address,
             http,
