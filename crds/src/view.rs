@@ -159,6 +159,10 @@ pub struct ViewStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sql_name: Option<String>,
 
+    /// What the query names: `catalog.schema.table`, `views.name`, `lakegate.table`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dependencies: Vec<String>,
+
     /// Columns as planned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<ViewColumnStatus>,
@@ -177,4 +181,8 @@ pub struct ViewColumnStatus {
 
     /// SQL type of the column.
     pub r#type: String,
+
+    /// What it holds, from `spec.columns`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }

@@ -10,11 +10,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 
 use crate::metadata::{
-    DatabaseMetadata, Metadata, RelationKind, SYSTEM_SCHEMA, SchemaKind, SchemaMetadata, TableMetadata,
-    VIEWS_SCHEMA, VIRTUAL_DATABASE,
+    DatabaseMetadata, FunctionMetadata, Metadata, RelationKind, SYSTEM_SCHEMA, SchemaKind, SchemaMetadata,
+    TableMetadata, VIEWS_SCHEMA, VIRTUAL_DATABASE,
 };
 use crate::source::{CatalogSource, DiscoveredTable};
 use crate::system_schema;
+use crate::view_parameters::Parameter;
 
 /// A table as served, its provider opened once.
 #[derive(Debug)]
@@ -161,8 +162,19 @@ pub(crate) struct ViewDefinition {
     pub(crate) name: String,
     pub(crate) sql: String,
     pub(crate) description: Option<String>,
+    pub(crate) parameters: Vec<Parameter>,
     /// The columns it returned when it was last planned.
     pub(crate) columns: Vec<crate::metadata::ColumnMetadata>,
+}
+
+impl ViewDefinition {
+    /// What it takes, as others see it.
+    pub(crate) fn function(&self) -> FunctionMetadata {
+        FunctionMetadata {
+            name: self.name.clone(),
+            parameters: self.parameters.iter().map(Parameter::metadata).collect(),
+        }
+    }
 }
 
 /// Everything served at one moment.
@@ -202,7 +214,11 @@ impl Snapshot {
             .map(|view| {
                 Arc::new(TableMetadata {
                     name: view.name.clone(),
-                    kind: RelationKind::View,
+                    kind: if view.parameters.is_empty() {
+                        RelationKind::View
+                    } else {
+                        RelationKind::TableFunction
+                    },
                     comment: view.description.clone(),
                     rows: None,
                     columns: view.columns.clone(),
@@ -247,7 +263,16 @@ impl Snapshot {
             schemas: all,
         }));
         databases.sort_by(|a, b| a.name.cmp(&b.name));
-        let metadata = Arc::new(Metadata { revision, databases });
+        let functions = views
+            .values()
+            .filter(|view| !view.parameters.is_empty())
+            .map(|view| view.function())
+            .collect();
+        let metadata = Arc::new(Metadata {
+            revision,
+            databases,
+            functions: Arc::new(functions),
+        });
         Self {
             catalogs,
             views,

@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use arrow::datatypes::SchemaRef;
 use datafusion::config::Dialect;
 use datafusion::execution::FunctionRegistry as _;
 use datafusion::execution::runtime_env::RuntimeEnv;
@@ -15,7 +14,7 @@ use lakegate_connectors::scan::AwaitJoinKeys;
 use lakegate_store::{Key, ResourceStore};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::catalog::{Catalog, Catalogs};
+use crate::catalog::{Catalog, Catalogs, ViewDefinition};
 use crate::dialect;
 use crate::error::FederationError;
 use crate::extension::SchemaExtension;
@@ -23,6 +22,7 @@ use crate::functions::aggregate::aggregates;
 use crate::functions::{Library, windows};
 use crate::health::{Health, SourceHealth, ViewHealth};
 use crate::metadata::{Metadata, VIRTUAL_DATABASE};
+use crate::planner::PlannedView;
 use crate::query_log::QueryLog;
 use crate::runtime::{FederationOptions, Runtimes, runtime_env};
 use crate::session::{Session, SessionIdentity};
@@ -180,14 +180,13 @@ impl Federation {
     /// Plans a saved query and tells its columns.
     pub(crate) async fn plan_view(
         self: &Arc<Self>,
-        name: &str,
-        sql: &str,
-    ) -> Result<SchemaRef, FederationError> {
+        view: &Arc<ViewDefinition>,
+    ) -> Result<PlannedView, FederationError> {
         let identity = SessionIdentity {
             user: "lakegate".into(),
             database: VIRTUAL_DATABASE.into(),
         };
-        self.session(identity)?.plan_view(name, sql).await
+        self.session(identity)?.plan_view(Arc::clone(view)).await
     }
 
     pub(crate) fn catalogs(&self) -> &Catalogs {

@@ -46,8 +46,12 @@ pub struct ViewHealth {
     pub reason: Option<Reason>,
     /// Why it does not plan, in words.
     pub message: Option<String>,
-    /// Name and Arrow type of the columns it returns.
+    /// Name and SQL type of the columns it returns.
     pub columns: Vec<(String, String)>,
+    /// What its query names: `catalog.schema.table`, `views.name`, `lakegate.table`; sorted.
+    pub dependencies: Vec<String>,
+    /// Columns that are described and that it does not return.
+    pub unknown_columns: Vec<String>,
     /// The object this is about.
     pub uid: String,
     /// The generation of the spec this is about.

@@ -40,6 +40,8 @@ mod time_travel;
 pub mod types;
 mod unserved;
 pub mod values;
+mod view_call;
+mod view_parameters;
 mod views;
 
 pub use datafusion::execution::runtime_env::RuntimeEnv;
@@ -55,8 +57,8 @@ pub use lakegate_connectors::scan::{LogPosition, SourcePosition};
 pub use lakegate_lake::MetadataFile;
 pub use lakes::{LakeCatalog, LakeCatalogError};
 pub use metadata::{
-    ColumnMetadata, DatabaseMetadata, Metadata, RelationKind, SYSTEM_SCHEMA, SchemaKind, SchemaMetadata,
-    TableMetadata, VIEWS_SCHEMA, VIRTUAL_DATABASE,
+    ColumnMetadata, DatabaseMetadata, FunctionMetadata, FunctionParameter, Metadata, RelationKind,
+    SYSTEM_SCHEMA, SchemaKind, SchemaMetadata, TableMetadata, VIEWS_SCHEMA, VIRTUAL_DATABASE,
 };
 pub use parameters::{
     PARAMETERS, Parameter, ParameterKind, SERVER_VERSION, SERVER_VERSION_NUM, find_parameter,

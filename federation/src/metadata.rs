@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
+use crate::types::PgType;
+
 /// The virtual database that shows every catalog's schemas as `catalog__schema`.
 pub const VIRTUAL_DATABASE: &str = "lakegate";
 /// The schema of the system tables, in every database.
@@ -20,12 +22,19 @@ pub struct Metadata {
     pub revision: u64,
     /// By name; the virtual database included.
     pub databases: Vec<Arc<DatabaseMetadata>>,
+    /// The Views with parameters, by name: each is also a [`RelationKind::TableFunction`] of the schema `views`.
+    pub functions: Arc<Vec<FunctionMetadata>>,
 }
 
 impl Metadata {
     /// The database of that exact name.
     pub fn database(&self, name: &str) -> Option<&Arc<DatabaseMetadata>> {
         self.databases.iter().find(|database| database.name == name)
+    }
+
+    /// The View with parameters of that exact name.
+    pub fn function(&self, name: &str) -> Option<&FunctionMetadata> {
+        self.functions.iter().find(|function| function.name == name)
     }
 }
 
@@ -85,6 +94,40 @@ pub enum RelationKind {
     MaterializedView,
     ForeignTable,
     PartitionedTable,
+    /// A View with parameters: it is called, and is no relation of pg_class. See [`Metadata::functions`].
+    TableFunction,
+}
+
+/// What a View with parameters takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionMetadata {
+    /// Its name in the schema `views`.
+    pub name: String,
+    /// In the order of positional arguments.
+    pub parameters: Vec<FunctionParameter>,
+}
+
+/// A parameter of a View.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionParameter {
+    pub name: String,
+    pub pg_type: PgType,
+    /// The SQL of its default; None where it must be given.
+    pub default: Option<String>,
+}
+
+impl FunctionMetadata {
+    /// `day date, least integer DEFAULT 10`
+    pub fn signature(&self) -> String {
+        let one = |parameter: &FunctionParameter| {
+            let named = format!("{} {}", parameter.name, parameter.pg_type.sql_name());
+            match &parameter.default {
+                Some(default) => format!("{named} DEFAULT {default}"),
+                None => named,
+            }
+        };
+        self.parameters.iter().map(one).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// One relation.

@@ -2,9 +2,10 @@
 //! newest version), then DataFusion's SQL planner runs over what was found.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::{DFSchema, DataFusionError, Result as DataFusionResult, TableReference};
@@ -15,24 +16,29 @@ use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+    AggregateUDF, Expr, ExprSchemable, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement as DFStatement;
 use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{Expr as AstExpr, Statement};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use crate::catalog::ViewDefinition;
 use crate::dialect;
 use crate::error::{Cause, FederationError};
 use crate::extension::{SchemaContext, SchemaExtension};
 use crate::functions::Library;
+use crate::metadata::{SYSTEM_SCHEMA, VIEWS_SCHEMA};
 use crate::resolve::{Resolved, Scope, unavailable};
 use crate::statement::{check_reads, match_column_case, parse};
 use crate::system::SystemTables;
 use crate::tables::{FederatedTable, LightTable};
+use crate::types;
+use crate::view_call::{self, Call};
+use crate::view_parameters;
 
 /// How many saved queries may stand on one another.
 const VIEW_DEPTH: usize = 16;
@@ -48,6 +54,15 @@ pub(crate) struct Planner {
     pub(crate) sql_types: Option<Arc<dyn TypePlanner>>,
     pub(crate) system: SystemTables,
     pub(crate) library: Arc<Library>,
+    /// Where the tables and Views that a View names are noted while it is planned.
+    pub(crate) named: Option<Arc<Mutex<BTreeSet<String>>>>,
+}
+
+/// A View as it plans.
+pub(crate) struct PlannedView {
+    pub(crate) schema: SchemaRef,
+    /// What its query names: `catalog.schema.table`, `views.name`, `lakegate.table`; sorted.
+    pub(crate) dependencies: Vec<String>,
 }
 
 impl Planner {
@@ -59,9 +74,25 @@ impl Planner {
         self.plan_in(&self.scope, statement, parameters, &[]).await
     }
 
-    /// Plans the SQL of a saved query.
-    pub(crate) async fn plan_view(&self, name: &str, sql: &str) -> Result<LogicalPlan, FederationError> {
-        self.expand(name, sql, &[]).await
+    /// Plans a saved query by itself: its parameters are NULL, and its defaults must be values of their types.
+    pub(crate) async fn plan_view(&self, view: &Arc<ViewDefinition>) -> Result<PlannedView, FederationError> {
+        let named = Arc::new(Mutex::new(BTreeSet::new()));
+        let planner = Self {
+            named: Some(Arc::clone(&named)),
+            ..self.clone()
+        };
+        if !view.parameters.is_empty() {
+            planner
+                .check_values(&view_call::default_call(view), &[], &[])
+                .await?;
+        }
+        let nulls = view_parameters::nulls(&view.parameters);
+        let plan = planner.expand(view, &nulls, &[], &[]).await?;
+        let dependencies = std::mem::take(&mut *named.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(PlannedView {
+            schema: Arc::clone(plan.schema().inner()),
+            dependencies: dependencies.into_iter().collect(),
+        })
     }
 
     async fn plan_in(
@@ -72,13 +103,34 @@ impl Planner {
         views: &[String],
     ) -> Result<LogicalPlan, FederationError> {
         check_reads(&statement)?;
+        let functions = self.state.table_functions();
+        let is_function = |name: &str| dialect::returns_rows(name) || functions.contains_key(name);
+        let calls = view_call::take(&mut statement, scope, &is_function)?;
+        let mut parameters = parameters.to_vec();
+        for (number, pg_type) in calls.iter().flat_map(Call::open_parameters) {
+            if parameters.len() < number && number <= usize::from(u16::MAX) {
+                parameters.resize(number, None);
+            }
+            if let Some(open @ None) = number.checked_sub(1).and_then(|index| parameters.get_mut(index)) {
+                *open = types::arrow_type(pg_type);
+            }
+        }
         dialect::rewrite(&mut statement)?;
         let wrapped = DFStatement::Statement(Box::new(statement.clone()));
         let (references, _) = resolve_table_references(&wrapped, true)?;
         drop(wrapped);
         let mut tables = HashMap::with_capacity(references.len());
         let mut columns = BTreeSet::new();
+        for call in &calls {
+            let provider = self.called(call, &parameters, views).await?;
+            let fields = provider.schema();
+            columns.extend(fields.fields().iter().map(|field| field.name().clone()));
+            tables.insert(call.table.clone(), Ok(provider_as_source(provider)));
+        }
         for reference in references {
+            if tables.contains_key(&reference) {
+                continue;
+            }
             let source = match self.table(scope, &reference, views).await {
                 Ok(provider) => {
                     columns.extend(
@@ -126,7 +178,11 @@ impl Planner {
                 relation: reference.to_string(),
             })
         };
-        match scope.resolve(reference)? {
+        let resolved = scope.resolve(reference)?;
+        if views.len() == 1 {
+            self.note(&resolved);
+        }
+        match resolved {
             Resolved::Source {
                 catalog,
                 schema,
@@ -149,7 +205,13 @@ impl Planner {
                 .ok_or_else(missing),
             Resolved::View { name } => {
                 let view = scope.snapshot.views.get(&name).ok_or_else(missing)?;
-                let plan = self.expand(&name, &view.sql, views).await?;
+                if !view.parameters.is_empty() {
+                    return Err(missing().with_hint(format!(
+                        "views.{name} is a View with parameters. {}",
+                        view_call::usage(view)
+                    )));
+                }
+                let plan = self.expand(view, &[], &[], views).await?;
                 Ok(Arc::new(ViewTable::new(plan, Some(view.sql.clone()))))
             }
             Resolved::Extension {
@@ -174,15 +236,126 @@ impl Planner {
         }
     }
 
-    /// The plan of a saved query. Its text is not the client's, so its errors carry no
-    /// position.
+    /// Notes what a View that is planned by itself names.
+    fn note(&self, resolved: &Resolved) {
+        let Some(named) = &self.named else {
+            return;
+        };
+        let name = match resolved {
+            Resolved::Source {
+                catalog,
+                schema,
+                table,
+            } => format!("{}.{schema}.{table}", catalog.name),
+            Resolved::System { table } => format!("{SYSTEM_SCHEMA}.{table}"),
+            Resolved::View { name } => format!("{VIEWS_SCHEMA}.{name}"),
+            Resolved::Extension { schema, table, .. } => format!("{schema}.{table}"),
+        };
+        named.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// The table that a call of a View is.
+    fn called<'a>(
+        &'a self,
+        call: &'a Call,
+        parameters: &'a [Option<DataType>],
+        views: &'a [String],
+    ) -> BoxFuture<'a, Result<Arc<dyn TableProvider>, FederationError>> {
+        async move {
+            if views.len() == 1 {
+                self.note(&Resolved::View {
+                    name: call.view.name.clone(),
+                });
+            }
+            self.check_values(call, parameters, views).await?;
+            let plan = self.expand(&call.view, &call.values, parameters, views).await?;
+            let table = ViewTable::new(plan, Some(call.view.sql.clone()));
+            Ok(Arc::new(table) as Arc<dyn TableProvider>)
+        }
+        .boxed()
+    }
+
+    /// Checks the types of a call's values, and the values that are known.
+    async fn check_values(
+        &self,
+        call: &Call,
+        parameters: &[Option<DataType>],
+        views: &[String],
+    ) -> Result<(), FederationError> {
+        for index in 0..call.values.len() {
+            if call.is_untyped(index, parameters) {
+                continue;
+            }
+            let given = self
+                .plan_value(call.value(index), parameters, views)
+                .await
+                .map_err(|error| call.place(error.without_location()))?
+                .ok_or_else(|| call.volatile(index))?;
+            let (_, field) = given.to_field(&DFSchema::empty())?;
+            if !field.data_type().is_null() {
+                call.check_type(index, types::of_field(&field))?;
+            }
+            let of_value = |error: FederationError| call.of_value(index, &error);
+            let cast = self
+                .plan_value(call.cast(index), parameters, views)
+                .await
+                .map_err(of_value)?;
+            match cast {
+                Some(cast) if !cast.is_volatile() => {
+                    if call.is_literal(index) {
+                        self.evaluate(cast).map_err(of_value)?;
+                    }
+                }
+                _ => return Err(call.volatile(index)),
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan of an expression by itself; None where it is more than a value of one row.
+    fn plan_value<'a>(
+        &'a self,
+        value: AstExpr,
+        parameters: &'a [Option<DataType>],
+        views: &'a [String],
+    ) -> BoxFuture<'a, Result<Option<Expr>, FederationError>> {
+        async move {
+            let plan = self
+                .plan_in(&self.scope, dialect::select_of(value), parameters, views)
+                .await?;
+            Ok(match plan {
+                LogicalPlan::Projection(projection)
+                    if matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(_)) =>
+                {
+                    projection.expr.into_iter().next().map(Expr::unalias)
+                }
+                _ => None,
+            })
+        }
+        .boxed()
+    }
+
+    /// Computes an expression of constants, for its errors.
+    fn evaluate(&self, value: Expr) -> Result<(), FederationError> {
+        let schema = DFSchema::empty();
+        let value = self.state.create_physical_expr(value, &schema)?;
+        let one_row = RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &one_row)?;
+        value.evaluate(&row)?;
+        Ok(())
+    }
+
+    /// The plan of a saved query with these values in the places of its parameters; `parameters` are the types of the
+    /// `$1…` that the values have. Its text is not the client's, so its errors carry no position.
     fn expand<'a>(
         &'a self,
-        name: &'a str,
-        sql: &'a str,
+        view: &'a ViewDefinition,
+        values: &'a [AstExpr],
+        parameters: &'a [Option<DataType>],
         outer: &'a [String],
     ) -> BoxFuture<'a, Result<LogicalPlan, FederationError>> {
         async move {
+            let name = view.name.as_str();
             if outer.iter().any(|view| view == name) {
                 let path: Vec<&str> = outer.iter().map(String::as_str).chain([name]).collect();
                 return Err(Cause::CyclicView {
@@ -202,15 +375,17 @@ impl Planner {
             let extensions = self.scope.extensions.clone();
             let scope = Scope::of_views(Arc::clone(&self.scope.snapshot), extensions);
             let planned = async {
-                let mut statements = parse(sql)?;
-                let (Some(statement @ Statement::Query(_)), true) = (statements.pop(), statements.is_empty())
+                let mut statements = parse(&view.sql)?;
+                let (Some(mut statement @ Statement::Query(_)), true) =
+                    (statements.pop(), statements.is_empty())
                 else {
                     return Err(Cause::Syntax {
                         message: "a view is one SELECT".into(),
                     }
                     .into());
                 };
-                self.plan_in(&scope, statement, &[], &inside).await
+                view_parameters::substitute(&mut statement, &view.parameters, values)?;
+                self.plan_in(&scope, statement, parameters, &inside).await
             };
             planned
                 .await

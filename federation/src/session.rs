@@ -25,10 +25,11 @@ use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use crate::Federation;
+use crate::catalog::ViewDefinition;
 use crate::error::{Cause, FederationError};
 use crate::extension::SchemaContext;
 use crate::interrupt::interruptible;
-use crate::planner::Planner;
+use crate::planner::{PlannedView, Planner};
 use crate::remote::{ReadPositions, RunningPlan};
 use crate::resolve::{Scope, match_name};
 use crate::settings::Settings;
@@ -236,6 +237,7 @@ impl Session {
                 .clone(),
             system: self.inner.federation.system_tables(),
             library: self.inner.federation.library(),
+            named: None,
         })
     }
 
@@ -259,14 +261,12 @@ impl Session {
         AbortOnDrop(task).await.map_err(|error| join_failed(&error))?
     }
 
-    /// The columns of a saved query.
-    pub(crate) async fn plan_view(&self, name: &str, sql: &str) -> Result<SchemaRef, FederationError> {
+    /// The columns of a saved query, and what it names.
+    pub(crate) async fn plan_view(&self, view: Arc<ViewDefinition>) -> Result<PlannedView, FederationError> {
         let planner = self.planner()?;
-        let (name, sql) = (name.to_owned(), sql.to_owned());
         let light = self.inner.federation.runtimes().light()?;
-        let task = light.spawn(async move { planner.plan_view(&name, &sql).await });
-        let plan = AbortOnDrop(task).await.map_err(|error| join_failed(&error))??;
-        Ok(Self::result_schema(&plan))
+        let task = light.spawn(async move { planner.plan_view(&view).await });
+        AbortOnDrop(task).await.map_err(|error| join_failed(&error))?
     }
 
     /// The types of `$1…` of a plan: as declared, else as the plan infers them.

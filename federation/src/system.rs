@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
@@ -32,6 +33,13 @@ enum Cell {
     Float(Option<f64>),
     Bool(Option<bool>),
     Time(Option<Timestamp>),
+    Texts(Vec<String>),
+}
+
+impl From<Vec<String>> for Cell {
+    fn from(texts: Vec<String>) -> Self {
+        Self::Texts(texts)
+    }
 }
 
 impl From<String> for Cell {
@@ -390,14 +398,25 @@ fn retention_policy(entry: &Entry<RetentionPolicy>) -> Vec<Cell> {
 
 fn view(entry: &Entry<View>) -> Vec<Cell> {
     let spec = entry.object.as_ref().map(|object| &object.spec);
+    let status = entry.status.clone().unwrap_or_default();
+    let columns = status.columns.into_iter().map(|column| column.name);
+    let parameters = spec.map(|spec| spec.parameters.as_slice()).unwrap_or_default();
     let mut row = head(entry);
     row.push(spec.map(|spec| spec.sql_name(&entry.key.name)).into());
     row.extend(readiness(entry));
     row.extend(cells![
         spec.map(|spec| spec.sql.clone()),
+        (!parameters.is_empty()).then(|| {
+            let shown = parameters.iter().map(|parameter| match &parameter.default {
+                Some(default) => format!("{} {} DEFAULT {default}", parameter.name, parameter.r#type),
+                None => format!("{} {}", parameter.name, parameter.r#type),
+            });
+            shown.collect::<Vec<_>>().join(", ")
+        }),
+        columns.collect::<Vec<_>>(),
+        status.dependencies,
         spec.and_then(|spec| spec.description.clone()),
-        spec.filter(|spec| !spec.tags.is_empty())
-            .map(|spec| spec.tags.join(", ")),
+        spec.map(|spec| spec.tags.clone()).unwrap_or_default(),
         spec.map(lakegate_crds::ViewSpec::is_suspended),
         created(entry),
         rejected(entry),
@@ -443,6 +462,17 @@ fn batch(schema: &SchemaRef, rows: &[Vec<Cell>]) -> DataFusionResult<RecordBatch
                     })
                     .collect::<TimestampMicrosecondArray>();
                 Arc::new(times.with_timezone("UTC"))
+            }
+            DataType::List(item) => {
+                let mut lists = ListBuilder::new(StringBuilder::new()).with_field(Arc::clone(item));
+                for cell in cells {
+                    let texts = match cell {
+                        Some(Cell::Texts(texts)) => texts.as_slice(),
+                        _ => &[],
+                    };
+                    lists.append_value(texts.iter().map(Some));
+                }
+                Arc::new(lists.finish())
             }
             _ => Arc::new(
                 cells

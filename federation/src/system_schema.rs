@@ -25,13 +25,14 @@ pub(crate) struct Definition {
     pub(crate) schema: SchemaRef,
 }
 
-/// `name type` pairs, with the types text, bigint, double, boolean and time.
+/// `name type` pairs, with the types text, bigint, double, boolean, time and array of text.
 fn schema_of(columns: &[(&str, char)]) -> SchemaRef {
     let fields = columns.iter().map(|(name, kind)| {
         let data_type = match kind {
             'n' => DataType::Int64,
             'f' => DataType::Float64,
             'b' => DataType::Boolean,
+            'a' => DataType::new_list(DataType::Utf8, true),
             't' => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             _ => DataType::Utf8,
         };
@@ -169,8 +170,11 @@ pub(crate) static TABLES: LazyLock<Vec<Definition>> = LazyLock::new(|| {
                 ("reason", 's'),
                 ("message", 's'),
                 ("sql", 's'),
+                ("parameters", 's'),
+                ("columns", 'a'),
+                ("dependencies", 'a'),
                 ("description", 's'),
-                ("tags", 's'),
+                ("tags", 'a'),
                 ("suspended", 'b'),
                 ("created", 't'),
                 ("rejected_edit", 's'),

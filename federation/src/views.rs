@@ -10,10 +10,13 @@ use lakegate_store::{Entry, Key};
 
 use crate::Federation;
 use crate::catalog::ViewDefinition;
-use crate::error::Cause;
+use crate::error::{Cause, FederationError};
 use crate::health::ViewHealth;
 use crate::metadata::columns_of;
+use crate::planner::PlannedView;
+use crate::types;
 use crate::unserved::first_problem;
+use crate::view_parameters::Parameter;
 
 /// A View with a good version.
 #[derive(Debug, Clone)]
@@ -24,6 +27,9 @@ pub(crate) struct ViewEntry {
     name: String,
     sql: String,
     description: Option<String>,
+    parameters: Vec<Parameter>,
+    /// What is said of its columns, by name.
+    column_comments: BTreeMap<String, String>,
     /// Why it is not served.
     refused: Option<(Reason, String)>,
 }
@@ -35,12 +41,21 @@ pub(crate) fn served_views(known: &BTreeMap<Key, Entry<View>>) -> Vec<ViewEntry>
         .filter_map(|entry| {
             let object = entry.object.as_ref()?;
             let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+            let (parameters, unreadable) = match read_parameters(&object.spec.parameters) {
+                Ok(parameters) => (parameters, None),
+                Err(message) => (Vec::new(), Some((Reason::InvalidSpec, message))),
+            };
             let refused = if object.spec.is_suspended() {
                 Some((Reason::Suspended, "it is suspended".to_owned()))
             } else {
                 first_problem(object.as_ref())
                     .map(|problem| (problem.reason, format!("{}: {}", problem.field, problem.message)))
+                    .or(unreadable)
             };
+            let described = object.spec.columns.iter().filter_map(|column| {
+                let description = column.description.clone()?;
+                Some((column.name.clone(), description))
+            });
             let view = ViewEntry {
                 key: entry.key.clone(),
                 uid: entry.uid.clone(),
@@ -48,6 +63,8 @@ pub(crate) fn served_views(known: &BTreeMap<Key, Entry<View>>) -> Vec<ViewEntry>
                 name: object.spec.sql_name(&entry.key.name),
                 sql: object.spec.sql.clone(),
                 description: object.spec.description.clone(),
+                parameters,
+                column_comments: described.collect(),
                 refused,
             };
             Some((created.unwrap_or(Timestamp::MAX), view))
@@ -76,6 +93,14 @@ pub(crate) fn served_views(known: &BTreeMap<Key, Entry<View>>) -> Vec<ViewEntry>
     all
 }
 
+fn read_parameters(specs: &[lakegate_crds::ViewParameter]) -> Result<Vec<Parameter>, String> {
+    let read = |(index, spec): (usize, &lakegate_crds::ViewParameter)| {
+        Parameter::read(spec)
+            .map_err(|(field, message)| format!("spec.parameters[{index}].{field}: {message}"))
+    };
+    specs.iter().enumerate().map(read).collect()
+}
+
 impl Federation {
     /// Serves these views, once and without keeping them up: for a worker, which lives as long as its run. A view that
     /// does not plan fails whoever names it.
@@ -97,6 +122,18 @@ impl Federation {
     }
 }
 
+async fn plan(
+    federation: &Arc<Federation>,
+    view: Option<&Arc<ViewDefinition>>,
+) -> Result<PlannedView, FederationError> {
+    match view {
+        Some(view) => federation.plan_view(view).await,
+        None => Err(FederationError::internal(
+            "a View that is served has no definition",
+        )),
+    }
+}
+
 /// Serves the views, plans each against the catalogs as they are, and records what
 /// came of it. A view that does not plan stays: naming it gives its error.
 pub(crate) async fn refresh_views(federation: &Arc<Federation>, views: Vec<ViewEntry>) {
@@ -113,6 +150,7 @@ pub(crate) async fn refresh_views(federation: &Arc<Federation>, views: Vec<ViewE
             name: view.name.clone(),
             sql: view.sql.clone(),
             description: view.description.clone(),
+            parameters: view.parameters.clone(),
             columns,
         };
         definitions.insert(view.name.clone(), Arc::new(definition));
@@ -130,13 +168,20 @@ pub(crate) async fn refresh_views(federation: &Arc<Federation>, views: Vec<ViewE
                 told.reason = Some(reason);
                 told.message = Some(message);
             }
-            None => match federation.plan_view(&view.name, &view.sql).await {
-                Ok(schema) => {
-                    let columns = columns_of(&schema);
-                    told.columns = columns
-                        .iter()
-                        .map(|column| (column.name.clone(), column.data_type.to_string()))
+            None => match plan(federation, definitions.get(&view.name)).await {
+                Ok(planned) => {
+                    let mut columns = columns_of(&planned.schema);
+                    for column in &mut columns {
+                        column.comment = view.column_comments.get(&column.name).cloned();
+                    }
+                    let fields = planned.schema.fields().iter();
+                    told.columns = fields
+                        .map(|field| (field.name().clone(), types::of_field(field).sql_name()))
                         .collect();
+                    told.dependencies = planned.dependencies;
+                    let has = |name: &String| columns.iter().any(|column| column.name == *name);
+                    let described = view.column_comments.keys();
+                    told.unknown_columns = described.filter(|name| !has(name)).cloned().collect();
                     if let Some(definition) = definitions.get_mut(&view.name) {
                         Arc::make_mut(definition).columns = columns;
                     }

@@ -1,9 +1,10 @@
 //! The listeners.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lakegate_federation::Federation;
@@ -95,7 +96,18 @@ pub struct Shared {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) introspection: Arc<dyn Introspection>,
     pub(crate) draining: CancellationToken,
+    /// What is waited for at shutdown: connections, and queries over HTTP.
+    pub(crate) connections: TaskTracker,
 }
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+/// Where HTTP finds what connections share, once there is something to query.
+pub(crate) type SharedLater = Arc<OnceLock<Arc<Shared>>>;
 
 /// Listeners that are bound and do not serve yet.
 #[derive(Debug)]
@@ -105,6 +117,7 @@ pub struct Gateway {
     http: Option<TcpListener>,
     http_address: Option<SocketAddr>,
     stop_http: CancellationToken,
+    shared: SharedLater,
     users: Option<Arc<Users>>,
     tls: Option<TlsFiles>,
     max_connections: usize,
@@ -147,6 +160,7 @@ impl Gateway {
             http,
             http_address,
             stop_http: CancellationToken::new(),
+            shared: SharedLater::default(),
             users,
             tls,
             max_connections: options.max_connections,
@@ -175,6 +189,7 @@ impl Gateway {
             let routes = http::gateway_router(
                 state,
                 Arc::clone(federation),
+                Arc::clone(&self.shared),
                 self.users.clone(),
                 address.ip().is_loopback(),
             );
@@ -191,6 +206,7 @@ impl Gateway {
         shutdown: CancellationToken,
     ) {
         introspection.install(&federation);
+        let connections = TaskTracker::new();
         let shared = Arc::new(Shared {
             federation,
             registry: Arc::new(Registry::new(self.max_connections)),
@@ -198,8 +214,10 @@ impl Gateway {
             tls: self.tls,
             introspection,
             draining: CancellationToken::new(),
+            connections: connections.clone(),
         });
-        let connections = TaskTracker::new();
+        // there was none before: a gateway serves once
+        let _ = self.shared.set(Arc::clone(&shared));
         loop {
             let accepted = tokio::select! {
                 () = shutdown.cancelled() => break,

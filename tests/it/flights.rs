@@ -56,6 +56,12 @@ fn answers_the_flights_question() {
             .expect("three columns")
             .0
     );
+    let late =
+        "select carrier, flight, delay from views.late_departures(day => '2013-07-04', least => 120) limit 2";
+    assert_eq!(
+        serve.sql("lakegate", late).expect("an answer"),
+        "B6|1295|185\nDL|1465|163"
+    );
 }
 
 #[test]

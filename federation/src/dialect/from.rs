@@ -114,6 +114,14 @@ fn set_function(name: &str) -> Option<&'static SetFunction> {
     SET_FUNCTIONS.iter().find(|function| function.name == name)
 }
 
+/// Whether a function of that name stands in FROM by the rules here.
+pub(crate) fn returns_rows(name: &str) -> bool {
+    set_function(name).is_some()
+        || name == "unnest"
+        || name.ends_with("_to_record")
+        || name.ends_with("_to_recordset")
+}
+
 /// Set-returning functions within an item of the SELECT list.
 pub(super) fn series_of_rows(expression: &mut Expr) {
     match expression {

@@ -37,10 +37,10 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast;
 use lakegate_connectors::scan::optimizer_rules;
 
-pub(crate) use from::SERIES;
+pub(crate) use from::{SERIES, returns_rows};
 pub(crate) use plan::settle;
 pub(crate) use rewrite::rewrite;
-pub(crate) use syntax::target;
+pub(crate) use syntax::{bare, literal_integer, literal_text, target};
 
 use crate::functions::Library;
 
@@ -67,6 +67,13 @@ pub(crate) fn install(builder: SessionStateBuilder, library: &Arc<Library>) -> S
         .get_or_insert_with(Vec::new)
         .insert(0, operators);
     builder
+}
+
+/// `SELECT` of this expression and nothing else.
+pub(crate) fn select_of(expr: ast::Expr) -> ast::Statement {
+    let alias = ast::Ident::new("value");
+    let item = ast::SelectItem::ExprWithAlias { expr, alias };
+    ast::Statement::Query(Box::new(rows::query(rows::select(vec![item], Vec::new()))))
 }
 
 /// SQL types by PostgreSQL's names; what is none of them is asked of another.

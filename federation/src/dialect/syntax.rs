@@ -66,7 +66,7 @@ pub(super) fn cast_of(expression: &Expr) -> Option<(Target, &Expr)> {
 }
 
 /// An expression without the parentheses around it.
-pub(super) fn bare(mut expression: &Expr) -> &Expr {
+pub(crate) fn bare(mut expression: &Expr) -> &Expr {
     while let Expr::Nested(inner) = expression {
         expression = inner;
     }
@@ -74,7 +74,7 @@ pub(super) fn bare(mut expression: &Expr) -> &Expr {
 }
 
 /// The text of a string literal.
-pub(super) fn literal_text(expression: &Expr) -> Option<&str> {
+pub(crate) fn literal_text(expression: &Expr) -> Option<&str> {
     match bare(expression) {
         Expr::Value(value) => match &value.value {
             Value::SingleQuotedString(text)
@@ -105,7 +105,7 @@ pub(super) fn literal_number(expression: &Expr) -> Option<String> {
 }
 
 /// The value of a whole number literal.
-pub(super) fn literal_integer(expression: &Expr) -> Option<i64> {
+pub(crate) fn literal_integer(expression: &Expr) -> Option<i64> {
     literal_number(expression)?.parse().ok()
 }
 

@@ -16,3 +16,4 @@ mod names;
 mod stores;
 mod support;
 mod time_travel;
+mod view_functions;

@@ -85,19 +85,44 @@ impl CopyEncoder {
             }
             _ if self.options.header => {
                 let mut line = BytesMut::new();
-                for (index, name) in names.iter().enumerate() {
-                    if index > 0 {
-                        line.put_u8(self.options.delimiter);
-                    }
-                    self.put_value(name.as_bytes(), names.len() == 1, false, &mut line);
-                }
-                line.put_u8(b'\n');
+                self.put_header(names, &mut line);
                 out.put_u8(b'd');
                 out.put_i32(4 + line.len() as i32);
                 out.put_slice(&line);
             }
             _ => {}
         }
+    }
+
+    /// The line with the names of the columns, without a frame.
+    pub fn put_header(&self, names: &[String], out: &mut BytesMut) {
+        for (index, name) in names.iter().enumerate() {
+            if index > 0 {
+                out.put_u8(self.options.delimiter);
+            }
+            self.put_value(name.as_bytes(), names.len() == 1, false, out);
+        }
+        out.put_u8(b'\n');
+    }
+
+    /// As [`CopyEncoder::encode`] for text and CSV, without frames.
+    pub fn put_lines(
+        &self,
+        batch: &RecordBatch,
+        from: usize,
+        until: usize,
+        enough: usize,
+        out: &mut BytesMut,
+    ) -> Result<usize, EncodeFailure> {
+        let cells = self.rows.resolve(batch);
+        let mut scratch = BytesMut::new();
+        for row in from..until {
+            if out.len() >= enough {
+                return Ok(row);
+            }
+            self.put_line(&cells, row, &mut scratch, out)?;
+        }
+        Ok(until)
     }
 
     /// What stands behind the last row.

@@ -1,6 +1,7 @@
 //! Who may read over HTTP: the users of the Postgres protocol, by password (Basic) or by a token that was given for
 //! one (Bearer).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
@@ -32,10 +33,15 @@ pub(crate) enum Denial {
     WrongCredentials,
     /// A gateway without users trusts its own machine alone.
     #[error(
-        "this gateway has no users, so it shows its lakes on a loopback address alone; start it with --users FILE, or \
+        "this gateway has no users, so it shows what it reads on a loopback address alone; start it with --users FILE, or \
          with --http on 127.0.0.1"
     )]
     Unprotected,
+    /// A page of another site that made its name point to this machine.
+    #[error(
+        "this gateway has no users, so it answers requests to localhost or an IP address alone; start it with --users FILE"
+    )]
+    ForeignHost,
 }
 
 /// What a request comes with.
@@ -62,6 +68,22 @@ impl Credentials {
             password: password.to_owned(),
         })
     }
+}
+
+/// Who asks where there are no users and no name is given.
+const ANONYMOUS: &str = "anonymous";
+
+/// Whether a request names this machine as only its own programs do: a browser that a foreign site has led here sends
+/// that site's name.
+fn is_of_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else {
+        return false;
+    };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
+    };
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
 }
 
 /// Lets requests in, or not.
@@ -93,17 +115,35 @@ impl Access {
 
     /// Whether a request may be answered.
     pub async fn check(&self, headers: &HeaderMap) -> Result<(), Denial> {
-        let Some(users) = self.users()? else {
-            return Ok(());
-        };
+        match self.users()? {
+            Some(users) => self.authenticate(users, headers).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// The user that a request is of: without users whoever it says, on this machine alone.
+    pub async fn user(&self, headers: &HeaderMap) -> Result<String, Denial> {
+        if let Some(users) = self.users()? {
+            return self.authenticate(users, headers).await;
+        }
+        if !is_of_this_machine(headers) {
+            return Err(Denial::ForeignHost);
+        }
+        Ok(match Credentials::of(headers) {
+            Some(Credentials::Basic { user, .. }) if !user.is_empty() => user,
+            _ => ANONYMOUS.to_owned(),
+        })
+    }
+
+    async fn authenticate(&self, users: &Arc<Users>, headers: &HeaderMap) -> Result<String, Denial> {
         match Credentials::of(headers).ok_or(Denial::NoCredentials)? {
             Credentials::Bearer(token) => token::read(users, &token, Timestamp::now())
-                .map(|_| ())
+                .map(|bearer| bearer.user)
                 .ok_or(Denial::WrongCredentials),
             Credentials::Basic { user, password } => self
-                .prove(users, user, password)
+                .prove(users, user.clone(), password)
                 .await
-                .map(|_| ())
+                .map(|_| user)
                 .ok_or(Denial::WrongCredentials),
         }
     }
@@ -128,6 +168,24 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_this_machine_calls_itself_so() {
+        for (host, expected) in [
+            ("localhost:8080", true),
+            ("LOCALHOST", true),
+            ("127.0.0.1:80", true),
+            ("[::1]:80", true),
+            ("evil.example:8080", false),
+            ("localhost.evil.example", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            assert_eq!(is_of_this_machine(&headers), expected, "{host}");
+        }
+        assert!(!is_of_this_machine(&HeaderMap::new()));
+    }
 
     #[test]
     fn credentials_are_read() {

@@ -156,7 +156,7 @@ impl From<Denial> for Refusal {
             Denial::NoCredentials | Denial::WrongCredentials => {
                 (StatusCode::UNAUTHORIZED, "NotAuthorizedException")
             }
-            Denial::Unprotected => (StatusCode::FORBIDDEN, "ForbiddenException"),
+            Denial::Unprotected | Denial::ForeignHost => (StatusCode::FORBIDDEN, "ForbiddenException"),
         };
         Refusal {
             status,

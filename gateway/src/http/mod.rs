@@ -1,8 +1,14 @@
-//! Health, metrics and the catalog of lakes over HTTP. Nothing here starts or changes anything.
+//! Health, metrics, queries and the catalog of lakes over HTTP. Nothing here changes anything.
 
 mod access;
+mod client;
+mod format;
 mod iceberg;
+mod problem;
+mod query;
+mod writer;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Users;
+use crate::gateway::SharedLater;
 use access::Access;
 
 /// What the HTTP side shows.
@@ -43,7 +50,8 @@ impl HttpState {
 
 /// Serves the routes until `stop`.
 pub async fn serve(listener: TcpListener, routes: Router, stop: CancellationToken) {
-    let served = axum::serve(listener, routes)
+    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;
     if let Err(error) = served {
@@ -60,16 +68,19 @@ pub fn router(state: HttpState) -> Router {
         .with_state(state)
 }
 
-/// Those of [`router`], and the lakes of a federation for its users (on a loopback address for everybody when there are
-/// no users).
+/// Those of [`router`], and queries and the lakes of a federation for its users (on a loopback address for everybody when
+/// there are no users).
 pub(crate) fn gateway_router(
     state: HttpState,
     federation: Arc<Federation>,
+    shared: SharedLater,
     users: Option<Arc<Users>>,
     is_loopback: bool,
 ) -> Router {
     let access = Access::new(users, is_loopback);
-    router(state).nest("/iceberg", iceberg::router(federation, access))
+    router(state)
+        .merge(query::router(shared, access.clone()))
+        .nest("/iceberg", iceberg::router(federation, access))
 }
 
 async fn ready(State(state): State<HttpState>) -> impl IntoResponse {

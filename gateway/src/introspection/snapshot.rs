@@ -95,6 +95,8 @@ fn relkind(kind: RelationKind) -> &'static str {
         RelationKind::MaterializedView => "m",
         RelationKind::ForeignTable => "f",
         RelationKind::PartitionedTable => "p",
+        // none of pg_class: see `view_function`
+        RelationKind::TableFunction => "",
     }
 }
 
@@ -103,6 +105,7 @@ fn table_type(kind: RelationKind) -> &'static str {
         RelationKind::Table | RelationKind::PartitionedTable => "BASE TABLE",
         RelationKind::View | RelationKind::MaterializedView => "VIEW",
         RelationKind::ForeignTable => "FOREIGN",
+        RelationKind::TableFunction => "",
     }
 }
 
@@ -140,6 +143,7 @@ impl Snapshot {
     pub fn of(metadata: &Metadata, database: &DatabaseMetadata) -> Self {
         let oids = Oids::assign(paths(metadata));
         let mut builder = Builder {
+            metadata,
             database: &database.name,
             oids: &oids,
             snapshot: Self {
@@ -183,7 +187,10 @@ impl Snapshot {
     }
 }
 
+mod view_functions;
+
 struct Builder<'a> {
+    metadata: &'a Metadata,
     database: &'a str,
     oids: &'a Oids,
     snapshot: Snapshot,
@@ -339,7 +346,11 @@ impl Builder<'_> {
             self.snapshot.comments.insert(namespace, comment);
         }
         for table in schema.tables.iter() {
-            self.table(schema, namespace, table);
+            if table.kind == RelationKind::TableFunction {
+                self.view_function(schema, namespace, table);
+            } else {
+                self.table(schema, namespace, table);
+            }
         }
     }
 

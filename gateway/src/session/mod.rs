@@ -2,7 +2,7 @@
 
 mod extended;
 mod guard;
-mod parameters;
+pub(crate) mod parameters;
 mod reader;
 mod rows;
 mod simple;
@@ -407,14 +407,14 @@ impl Connection {
     }
 }
 
-const TEXT: PgType = PgType {
+pub(crate) const TEXT: PgType = PgType {
     base: &types::TEXT,
     array: false,
     typmod: -1,
 };
 
 /// The zone of a `TimeZone` setting, which the settings checked.
-fn zone_of(name: &str) -> jiff::tz::TimeZone {
+pub(crate) fn zone_of(name: &str) -> jiff::tz::TimeZone {
     lakegate_federation::values::read::zone::by_name(name).unwrap_or(jiff::tz::TimeZone::UTC)
 }
 
@@ -433,7 +433,7 @@ fn declared_type(oid: u32) -> Result<Option<PgType>, Fault> {
 }
 
 /// The columns a client sees of a plan.
-fn columns_of(plan: &LogicalPlan, introspection: &dyn Introspection) -> Vec<Column> {
+pub(crate) fn columns_of(plan: &LogicalPlan, introspection: &dyn Introspection) -> Vec<Column> {
     let schema = Session::result_schema(plan);
     schema
         .fields()

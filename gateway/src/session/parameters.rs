@@ -31,7 +31,7 @@ fn number(name: &str) -> Option<usize> {
 }
 
 /// Gives parameters that are cast at once the type they are cast to.
-pub(super) fn declare_casts(statement: &Ast, declared: &mut Vec<Option<PgType>>) {
+pub(crate) fn declare_casts(statement: &Ast, declared: &mut Vec<Option<PgType>>) {
     let mut casts = Casts { declared };
     let _: ControlFlow<()> = statement.visit(&mut casts);
 }
@@ -98,9 +98,9 @@ fn type_by_sql(sql: &str) -> Option<PgType> {
 
 /// What a plan makes of a parameter.
 #[derive(Debug, Clone)]
-pub(super) struct Inferred {
-    pub(super) data_type: DataType,
-    pub(super) pg_type: PgType,
+pub(crate) struct Inferred {
+    pub(crate) data_type: DataType,
+    pub(crate) pg_type: PgType,
 }
 
 impl Inferred {
@@ -126,7 +126,7 @@ impl Inferred {
 }
 
 /// The types that the plan gives its parameters; None where it leaves them open.
-pub(super) fn of_plan(plan: &LogicalPlan) -> Result<Vec<Option<Inferred>>, Fault> {
+pub(crate) fn of_plan(plan: &LogicalPlan) -> Result<Vec<Option<Inferred>>, Fault> {
     let mut found: Vec<Option<Inferred>> = Vec::new();
     let mut unknown = None;
     plan.apply_with_subqueries(|node| {

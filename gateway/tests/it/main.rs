@@ -7,6 +7,9 @@ mod auth;
 mod ending;
 mod errors;
 mod http;
+mod http_document;
+mod http_limits;
+mod http_query;
 mod iceberg;
 // the connectors' tests start the same servers
 #[allow(dead_code)]

@@ -16,7 +16,7 @@ use tokio_postgres::types::Type;
 use crate::support::{Server, options};
 
 /// One row of values and one of NULLs.
-fn everything() -> RecordBatch {
+pub fn everything() -> RecordBatch {
     let person = StructArray::new(
         vec![Field::new("name", DataType::Utf8View, true)].into(),
         vec![Arc::new(StringViewArray::from(vec![Some("x"), None]))],

@@ -307,20 +307,32 @@ pub fn decide_view(observed: ObservedView<'_>) -> Decision<ViewStatus> {
             }
         }
         Some(health) => {
+            let described = |name: &str| {
+                let columns = &entry.object.as_deref()?.spec.columns;
+                let column = columns.iter().find(|column| column.name == name)?;
+                column.description.clone()
+            };
             status.columns = health
                 .columns
                 .iter()
                 .map(|(name, data_type)| ViewColumnStatus {
                     name: name.clone(),
                     r#type: data_type.clone(),
+                    description: described(name),
                 })
                 .collect();
+            status.dependencies.clone_from(&health.dependencies);
             let name = entry.object.as_deref().map_or_else(
                 || entry.key.name.clone(),
                 |view| view.spec.sql_name(&entry.key.name),
             );
             let name = format!("views.{name}");
-            let verdict = Verdict::ready(Reason::Available, format!("served as {name}"));
+            let mut message = format!("served as {name}");
+            if !health.unknown_columns.is_empty() {
+                let unknown = health.unknown_columns.join(", ");
+                message = format!("{message}; spec.columns describes what it does not return: {unknown}");
+            }
+            let verdict = Verdict::ready(Reason::Available, message);
             status.sql_name = Some(name);
             verdict
         }
