@@ -488,12 +488,10 @@ async fn run(
 ) -> Result<SendableRecordBatchStream, FederationError> {
     let explains = matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
     let plan = open_tables(plan, pushdown).await?;
-    if !asks_store(&plan)? {
-        let default = OptimizerOptions::default();
+    if asks_store(&plan)? {
         let settings = &mut state.config_mut().options_mut().optimizer;
-        settings.hash_join_inlist_pushdown_max_distinct_values =
-            default.hash_join_inlist_pushdown_max_distinct_values;
-        settings.hash_join_inlist_pushdown_max_size = default.hash_join_inlist_pushdown_max_size;
+        settings.hash_join_inlist_pushdown_max_distinct_values = MAX_JOIN_KEYS;
+        settings.hash_join_inlist_pushdown_max_size = MAX_JOIN_KEYS_BYTES;
     }
     let plan = state.optimize(&plan)?;
     let physical = state.query_planner().create_physical_plan(&plan, &state).await?;
