@@ -108,7 +108,7 @@ impl Planner {
         let calls = view_call::take(&mut statement, scope, &is_function)?;
         let mut parameters = parameters.to_vec();
         for (number, pg_type) in calls.iter().flat_map(Call::open_parameters) {
-            if parameters.len() < number && number <= usize::from(u16::MAX) {
+            if parameters.len() < number && u16::try_from(number).is_ok() {
                 parameters.resize(number, None);
             }
             if let Some(open @ None) = number.checked_sub(1).and_then(|index| parameters.get_mut(index)) {

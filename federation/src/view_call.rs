@@ -440,14 +440,14 @@ fn placeholder_number(value: &Expr) -> Option<usize> {
 
 /// PostgreSQL's implicit casts.
 fn fits(from: PgType, to: PgType) -> bool {
-    if from.array != to.array {
-        return false;
-    }
-    let (from, to) = (from.base.oid, to.base.oid);
     // smallint, integer, bigint, numeric, real, double precision: each becomes any that stands behind it
     const NUMBERS: [u32; 6] = [21, 23, 20, 1700, 700, 701];
     const TIMES: [u32; 3] = [1082, 1114, 1184];
     const TEXTS: [u32; 4] = [19, 25, 1042, 1043];
+    if from.array != to.array {
+        return false;
+    }
+    let (from, to) = (from.base.oid, to.base.oid);
     let place = |oid: u32, list: &[u32]| list.iter().position(|one| *one == oid);
     let widens = |list: &[u32]| matches!((place(from, list), place(to, list)), (Some(a), Some(b)) if a <= b);
     from == to

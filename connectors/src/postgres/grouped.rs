@@ -165,22 +165,6 @@ impl RemoteShape {
         wire_of(&call.result)
     }
 
-    /// The variance of numerics as a whole number: with so many places, without its point. The quotient is rounded by
-    /// div, because that of numerics has places of its own choice.
-    fn variance(&self, value: &str, filter: &str, sampling: Sampling, places: u32) -> String {
-        let count = format!("pg_catalog.count({value}){filter}::pg_catalog.numeric");
-        let sum = format!("pg_catalog.sum({value}){filter}");
-        let squares = format!("pg_catalog.sum({value} * {value}){filter}");
-        let less = match sampling {
-            Sampling::Sample => format!("({count} - 1)"),
-            Sampling::Population => count.clone(),
-        };
-        format!(
-            "pg_catalog.div(({count} * {squares} - {sum} * {sum}) * '2e{places}'::pg_catalog.numeric + {count} * {less}, \
-             NULLIF({count} * {less}, 0) * 2)"
-        )
-    }
-
     /// An aggregate with the type of its result.
     pub(super) fn aggregate(&self, call: &AggregateCall, qualified: bool) -> String {
         let distinct = if call.distinct { "DISTINCT " } else { "" };
@@ -220,12 +204,12 @@ impl RemoteShape {
             }
             Function::Variance(sampling) => {
                 let places = places(&call.result);
-                let whole = self.variance(&value, &filter, sampling, places);
+                let whole = variance(&value, &filter, sampling, places);
                 format!("({whole} * '1e-{places}'::pg_catalog.numeric)")
             }
             Function::Deviation(sampling) => {
                 let places = places(&call.result);
-                let squared = self.variance(&value, &filter, sampling, ROOT_PLACES);
+                let squared = variance(&value, &filter, sampling, ROOT_PLACES);
                 // A root is rounded in the digits of what it is taken of. With these, none is rounded up to the next
                 // whole number: the root of a whole number below 10^76 misses it by more than 10^-39.
                 let root =
@@ -251,6 +235,22 @@ impl RemoteShape {
             Function::Any => format!("pg_catalog.bool_or({value}){filter}"),
         }
     }
+}
+
+/// The variance of numerics as a whole number: with so many places, without its point. The quotient is rounded by
+/// div, because that of numerics has places of its own choice.
+fn variance(value: &str, filter: &str, sampling: Sampling, places: u32) -> String {
+    let count = format!("pg_catalog.count({value}){filter}::pg_catalog.numeric");
+    let sum = format!("pg_catalog.sum({value}){filter}");
+    let squares = format!("pg_catalog.sum({value} * {value}){filter}");
+    let less = match sampling {
+        Sampling::Sample => format!("({count} - 1)"),
+        Sampling::Population => count.clone(),
+    };
+    format!(
+        "pg_catalog.div(({count} * {squares} - {sum} * {sum}) * '2e{places}'::pg_catalog.numeric + {count} * {less}, \
+         NULLIF({count} * {less}, 0) * 2)"
+    )
 }
 
 /// Digits behind the point.

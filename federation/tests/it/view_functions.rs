@@ -12,7 +12,7 @@ use lakegate_store::{Key, MemoryStore};
 use crate::stores::attach;
 use crate::support::{drain, eventually, federation, rows, session, sqlite, try_rows, view};
 
-fn with_parameters(name: &str, sql: &str, parameters: serde_json::Value) -> View {
+fn with_parameters(name: &str, sql: &str, parameters: &serde_json::Value) -> View {
     let spec =
         serde_json::json!({"sql": sql, "parameters": parameters, "description": format!("about {name}")});
     View::new(name, serde_json::from_value(spec).unwrap())
@@ -38,17 +38,17 @@ async fn shop(directory: &Path) -> Arc<Federation> {
         with_parameters(
             "of-day",
             "select id, customer, total from shop.main.orders where day = $day::text",
-            day.clone(),
+            &day,
         ),
         with_parameters(
             "of-customer",
             "select id, $name as asked from shop.main.orders where customer = $name",
-            serde_json::json!([{"name": "name", "type": "text"}]),
+            &serde_json::json!([{"name": "name", "type": "text"}]),
         ),
         with_parameters(
             "in-range",
             "select id from shop.main.orders where id between $low and $high order by id desc limit $most",
-            serde_json::json!([
+            &serde_json::json!([
                 {"name": "low", "type": "bigint", "default": "1"},
                 {"name": "high", "type": "bigint", "default": "1 + 3"},
                 {"name": "most", "type": "integer", "default": "10"},
@@ -57,24 +57,20 @@ async fn shop(directory: &Path) -> Arc<Federation> {
         with_parameters(
             "big",
             "select id from shop.main.orders where total >= $least",
-            serde_json::json!([{"name": "least", "type": "numeric", "default": "50"}]),
+            &serde_json::json!([{"name": "least", "type": "numeric", "default": "50"}]),
         ),
         with_parameters(
             "same-day",
             "select a.id from views.of_day(day => $day) a where a.total > (select avg(total) from of_day($day))",
-            day.clone(),
+            &day,
         ),
-        with_parameters(
-            "echo",
-            "select $day, $day::text, extract(year from $day)",
-            day.clone(),
-        ),
-        with_parameters("own-number", "select $1, $day", day),
+        with_parameters("echo", "select $day, $day::text, extract(year from $day)", &day),
+        with_parameters("own-number", "select $1, $day", &day),
         view("stray", "select $nobody"),
         with_parameters(
             "typo",
             "select 1 as one where $x > 0",
-            serde_json::json!([{"name": "x", "type": "integer", "default": "'x'"}]),
+            &serde_json::json!([{"name": "x", "type": "integer", "default": "'x'"}]),
         ),
     ];
     federation.attach_views(views).await;
@@ -321,10 +317,12 @@ async fn a_value_is_never_sql() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bound_parameters_have_the_type_of_the_views() {
+    /// A call, the types of its parameters, their values, and how many rows it gives.
+    type Case<'a> = (&'a str, &'a [Option<DataType>], Vec<ScalarValue>, u64);
     let directory = tempfile::tempdir().unwrap();
     let federation = shop(directory.path()).await;
     let session = session(&federation, "shop");
-    let cases: [(&str, &[Option<DataType>], Vec<ScalarValue>, u64); 5] = [
+    let cases: [Case<'_>; 5] = [
         (
             "views.of_day(day => $1)",
             &[Some(DataType::Date32)],
