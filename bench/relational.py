@@ -186,14 +186,13 @@ class Bench:
             done.set()
             watcher.join()
 
-    def measure(self) -> None:
+    def measure(self, only: list[str]) -> None:
         self.explain()
         who = [self.postgres, self.lakegate, self.duckdb]
-        self.analytic(who)
-        self.scan(who)
-        self.quick(who)
-        self.stream()
-        self.dashboard()
+        parts = {"analytic": lambda: self.analytic(who), "scan": lambda: self.scan(who), "quick": lambda: self.quick(who),
+                 "stream": self.stream, "dashboard": self.dashboard}
+        for part in only or parts:
+            parts[part]()
 
     def measure_alone(self, other: Engine) -> None:
         """A peer that would take time from the others while it idles."""
@@ -237,7 +236,7 @@ def bring_trino() -> tuple[pathlib.Path, str] | None:
     return pathlib.Path(home), java
 
 
-def main(binary: str) -> int:
+def main(binary: str, only: list[str]) -> int:
     trino = bring_trino()
     with (
         peers.empty_postgres() as postgres, peers.empty_mariadb() as (mariadb, mariadb_socket),
@@ -249,7 +248,7 @@ def main(binary: str) -> int:
               f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
         with engines.lakegate(binary, pathlib.Path(scratch), postgres, mariadb) as gateway:
             bench = Bench(Postgres(postgres), gateway, DuckDb(postgres, mariadb))
-            bench.measure()
+            bench.measure(only)
         if trino:
             with engines.trino(*trino, pathlib.Path(scratch) / "trino", postgres, mariadb) as peer:
                 bench.measure_alone(peer)
@@ -261,6 +260,6 @@ def main(binary: str) -> int:
 
 
 try:
-    sys.exit(min(1, main(sys.argv[1])))
+    sys.exit(min(1, main(sys.argv[1], sys.argv[2:])))
 except questions.Wrong as wrong:
     sys.exit(f"the run is void: {wrong}")
