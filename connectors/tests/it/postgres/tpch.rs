@@ -100,7 +100,7 @@ async fn the_server_answers_the_same() {
     for (sql, reason) in [
         (
             "SELECT stddev(l_quantity) FROM lineitem",
-            "of this type is computed here",
+            "to Float64 is computed here",
         ),
         (
             "SELECT count(*) FROM lineitem WHERE l_flag ILIKE 'A%'",
